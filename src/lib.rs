@@ -1,0 +1,29 @@
+//! Releases nobody notices, backups proven by restoring them, and drills, for one Docker or Podman host.
+//!
+//! ```text
+//! model/     ids, digests, colours, health, quantities                         ┐
+//! stack/     Compose text → typed Stack                                        │
+//! plan/      desired + observed → Plan, each change with its reason            │ PURE: no tokio, no bollard,
+//! release/   what a release does, step by step; verdicts on figures            │ no file system, no clock
+//! backup/    manifest, listing, segment layout, chain, retention               │
+//! drill/     what a drill does; checks, objectives, evidence                   │
+//! schedule/  crontab line + time zone → next run                               │
+//! journal/   records, framing, and the saga every operation is                 │
+//! config/    arkwright.yaml → Config; secrets                                  ┘
+//! ports      the traits: Engine, Router, Store, Forge, Clock, Entropy
+//! run/       performs the steps through the ports; the agent's loop; the host lock
+//! state/     durable files: atomic writes, journal files, the project's folder ┐
+//! engine/    bollard, and what Podman needs different                          │ EDGES: each implements a
+//! router/    HAProxy: rendered configuration, runtime API, hold gate           │ port and knows nothing of
+//! store/     objects on a disk                                                 │ the others
+//! github/    the runner's contract, deployments                                │
+//! http/      the agent's API, health and metrics                               ┘
+//! app        the one place where edges are built and handed to run/
+//! cli/       one file a verb, rendering, failures, exit codes
+//! ```
+//!
+//! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
+//! `tests/layering.rs` holds this.
+
+pub mod model;
+pub mod stack;

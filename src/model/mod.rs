@@ -1,0 +1,22 @@
+//! The nouns every other room uses: names, identifiers, digests, colours, health, quantities.
+
+mod colour;
+mod digest;
+mod health;
+mod id;
+mod name;
+mod percent;
+mod size;
+mod span;
+
+pub use colour::Colour;
+pub use digest::{Digest, NotADigest};
+pub use health::Health;
+pub use id::{ContainerId, Generation, NotAnId, OperationId, SegmentId};
+pub use name::{NotAName, ProjectName, ServiceName};
+pub use percent::{NotAPercent, Percent};
+pub use size::{NotASize, Size};
+pub use span::{NotASpan, Span};
+
+/// An instant in UTC; always an argument, never read inside a decision.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
