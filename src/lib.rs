@@ -25,5 +25,8 @@
 //! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
 //! `tests/layering.rs` holds this.
 
+pub mod journal;
 pub mod model;
+pub mod plan;
+pub mod ports;
 pub mod stack;

@@ -50,7 +50,11 @@ impl fmt::Display for Size {
             value /= 1024.0;
             unit = next;
         }
-        if unit == "B" { write!(f, "{} B", self.0) } else { write!(f, "{value:.1} {unit}") }
+        if unit == "B" {
+            write!(f, "{} B", self.0)
+        } else {
+            write!(f, "{value:.1} {unit}")
+        }
     }
 }
 
