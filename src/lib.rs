@@ -25,8 +25,10 @@
 //! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
 //! `tests/layering.rs` holds this.
 
+pub mod config;
 pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod ports;
+pub mod schedule;
 pub mod stack;
