@@ -1,5 +1,7 @@
-//! Desired and observed to a [`Plan`](self) of changes, each with its reason.
+//! What a stack should be, what the engine has, and the changes between them, each with its reason.
 
+pub mod desired;
+pub mod labels;
 mod observed;
 mod spec;
 
