@@ -30,5 +30,7 @@ pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod ports;
+pub mod run;
 pub mod schedule;
 pub mod stack;
+pub mod state;
