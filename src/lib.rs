@@ -25,6 +25,7 @@
 //! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
 //! `tests/layering.rs` holds this.
 
+pub mod backup;
 pub mod config;
 pub mod journal;
 pub mod model;
