@@ -2,6 +2,8 @@
 
 mod drive;
 mod news;
+mod operator;
 
 pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
+pub use operator::{Blame, OperationError, Operator, Order};
