@@ -26,7 +26,9 @@
 //! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
 //! `tests/layering.rs` holds this.
 
+pub mod app;
 pub mod backup;
+pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod model;
