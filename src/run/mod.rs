@@ -1,9 +1,15 @@
 //! Performs the steps of operations through the ports: the same code in the agent and in the foreground.
 
+pub mod backup;
+mod blocking;
 mod drive;
+pub mod keys;
 mod ledger;
 mod news;
 mod operator;
+pub mod restore;
+pub mod snapshots;
+pub mod verify;
 
 pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
 pub use ledger::Ledger;
