@@ -72,9 +72,18 @@ pub struct NewRecipients {
 }
 
 /// Makes all three keys, or none when one of the files is there already.
-pub fn make(files: &KeyFiles, recovery: Option<&Path>, owner: &str, entropy: &dyn Entropy) -> Result<NewKeys, KeyError> {
+pub fn make(
+    files: &KeyFiles,
+    recovery: Option<&Path>,
+    owner: &str,
+    entropy: &dyn Entropy,
+) -> Result<NewKeys, KeyError> {
     let public = public_of(&files.signing);
-    for path in [&files.signing, &public, &files.drill].into_iter().map(PathBuf::as_path).chain(recovery) {
+    for path in [&files.signing, &public, &files.drill]
+        .into_iter()
+        .map(PathBuf::as_path)
+        .chain(recovery)
+    {
         if path.symlink_metadata().is_ok() {
             return Err(KeyError::Exists {
                 path: path.to_path_buf(),
@@ -100,7 +109,10 @@ pub fn make(files: &KeyFiles, recovery: Option<&Path>, owner: &str, entropy: &dy
     }
     write_secret(&files.drill, drill.text().as_bytes())?;
     write_secret(&files.signing, signer.private_text().map_err(bad)?.as_bytes())?;
-    write_secret(&public, format!("{}\n", signer.public_text().map_err(bad)?.trim()).as_bytes())?;
+    write_secret(
+        &public,
+        format!("{}\n", signer.public_text().map_err(bad)?.trim()).as_bytes(),
+    )?;
     let first = |identities: &Identities| identities.recipients().into_iter().next().unwrap_or_default();
     Ok(NewKeys {
         signing: files.signing.clone(),
@@ -172,11 +184,7 @@ fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
         {
             make_folder(folder, 0o700)?;
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     };
@@ -220,11 +228,20 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(signer(&files.signing).expect("a key").fingerprint(), made.fingerprint);
-        assert_eq!(identities(&offline).expect("a key").recipients(), [made.recipients.recovery]);
-        assert_eq!(identities(&files.drill).expect("a key").recipients(), [made.recipients.drill]);
+        assert_eq!(
+            identities(&offline).expect("a key").recipients(),
+            [made.recipients.recovery]
+        );
+        assert_eq!(
+            identities(&files.drill).expect("a key").recipients(),
+            [made.recipients.drill]
+        );
         trusted(&files.signing).expect("a key");
         let again = make(&files, None, "ark", &Counting);
         assert!(matches!(again, Err(KeyError::Exists { .. })));
-        assert!(matches!(identities(folder.path().join("x").as_path()), Err(KeyError::Missing { .. })));
+        assert!(matches!(
+            identities(folder.path().join("x").as_path()),
+            Err(KeyError::Missing { .. })
+        ));
     }
 }

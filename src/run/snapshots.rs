@@ -28,7 +28,9 @@ pub struct Trust {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Which {
     /// The newest of a set.
-    Latest { set: String },
+    Latest {
+        set: String,
+    },
     Generation(Generation),
 }
 
@@ -105,9 +107,7 @@ pub(super) async fn fetch(store: &dyn Store, name: &str, most: u64) -> Result<Ve
 }
 
 /// Every generation and the parts of it that are there.
-pub(super) async fn generations(
-    store: &dyn Store,
-) -> Result<BTreeMap<Generation, BTreeSet<ManifestPart>>, StoreError> {
+pub(super) async fn generations(store: &dyn Store) -> Result<BTreeMap<Generation, BTreeSet<ManifestPart>>, StoreError> {
     let mut found: BTreeMap<Generation, BTreeSet<ManifestPart>> = BTreeMap::new();
     for object in store.list("man/").await? {
         if let Some((generation, part)) = ManifestPart::parse(&object.name) {

@@ -231,12 +231,19 @@ impl Survey {
             }
         }
         let total = self.snapshots.len();
-        self.check("listings", before, format!("{total} listings have the hash that was signed"));
+        self.check(
+            "listings",
+            before,
+            format!("{total} listings have the hash that was signed"),
+        );
         if self.level >= Level::Segments && self.listings_sealed > 0 {
             self.checks.push(VerifyCheck {
                 name: "listings open",
                 verdict: Verdict::NotRun,
-                detail: format!("{} of {total} could not be opened with the identities given", self.listings_sealed),
+                detail: format!(
+                    "{} of {total} could not be opened with the identities given",
+                    self.listings_sealed
+                ),
             });
         } else if self.level >= Level::Segments {
             self.check("listings open", before, format!("{read} listings"));
@@ -316,7 +323,11 @@ impl Survey {
                 progress.say(&format!("{done} of {count} segments, {}", Size(self.bytes)));
             }
         }
-        self.check("segments", before, format!("{count} segments have size and hash that were signed"));
+        self.check(
+            "segments",
+            before,
+            format!("{count} segments have size and hash that were signed"),
+        );
         if self.level >= Level::Segments {
             let deeper = match self.level {
                 Level::Files => ("files", format!("{} files have their SHA-256", self.files)),
@@ -394,7 +405,10 @@ enum Looked {
     Contradicts(String),
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything a blocking thread needs of the survey")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything a blocking thread needs of the survey"
+)]
 fn look(
     store: &Arc<dyn Store>,
     identities: &Identities,
@@ -424,7 +438,9 @@ fn look(
         return Ok(Looked::Damaged(StepFailed::from(error).to_string()));
     }
     if (sha256, bytes) != (object.sha256, object.bytes) {
-        return Ok(Looked::Damaged("its bytes are not the ones that were signed for".into()));
+        return Ok(Looked::Damaged(
+            "its bytes are not the ones that were signed for".into(),
+        ));
     }
     Ok(match opened {
         None => Looked::Whole,

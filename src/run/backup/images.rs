@@ -34,7 +34,11 @@ pub(super) async fn survey(
             None => None,
         };
         if info.is_none() {
-            let why = if engine.is_some() { "it is not on this host" } else { "no engine answers" };
+            let why = if engine.is_some() {
+                "it is not on this host"
+            } else {
+                "no engine answers"
+            };
             notes.push(format!("the image {reference} of {service} is not recorded: {why}"));
         }
         let digest = info.as_ref().and_then(|info| info.repo_digests.first().cloned());
@@ -98,7 +102,8 @@ impl Export {
                     Node::Symlink(target.unwrap_or_default())
                 }
                 tar::EntryType::Regular | tar::EntryType::Continuous => {
-                    let mut copy = tempfile::tempfile_in(intake.scratch).map_err(BackupError::scratch(intake.scratch))?;
+                    let mut copy =
+                        tempfile::tempfile_in(intake.scratch).map_err(BackupError::scratch(intake.scratch))?;
                     io::copy(&mut member, &mut copy).map_err(failed(&self.id))?;
                     Node::File(intake.keep_file(&path, &mut copy)?)
                 }

@@ -112,7 +112,10 @@ impl Intake<'_> {
             let (files, bytes) = (self.files, self.bytes);
             self.ticker.tick(|| format!("{files} files, {} read", Size(bytes)));
         }
-        let written = self.listing.entry(entry).and_then(|()| sums_line(entry, &mut self.sums));
+        let written = self
+            .listing
+            .entry(entry)
+            .and_then(|()| sums_line(entry, &mut self.sums));
         written.map_err(BackupError::scratch(self.scratch))
     }
 
@@ -292,7 +295,9 @@ impl Intake<'_> {
     }
 
     fn changed(&mut self, path: &EntryPath) {
-        self.notes.push(format!("{path} changed while it was read; it is kept as it was read last"));
+        self.notes.push(format!(
+            "{path} changed while it was read; it is kept as it was read last"
+        ));
     }
 
     fn mark_seen(&mut self, body: &dyn Body, stamp: &Stamp, sha256: &Digest) -> Result<(), BackupError> {

@@ -164,9 +164,7 @@ impl BackupPerformer {
             head,
             finished: self.clock.now(),
         };
-        let published = publish
-            .run(&Staging::new(&self.scratch(subject), store_name))
-            .await?;
+        let published = publish.run(&Staging::new(&self.scratch(subject), store_name)).await?;
         Catalogue::open(&catalogue, store_name)?.set_head(&published)?;
         Ok(BackupOutput::Published {
             store: store_name.to_owned(),

@@ -71,7 +71,9 @@ impl Publish<'_> {
         let sha256 = Digest::of(&bytes);
         // A signature that an interrupted try left is replaced: it fits no header.
         let name = ManifestPart::Signature.name(generation);
-        self.store.put(&name, once(signature.into_bytes()), Put::Replace).await?;
+        self.store
+            .put(&name, once(signature.into_bytes()), Put::Replace)
+            .await?;
         let name = ManifestPart::Header.name(generation);
         self.store.put(&name, once(bytes), Put::Create).await?;
         Ok(Link { generation, sha256 })
@@ -158,12 +160,10 @@ impl Publish<'_> {
             return Err(BackupError::Overtaken(ours.0));
         }
         match (self.head, newest) {
-            (Some(head), _) if !headers.contains(&head.generation) => {
-                Err(BackupError::Lost {
-                    store: self.store.describe(),
-                    object: ManifestPart::Header.name(head.generation),
-                })
-            }
+            (Some(head), _) if !headers.contains(&head.generation) => Err(BackupError::Lost {
+                store: self.store.describe(),
+                object: ManifestPart::Header.name(head.generation),
+            }),
             // What this host remembers holds even when the header in the store was changed since: `verify` says so.
             (Some(head), Some(newest)) if head.generation == newest => Ok(Some(head)),
             (_, Some(newest)) => {

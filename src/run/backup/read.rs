@@ -39,7 +39,10 @@ pub(super) struct Staging(PathBuf);
 
 impl Staging {
     pub(super) fn new(scratch: &Path, store: &str) -> Self {
-        Staging(scratch.join(format!("{}.store", crate::backup::escape(store.as_bytes()).replace('/', "%2F"))))
+        Staging(scratch.join(format!(
+            "{}.store",
+            crate::backup::escape(store.as_bytes()).replace('/', "%2F")
+        )))
     }
 
     pub(super) fn listing(&self) -> PathBuf {
@@ -162,7 +165,10 @@ impl Read {
             taken: self.now,
             listing_sha256,
             listing_bytes,
-            segments: live.into_values().filter(|segment| used.contains(&segment.id)).collect(),
+            segments: live
+                .into_values()
+                .filter(|segment| used.contains(&segment.id))
+                .collect(),
             sums,
             images: self.images,
             totals: Totals {

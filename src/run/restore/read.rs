@@ -142,7 +142,9 @@ impl<'a> Pull<'a> {
         let (_, sha256, bytes) = from.finish();
         drained.map_err(|e| Trouble::Damaged(StepFailed::from(e).to_string()))?;
         if (sha256, bytes) != (object.sha256, object.bytes) {
-            return Err(Trouble::Damaged("its bytes are not the ones that were signed for".into()));
+            return Err(Trouble::Damaged(
+                "its bytes are not the ones that were signed for".into(),
+            ));
         }
         match read {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {

@@ -39,7 +39,11 @@ impl Drop for Unnamed {
         if !self.named
             && let Err(error) = rustix::fs::unlinkat(&self.folder, &self.temporary, AtFlags::empty())
         {
-            tracing::warn!("the unfinished file {} of {} stays: {error}", self.temporary, self.path.display());
+            tracing::warn!(
+                "the unfinished file {} of {} stays: {error}",
+                self.temporary,
+                self.path.display()
+            );
         }
     }
 }
@@ -206,7 +210,8 @@ impl Target {
     /// Gives a file whose content was checked its owner, mode, time and name.
     pub(super) fn name(&mut self, entry: &Entry, mut unnamed: Unnamed) -> Result<(), RestoreError> {
         let path = self.at(&entry.path);
-        self.dress(unnamed.file.as_fd(), &entry.meta).map_err(|e| failed(&path, e))?;
+        self.dress(unnamed.file.as_fd(), &entry.meta)
+            .map_err(|e| failed(&path, e))?;
         let parts = entry.path.parts();
         let name = OsStr::from_bytes(parts.last().map_or(&[], Vec::as_slice));
         let renamed = if self.overwrite {
