@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 
 use crate::metrics::Metrics;
-use crate::serve::Stopping;
+use crate::stop::Stopping;
 
 /// Longest message taken; a longer one ends the connection.
 pub const MAX_MESSAGE: usize = 64 * 1024;

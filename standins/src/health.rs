@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn which_command_lines_are_health_checks() {
-        let line = |words: &[&str]| asked(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).map(str::to_owned);
+        let line =
+            |words: &[&str]| asked(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).map(str::to_owned);
         assert_eq!(line(&["health", "http://x/"]).as_deref(), Some("http://x/"));
         assert_eq!(line(&["--spider", "-q", "http://x/"]).as_deref(), Some("http://x/"));
         assert_eq!(line(&["health"]), None);

@@ -30,20 +30,30 @@ async fn exchange(request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String>
     }
     let authority = head.uri.authority().ok_or("the URL has no host")?.clone();
     let address = (authority.host(), authority.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| format!("cannot connect: {error}"))?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     head.uri = path.parse::<Uri>().map_err(|error| error.to_string())?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
     head.headers.insert(header::HOST, host);
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    head.headers
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     // Its error, if any, also reaches the request below.
     let connection = tokio::spawn(connection);
     let answer = async {
-        let answer = sender.send_request(Request::from_parts(head, body)).await.map_err(|error| error.to_string())?;
+        let answer = sender
+            .send_request(Request::from_parts(head, body))
+            .await
+            .map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|error| error.to_string())?;
+        let body = Limited::new(answer.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
         Ok((status, body.to_bytes()))
     }
     .await;

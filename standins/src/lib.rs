@@ -9,4 +9,5 @@ pub mod http;
 pub mod metrics;
 pub mod secret;
 pub mod serve;
+pub mod stop;
 pub mod switches;

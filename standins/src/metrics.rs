@@ -26,7 +26,12 @@ pub struct Metrics {
 impl Metrics {
     /// Counts one answered request.
     pub fn observe(&self, status: u16, took: Duration) {
-        *self.by_status.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
+        *self
+            .by_status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(status)
+            .or_default() += 1;
         let seconds = took.as_secs_f64();
         for (bound, bucket) in BOUNDS.iter().zip(&self.buckets) {
             if seconds <= *bound {
@@ -34,7 +39,8 @@ impl Metrics {
             }
         }
         self.observed.fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.nanos
+            .fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The families every stand-in has; `extra` adds its own with [`sample`] and [`family`].
@@ -42,22 +48,52 @@ impl Metrics {
         let mut text = String::with_capacity(2048);
         family(&mut text, "app_info", "gauge", "Version of the running program.");
         sample(&mut text, "app_info", &[("version", version)], 1.0);
-        family(&mut text, "http_requests_total", "counter", "Requests answered, by status.");
+        family(
+            &mut text,
+            "http_requests_total",
+            "counter",
+            "Requests answered, by status.",
+        );
         for (status, count) in &*self.by_status.lock().unwrap_or_else(PoisonError::into_inner) {
-            sample(&mut text, "http_requests_total", &[("code", &status.to_string())], *count as f64);
+            sample(
+                &mut text,
+                "http_requests_total",
+                &[("code", &status.to_string())],
+                *count as f64,
+            );
         }
         let name = "http_request_duration_seconds";
         family(&mut text, name, "histogram", "Time to answer a request.");
         for (bound, bucket) in BOUNDS.iter().zip(&self.buckets) {
             let count = bucket.load(Ordering::Relaxed) as f64;
-            sample(&mut text, &format!("{name}_bucket"), &[("le", &bound.to_string())], count);
+            sample(
+                &mut text,
+                &format!("{name}_bucket"),
+                &[("le", &bound.to_string())],
+                count,
+            );
         }
         let observed = self.observed.load(Ordering::Relaxed) as f64;
         sample(&mut text, &format!("{name}_bucket"), &[("le", "+Inf")], observed);
-        sample(&mut text, &format!("{name}_sum"), &[], self.nanos.load(Ordering::Relaxed) as f64 / 1e9);
+        sample(
+            &mut text,
+            &format!("{name}_sum"),
+            &[],
+            self.nanos.load(Ordering::Relaxed) as f64 / 1e9,
+        );
         sample(&mut text, &format!("{name}_count"), &[], observed);
-        family(&mut text, "websockets_active", "gauge", "WebSocket connections open now.");
-        sample(&mut text, "websockets_active", &[], self.sockets.load(Ordering::Relaxed) as f64);
+        family(
+            &mut text,
+            "websockets_active",
+            "gauge",
+            "WebSocket connections open now.",
+        );
+        sample(
+            &mut text,
+            "websockets_active",
+            &[],
+            self.sockets.load(Ordering::Relaxed) as f64,
+        );
         extra(&mut text);
         text
     }

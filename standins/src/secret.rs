@@ -10,7 +10,11 @@ pub fn same(presented: &[u8], known: &[u8]) -> bool {
     if presented.len() != known.len() {
         return false;
     }
-    presented.iter().zip(known).fold(0u8, |differences, (a, b)| differences | (a ^ b)) == 0
+    presented
+        .iter()
+        .zip(known)
+        .fold(0u8, |differences, (a, b)| differences | (a ^ b))
+        == 0
 }
 
 /// The `X-Line-Signature` of `body`: base64 of HMAC-SHA256 under the channel secret.
@@ -20,7 +24,9 @@ pub fn line_signature(channel_secret: &[u8], body: &[u8]) -> String {
 
 /// Checks a presented `X-Line-Signature` in constant time; anything that is not base64 of a MAC is just wrong.
 pub fn line_signature_holds(channel_secret: &[u8], body: &[u8], presented: &[u8]) -> bool {
-    STANDARD.decode(presented).is_ok_and(|tag| mac(channel_secret, body).verify_slice(&tag).is_ok())
+    STANDARD
+        .decode(presented)
+        .is_ok_and(|tag| mac(channel_secret, body).verify_slice(&tag).is_ok())
 }
 
 fn mac(key: &[u8], body: &[u8]) -> Hmac<Sha256> {
@@ -39,7 +45,11 @@ mod tests {
         let expected = hex::decode("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843").expect("hex");
         let signature = line_signature(b"Jefe", b"what do ya want for nothing?");
         assert_eq!(STANDARD.decode(&signature).expect("base64"), expected);
-        assert!(line_signature_holds(b"Jefe", b"what do ya want for nothing?", signature.as_bytes()));
+        assert!(line_signature_holds(
+            b"Jefe",
+            b"what do ya want for nothing?",
+            signature.as_bytes()
+        ));
     }
 
     #[test]

@@ -12,30 +12,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::metrics::Metrics;
+use crate::stop::Stop;
 use crate::switches::Switches;
 
 /// Header that tells which version answered.
 pub const VERSION_HEADER: &str = "x-app-version";
-
-/// Learns when the process was asked to end.
-#[derive(Debug, Clone)]
-pub struct Stopping(watch::Receiver<bool>);
-
-impl Stopping {
-    pub fn requested(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Resolves once the process was asked to end; at once when it already was.
-    pub async fn wait(&mut self) {
-        // An error means that whoever would ask is gone, and that is an end too.
-        drop(self.0.wait_for(|stop| *stop).await);
-    }
-}
 
 /// The parts of a stand-in that do not depend on which one it is.
 pub struct Common {
@@ -43,8 +27,8 @@ pub struct Common {
     pub version: String,
     pub switches: Switches,
     pub metrics: Arc<Metrics>,
-    /// Turns true once, when the process was asked to end.
-    stop: watch::Sender<bool>,
+    /// Said when the process was asked to end.
+    pub stop: Stop,
     port: u16,
 }
 
@@ -53,7 +37,9 @@ impl Common {
     pub async fn start(default_port: u16) -> Result<Arc<Self>, String> {
         let switches = Switches::from_env()?;
         let port = match env::var("PORT") {
-            Ok(text) => text.parse().map_err(|_| format!("PORT: `{text}` is not a port number"))?,
+            Ok(text) => text
+                .parse()
+                .map_err(|_| format!("PORT: `{text}` is not a port number"))?,
             Err(_) => default_port,
         };
         let version = env::var("APP_VERSION").unwrap_or_else(|_| "dev".to_owned());
@@ -65,20 +51,17 @@ impl Common {
             version,
             switches,
             metrics: Arc::default(),
-            stop: watch::Sender::new(false),
+            stop: Stop::default(),
             port,
         }))
-    }
-
-    /// A handle that learns when the process was asked to end.
-    pub fn stopping(&self) -> Stopping {
-        Stopping(self.stop.subscribe())
     }
 
     /// Listens on `PORT`, on every address of the container.
     pub async fn listen(&self) -> Result<TcpListener, String> {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.port));
-        TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+        TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address}: {error}"))
     }
 
     /// Wraps the routes; call it last.
@@ -139,7 +122,7 @@ pub async fn asked_to_end() -> std::io::Result<()> {
 ///
 /// With a `drain` of zero the process ends on the spot, as a program without a signal handler would.
 pub async fn run(common: &Common, listener: TcpListener, app: Router, drain: Duration) -> Result<(), String> {
-    let mut stopping = common.stopping();
+    let mut stopping = common.stop.stopping();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move { stopping.wait().await });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
@@ -149,7 +132,7 @@ pub async fn run(common: &Common, listener: TcpListener, app: Router, drain: Dur
     if drain.is_zero() {
         std::process::exit(143);
     }
-    common.stop.send_replace(true);
+    common.stop.now();
     if tokio::time::timeout(drain, server).await.is_err() {
         eprintln!("not everything in flight was answered within {} s", drain.as_secs());
     }

@@ -28,10 +28,17 @@ impl Switches {
 
     fn from_lookup(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
-        let span = |name: &str| set(name).map(|text| span(&text).map_err(|why| format!("{name}: {why}"))).transpose();
+        let span = |name: &str| {
+            set(name)
+                .map(|text| span(&text).map_err(|why| format!("{name}: {why}")))
+                .transpose()
+        };
         Ok(Self {
             delay: span("STANDIN_DELAY")?.unwrap_or_default(),
-            fail: set("STANDIN_FAIL").map(|text| share(&text)).transpose()?.unwrap_or_default(),
+            fail: set("STANDIN_FAIL")
+                .map(|text| share(&text))
+                .transpose()?
+                .unwrap_or_default(),
             unhealthy: set("STANDIN_UNHEALTHY").is_some_and(|value| value != "0"),
             crash_after: span("STANDIN_CRASH_AFTER")?,
             start_delay: span("STANDIN_START_DELAY")?.unwrap_or_default(),
@@ -70,7 +77,11 @@ fn share(text: &str) -> Result<f64, String> {
         Some(percent) => percent.parse::<f64>().map_err(|_| wrong())? / 100.0,
         None => text.parse::<f64>().map_err(|_| wrong())?,
     };
-    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err(wrong()) }
+    if (0.0..=1.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err(wrong())
+    }
 }
 
 #[cfg(test)]
@@ -98,9 +109,23 @@ mod tests {
 
     #[test]
     fn durations_and_mistakes() {
-        assert_eq!(with("STANDIN_DELAY", "50ms").expect("a duration").delay, Duration::from_millis(50));
-        assert_eq!(with("STANDIN_CRASH_AFTER", "2m").expect("a duration").crash_after, Some(Duration::from_secs(120)));
-        for wrong in ["5", "ms", "-1s", "1h", "99999999999999999999s", "18446744073709551615m", "中"] {
+        assert_eq!(
+            with("STANDIN_DELAY", "50ms").expect("a duration").delay,
+            Duration::from_millis(50)
+        );
+        assert_eq!(
+            with("STANDIN_CRASH_AFTER", "2m").expect("a duration").crash_after,
+            Some(Duration::from_secs(120))
+        );
+        for wrong in [
+            "5",
+            "ms",
+            "-1s",
+            "1h",
+            "99999999999999999999s",
+            "18446744073709551615m",
+            "中",
+        ] {
             let error = with("STANDIN_DELAY", wrong).expect_err(wrong);
             assert!(error.contains("STANDIN_DELAY"), "{error}");
         }

@@ -29,7 +29,9 @@ impl Handover {
             .parse()
             .map_err(|error| format!("MEMORYARK_API_URL: {error}"))?;
         if upload.scheme_str() != Some("http") || upload.host().is_none() {
-            return Err(format!("MEMORYARK_API_URL: `{api}` should look like http://backend:8081"));
+            return Err(format!(
+                "MEMORYARK_API_URL: `{api}` should look like http://backend:8081"
+            ));
         }
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| "MEMORYARK_API_TOKEN holds characters no HTTP header may carry".to_owned())?;

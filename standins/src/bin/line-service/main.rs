@@ -67,7 +67,10 @@ async fn main() -> ExitCode {
 }
 
 fn required(name: &str) -> Result<String, String> {
-    env::var(name).ok().filter(|value| !value.is_empty()).ok_or_else(|| format!("{name} is not set"))
+    env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| format!("{name} is not set"))
 }
 
 async fn run() -> Result<(), String> {
@@ -98,7 +101,7 @@ async fn run() -> Result<(), String> {
         workers.spawn(work(Arc::clone(&line)));
     }
     workers.spawn(keep_claims(Arc::clone(&line)));
-    let mut stopping = common.stopping();
+    let mut stopping = common.stop.stopping();
     let photos_done = async {
         let all = async {
             while let Some(ended) = workers.join_next().await {
@@ -119,7 +122,7 @@ async fn run() -> Result<(), String> {
 
 /// Hands over photos until asked to end.
 async fn work(line: Arc<Line>) {
-    let mut stopping = line.common.stopping();
+    let mut stopping = line.common.stop.stopping();
     let mut taker = line.queue.taker();
     while !stopping.requested() {
         let item = tokio::select! {
@@ -156,7 +159,7 @@ async fn work(line: Arc<Line>) {
 
 /// Tells Redis this instance lives, and returns to the queue what instances that no longer do had claimed.
 async fn keep_claims(line: Arc<Line>) {
-    let mut stopping = line.common.stopping();
+    let mut stopping = line.common.stop.stopping();
     loop {
         match line.queue.keep_claims().await {
             Ok(0) => {}
@@ -172,7 +175,9 @@ async fn keep_claims(line: Arc<Line>) {
 }
 
 async fn receive(State(line): Shared, headers: HeaderMap, body: Bytes) -> Response {
-    let presented = headers.get("x-line-signature").map_or(&b""[..], |value| value.as_bytes());
+    let presented = headers
+        .get("x-line-signature")
+        .map_or(&b""[..], |value| value.as_bytes());
     if !secret::line_signature_holds(line.channel_secret.as_bytes(), &body, presented) {
         line.webhooks.failed.fetch_add(1, Ordering::Relaxed);
         return (StatusCode::UNAUTHORIZED, "wrong signature\n").into_response();
@@ -213,11 +218,20 @@ async fn answer_metrics(State(line): Shared) -> Response {
     let text = line.common.metrics.render(&line.common.version, |text| {
         for (name, help, tally) in [
             ("line_webhooks_total", "Webhooks received, by result.", &line.webhooks),
-            ("line_photos_total", "Photos handed to the back end, by result.", &line.photos),
+            (
+                "line_photos_total",
+                "Photos handed to the back end, by result.",
+                &line.photos,
+            ),
         ] {
             family(text, name, "counter", help);
             sample(text, name, &[("result", "ok")], tally.ok.load(Ordering::Relaxed) as f64);
-            sample(text, name, &[("result", "failed")], tally.failed.load(Ordering::Relaxed) as f64);
+            sample(
+                text,
+                name,
+                &[("result", "failed")],
+                tally.failed.load(Ordering::Relaxed) as f64,
+            );
         }
         if let Ok(length) = length {
             family(text, "line_queue_length", "gauge", "Photos waiting in Redis.");
@@ -229,6 +243,8 @@ async fn answer_metrics(State(line): Shared) -> Response {
 
 async fn socket(State(line): Shared, upgrade: WebSocketUpgrade) -> Response {
     let metrics = Arc::clone(&line.common.metrics);
-    let stopping = line.common.stopping();
-    upgrade.max_message_size(echo::MAX_MESSAGE).on_upgrade(move |socket| echo::run(socket, metrics, stopping))
+    let stopping = line.common.stop.stopping();
+    upgrade
+        .max_message_size(echo::MAX_MESSAGE)
+        .on_upgrade(move |socket| echo::run(socket, metrics, stopping))
 }

@@ -39,20 +39,32 @@ impl Queue {
     pub fn from_env() -> Result<Self, String> {
         let host = env::var("REDIS_HOST").unwrap_or_else(|_| "redis".to_owned());
         let port = env::var("REDIS_PORT").unwrap_or_else(|_| "6379".to_owned());
-        let port: u16 = port.parse().map_err(|_| format!("REDIS_PORT: `{port}` is not a port number"))?;
+        let port: u16 = port
+            .parse()
+            .map_err(|_| format!("REDIS_PORT: `{port}` is not a port number"))?;
         let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(password) = env::var("REDIS_PASSWORD").ok().filter(|password| !password.is_empty()) {
             settings = settings.set_password(password);
         }
         let address = ConnectionAddr::Tcp(host, port);
-        let info = address.into_connection_info().map_err(|error| error.to_string())?.set_redis_settings(settings);
+        let info = address
+            .into_connection_info()
+            .map_err(|error| error.to_string())?
+            .set_redis_settings(settings);
         let client = Client::open(info).map_err(|error| error.to_string())?;
         let me = env::var("HOSTNAME").unwrap_or_else(|_| format!("pid-{}", std::process::id()));
-        Ok(Self { client, connection: Mutex::new(None), me })
+        Ok(Self {
+            client,
+            connection: Mutex::new(None),
+            me,
+        })
     }
 
     pub fn taker(&self) -> Taker<'_> {
-        Taker { queue: self, connection: None }
+        Taker {
+            queue: self,
+            connection: None,
+        }
     }
 
     pub async fn ping(&self) -> Result<(), String> {
@@ -72,7 +84,9 @@ impl Queue {
 
     /// Removes a delivered photo for good.
     pub async fn done(&self, photo: &str) -> Result<(), String> {
-        self.ask::<u64>(cmd("LREM").arg(self.claims()).arg(1).arg(photo)).await.map(|_| ())
+        self.ask::<u64>(cmd("LREM").arg(self.claims()).arg(1).arg(photo))
+            .await
+            .map(|_| ())
     }
 
     /// Queues a claimed photo again, behind all others.
@@ -83,7 +97,8 @@ impl Queue {
 
     /// Says that this instance lives; returns how many photos of instances that are gone were queued again.
     pub async fn keep_claims(&self) -> Result<u64, String> {
-        self.ask::<String>(cmd("SET").arg(alive(&self.me)).arg(1).arg("EX").arg(GONE_SECONDS)).await?;
+        self.ask::<String>(cmd("SET").arg(alive(&self.me)).arg(1).arg("EX").arg(GONE_SECONDS))
+            .await?;
         self.ask::<u64>(cmd("SADD").arg(INSTANCES).arg(&self.me)).await?;
         let mut rescued = 0;
         for instance in self.ask::<Vec<String>>(cmd("SMEMBERS").arg(INSTANCES)).await? {
@@ -140,7 +155,11 @@ impl Taker<'_> {
             None => self.queue.connect(patience).await.map_err(redis_says)?,
         };
         let mut take = cmd("BLMOVE");
-        take.arg(QUEUE).arg(self.queue.claims()).arg("RIGHT").arg("LEFT").arg(TAKE_SECONDS);
+        take.arg(QUEUE)
+            .arg(self.queue.claims())
+            .arg("RIGHT")
+            .arg("LEFT")
+            .arg(TAKE_SECONDS);
         let photo = take.query_async(&mut connection).await.map_err(redis_says)?;
         self.connection = Some(connection);
         Ok(photo)

@@ -38,7 +38,10 @@ pub fn photos(body: &[u8]) -> Result<Vec<String>, serde_json::Error> {
 
 /// Ids become part of file names and Redis values.
 fn plausible(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 #[cfg(test)]
@@ -54,7 +57,11 @@ mod tests {
             {"type":"message","message":{"type":"image","id":"../../etc"}},
             {"type":"message","message":{"type":"image","id":"102"}}]}"#;
         assert_eq!(photos(body).expect("a webhook"), ["100", "102"]);
-        assert!(photos(br#"{"destination":"U1","events":[]}"#).expect("a webhook").is_empty());
+        assert!(
+            photos(br#"{"destination":"U1","events":[]}"#)
+                .expect("a webhook")
+                .is_empty()
+        );
     }
 
     #[test]

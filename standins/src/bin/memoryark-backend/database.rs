@@ -71,7 +71,8 @@ impl Database {
     }
 
     pub fn count(&self) -> rusqlite::Result<i64> {
-        self.lock().query_row("select count(*) from files", [], |row| row.get(0))
+        self.lock()
+            .query_row("select count(*) from files", [], |row| row.get(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -101,7 +102,11 @@ mod tests {
     }
 
     fn photo(sha256: &str) -> Photo {
-        Photo { path: format!("2026/01/{sha256}.jpg"), sha256: sha256.to_owned(), size: 3 }
+        Photo {
+            path: format!("2026/01/{sha256}.jpg"),
+            sha256: sha256.to_owned(),
+            size: 3,
+        }
     }
 
     #[test]

@@ -52,7 +52,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), String> {
     let common = Common::start(8081).await?;
-    let token = env::var("LINE_SERVICE_API_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = env::var("LINE_SERVICE_API_TOKEN")
+        .ok()
+        .filter(|token| !token.is_empty());
     let token = token.ok_or("LINE_SERVICE_API_TOKEN is not set: uploads would be open to everyone")?;
     let database = PathBuf::from(env::var("DATABASE_PATH").unwrap_or_else(|_| "/data/memoryark.db".to_owned()));
     let uploads = PathBuf::from(env::var("UPLOAD_PATH").unwrap_or_else(|_| "/uploads".to_owned()));
@@ -89,7 +91,11 @@ async fn answer_health(State(backend): Shared) -> Response {
         false => (StatusCode::OK, "ok"),
         true => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
     };
-    (status, Json(json!({ "status": word, "version": backend.common.version }))).into_response()
+    (
+        status,
+        Json(json!({ "status": word, "version": backend.common.version })),
+    )
+        .into_response()
 }
 
 async fn answer_version(State(backend): Shared) -> Response {
@@ -102,8 +108,18 @@ async fn answer_metrics(State(backend): Shared) -> Response {
         tokio::task::spawn_blocking(move || backend.database.count()).await
     };
     let text = backend.common.metrics.render(&backend.common.version, |text| {
-        family(text, "memoryark_errors_total", "counter", "Requests that failed on the database or the disk.");
-        sample(text, "memoryark_errors_total", &[], backend.errors.load(Ordering::Relaxed) as f64);
+        family(
+            text,
+            "memoryark_errors_total",
+            "counter",
+            "Requests that failed on the database or the disk.",
+        );
+        sample(
+            text,
+            "memoryark_errors_total",
+            &[],
+            backend.errors.load(Ordering::Relaxed) as f64,
+        );
         if let Ok(Ok(files)) = files {
             family(text, "memoryark_files", "gauge", "Rows in the files table.");
             sample(text, "memoryark_files", &[], files as f64);
@@ -113,12 +129,21 @@ async fn answer_metrics(State(backend): Shared) -> Response {
 }
 
 async fn upload(State(backend): Shared, headers: HeaderMap, body: Body) -> Response {
-    let presented = headers.get(header::AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
+    let presented = headers
+        .get(header::AUTHORIZATION)
+        .map_or(&b""[..], |value| value.as_bytes());
     let bearer = presented.strip_prefix(b"Bearer ").unwrap_or_default();
     if !secret::same(bearer, backend.token.as_bytes()) {
-        return (StatusCode::UNAUTHORIZED, Json(json!({ "error": "wrong or missing token" }))).into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            Json(json!({ "error": "wrong or missing token" })),
+        )
+            .into_response();
     }
-    let name = headers.get("x-file-name").and_then(|value| value.to_str().ok()).unwrap_or("photo.jpg");
+    let name = headers
+        .get("x-file-name")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("photo.jpg");
     let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
     let photo = match backend.photos.receive(body).await {
         Ok(photo) => photo,
@@ -132,7 +157,11 @@ async fn upload(State(backend): Shared, headers: HeaderMap, body: Body) -> Respo
     match row {
         Ok(Ok((id, new))) => {
             let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-            (status, Json(json!({ "id": id, "path": photo.path, "sha256": photo.sha256 }))).into_response()
+            (
+                status,
+                Json(json!({ "id": id, "path": photo.path, "sha256": photo.sha256 })),
+            )
+                .into_response()
         }
         // The file stays: a later upload of the same photo finds it and only adds the row.
         Ok(Err(error)) => refuse(&backend, StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
@@ -167,8 +196,10 @@ async fn show(State(backend): Shared, Path(id): Path<i64>) -> Response {
 
 async fn socket(State(backend): Shared, upgrade: WebSocketUpgrade) -> Response {
     let metrics = Arc::clone(&backend.common.metrics);
-    let stopping = backend.common.stopping();
-    upgrade.max_message_size(echo::MAX_MESSAGE).on_upgrade(move |socket| echo::run(socket, metrics, stopping))
+    let stopping = backend.common.stop.stopping();
+    upgrade
+        .max_message_size(echo::MAX_MESSAGE)
+        .on_upgrade(move |socket| echo::run(socket, metrics, stopping))
 }
 
 fn refuse(backend: &Backend, status: StatusCode, why: &str) -> Response {

@@ -75,7 +75,10 @@ impl Photos {
             fs::remove_dir_all(&incoming)?;
         }
         fs::create_dir_all(&incoming)?;
-        Ok(Self { root, received: AtomicU64::new(0) })
+        Ok(Self {
+            root,
+            received: AtomicU64::new(0),
+        })
     }
 
     /// Stores the body as a file and syncs it; the same bytes in the same month are the same file.
@@ -97,7 +100,9 @@ impl Photos {
         let mut hasher = Sha256::new();
         let mut size = 0u64;
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(Refused::Broken)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(Refused::Broken)?.into_data() else {
+                continue;
+            };
             size += data.len() as u64;
             if size > MAX_PHOTO {
                 return Err(Refused::TooLarge);
@@ -114,8 +119,14 @@ impl Photos {
         let path = place(&sha256, Utc::now());
         let whole = self.root.join(&path);
         let partial = partial.to_owned();
-        tokio::task::spawn_blocking(move || publish(&partial, &whole)).await.map_err(io::Error::other)??;
-        Ok(Photo { path, sha256, size: i64::try_from(size).map_err(|_| Refused::TooLarge)? })
+        tokio::task::spawn_blocking(move || publish(&partial, &whole))
+            .await
+            .map_err(io::Error::other)??;
+        Ok(Photo {
+            path,
+            sha256,
+            size: i64::try_from(size).map_err(|_| Refused::TooLarge)?,
+        })
     }
 }
 
@@ -142,7 +153,10 @@ mod tests {
         let photos = Photos::open(root.clone()).expect("opens");
         assert!(!root.join(".incoming/7").exists());
         let photo = photos.receive(Body::from("abc")).await.expect("stores");
-        assert_eq!(photo.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            photo.sha256,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(photo.size, 3);
         assert_eq!(fs::read(root.join(&photo.path)).expect("reads"), b"abc");
         assert!(matches!(photos.receive(Body::empty()).await, Err(Refused::Empty)));
