@@ -4,6 +4,17 @@
 BASE_IMAGE="localhost/memoryark/debian:bookworm"
 PULLED_BASE="docker.io/library/debian:bookworm-slim"
 
+# try_pull ENGINE IMAGE: fails soon where no registry answers.
+try_pull() {
+    local -a with=(env)
+    local -a where=()
+    case "$1" in
+    docker) where=(-H "unix://$DOCKER_SOCKET") ;;
+    podman) [[ ! -r "$DEMO_STATE/containers.conf" ]] || with+=("CONTAINERS_CONF=$DEMO_STATE/containers.conf") ;;
+    esac
+    "${with[@]}" timeout "${ARKWRIGHT_PULL_TIMEOUT:-60}" "$1" "${where[@]}" pull -q "$2" >/dev/null 2>&1
+}
+
 # A small Debian root as a tarball, made once and kept in the cache; prints its path.
 _base_tarball() {
     local tarball="$DEMO_CACHE/debian-bookworm-amd64.tar.gz" root
@@ -23,9 +34,9 @@ _base_tarball() {
         printf 'force-unsafe-io\n' >"$root/etc/dpkg/dpkg.cfg.d/container"
         printf 'path-exclude /usr/share/doc/*\npath-exclude /usr/share/man/*\npath-exclude /usr/share/locale/*\n' \
             >>"$root/etc/dpkg/dpkg.cfg.d/container"
-        printf 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n' \
-            >"$root/etc/apt/apt.conf.d/container"
-        rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/*.log \
+        printf '%s\n' 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };' \
+            'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' >"$root/etc/apt/apt.conf.d/container"
+        rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/apt/*.bin "$root"/var/lib/apt/lists/* "$root"/var/log/*.log \
             "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/*
         tar --numeric-owner -C "$root" -c . | gzip -1 >"$tarball.partial"
         mv "$tarball.partial" "$tarball"
@@ -38,10 +49,7 @@ _base_tarball() {
 ensure_base_image() {
     local which="$1" tarball
     engine "$which" image inspect "$BASE_IMAGE" >/dev/null 2>&1 && return 0
-    if [[ ! -s "$DEMO_CACHE/debian-bookworm-amd64.tar.gz" ]] &&
-        timeout "${ARKWRIGHT_PULL_TIMEOUT:-20}" env DOCKER_BUILDKIT=0 \
-            bash -c 'source "$1"; source "$2"; source "$3"; engine "$4" pull -q "$5"' _ \
-            "$DEMO_LIB/say.sh" "$DEMO_LIB/packages.sh" "$DEMO_LIB/engine.sh" "$which" "$PULLED_BASE" >/dev/null 2>&1; then
+    if [[ ! -s "$DEMO_CACHE/debian-bookworm-amd64.tar.gz" ]] && try_pull "$which" "$PULLED_BASE"; then
         engine "$which" tag "$PULLED_BASE" "$BASE_IMAGE"
         say "base image: pulled $PULLED_BASE"
         return 0
