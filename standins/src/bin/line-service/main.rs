@@ -21,6 +21,7 @@ use serde_json::json;
 use standins::metrics::{self, family, sample};
 use standins::serve::Common;
 use standins::{echo, health, secret, serve};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -97,8 +98,10 @@ async fn run() -> Result<(), String> {
     common.arm();
 
     let mut workers = JoinSet::new();
+    let begin = Arc::new(Barrier::new(WORKERS + 1));
+    workers.spawn(reclaim(Arc::clone(&line), Arc::clone(&begin)));
     for _ in 0..WORKERS {
-        workers.spawn(work(Arc::clone(&line)));
+        workers.spawn(work(Arc::clone(&line), Arc::clone(&begin)));
     }
     workers.spawn(keep_claims(Arc::clone(&line)));
     let mut stopping = common.stop.stopping();
@@ -120,8 +123,28 @@ async fn run() -> Result<(), String> {
     served
 }
 
+/// Queues again what this container had in hand when it was last ended, then lets the workers begin.
+async fn reclaim(line: Arc<Line>, begin: Arc<Barrier>) {
+    let stopping = line.common.stop.stopping();
+    while !stopping.requested() {
+        match line.queue.reclaim().await {
+            Ok(0) => break,
+            Ok(count) => {
+                eprintln!("line-service: {count} photos were in hand at the last end and are queued again");
+                break;
+            }
+            Err(why) => {
+                eprintln!("line-service: {why}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    begin.wait().await;
+}
+
 /// Hands over photos until asked to end.
-async fn work(line: Arc<Line>) {
+async fn work(line: Arc<Line>, begin: Arc<Barrier>) {
+    begin.wait().await;
     let mut stopping = line.common.stop.stopping();
     let mut taker = line.queue.taker();
     while !stopping.requested() {

@@ -105,15 +105,25 @@ impl Queue {
             if self.ask::<bool>(cmd("EXISTS").arg(alive(&instance))).await? {
                 continue;
             }
-            let claims = claims(&instance);
-            let mut back = cmd("LMOVE");
-            back.arg(&claims).arg(QUEUE).arg("LEFT").arg("RIGHT");
-            while self.ask::<Option<String>>(&back).await?.is_some() {
-                rescued += 1;
-            }
+            rescued += self.requeue(&instance).await?;
             self.ask::<u64>(cmd("SREM").arg(INSTANCES).arg(&instance)).await?;
         }
         Ok(rescued)
+    }
+
+    /// Queues again what this instance had claimed before it was started anew; call it before anything is taken.
+    pub async fn reclaim(&self) -> Result<u64, String> {
+        self.requeue(&self.me).await
+    }
+
+    async fn requeue(&self, instance: &str) -> Result<u64, String> {
+        let mut back = cmd("LMOVE");
+        back.arg(claims(instance)).arg(QUEUE).arg("LEFT").arg("RIGHT");
+        let mut count = 0;
+        while self.ask::<Option<String>>(&back).await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
     }
 
     fn claims(&self) -> String {
