@@ -59,7 +59,9 @@ _wait_until() {
 # ensure_docker: a daemon answers on $DOCKER_SOCKET afterwards.
 ensure_docker() {
     docker_answers && return 0
-    have docker && have dockerd || ensure_packages "the Docker engine" docker.io iptables ca-certificates
+    if ! have docker || ! have dockerd; then
+        ensure_packages "the Docker engine" docker.io iptables ca-certificates
+    fi
     ((EUID == 0)) || die "no Docker daemon answers on $DOCKER_SOCKET, and starting one needs root"
     if [[ -d /run/systemd/system && "$DOCKER_SOCKET" == /var/run/docker.sock ]]; then
         systemctl start docker || die "systemctl start docker failed; see: journalctl -u docker"
@@ -113,12 +115,25 @@ _podman_settings() {
     printf '[containers]\n%s\n\n[engine]\n%s\n' "$lines_containers" "$lines_engine" >"$DEMO_STATE/containers.conf"
 }
 
+# Docker drops what is forwarded, also between two containers on one of Podman's internal networks, for which Podman
+# itself writes no rule. Traffic that stays on one bridge is let through again.
+PODMAN_BESIDE_DOCKER=(DOCKER-USER -i podman+ -m physdev --physdev-is-bridged -j ACCEPT)
+_podman_beside_docker() {
+    ((EUID == 0)) || return 0
+    [[ "$(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null || true)" == 1 ]] || return 0
+    iptables -n -L DOCKER-USER >/dev/null 2>&1 || return 0
+    iptables -C "${PODMAN_BESIDE_DOCKER[@]}" 2>/dev/null && return 0
+    say "Docker's firewall rules cut Podman's internal networks: adding a rule for traffic within one of them"
+    iptables -I "${PODMAN_BESIDE_DOCKER[@]}" || warn "the rule was refused: containers on internal networks will not reach each other"
+}
+
 # ensure_podman: its API answers on $PODMAN_SOCKET afterwards. Podman's storage is the host's own.
 ensure_podman() {
     have podman || ensure_packages "the Podman engine" podman
     ensure_packages "Podman's networks and their names" netavark aardvark-dns iptables
     [[ -e /sys/fs/cgroup/cgroup.controllers ]] || have runc ||
         ensure_packages "a runtime for Podman on this machine's cgroups" runc
+    _podman_beside_docker
     podman_answers && return 0
     _podman_settings
     mkdir -p "$DEMO_STATE" "$(dirname "$PODMAN_SOCKET")"
@@ -141,4 +156,7 @@ stop_podman() {
     say "stopping Podman's API"
     stop_remembered podman 15
     rm -f "$PODMAN_SOCKET"
+    if iptables -C "${PODMAN_BESIDE_DOCKER[@]}" 2>/dev/null; then
+        iptables -D "${PODMAN_BESIDE_DOCKER[@]}"
+    fi
 }

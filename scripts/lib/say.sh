@@ -4,6 +4,7 @@
 # What the scripts remember: pids of what they started, logs, generated settings.
 DEMO_STATE="${ARKWRIGHT_DEMO_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/arkwright-demo}"
 # What may be deleted at any time and is made again: the base image's tarball.
+# shellcheck disable=SC2034
 DEMO_CACHE="${ARKWRIGHT_DEMO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/arkwright}"
 
 if [[ -t 2 && -z "${NO_COLOR:-}" ]]; then

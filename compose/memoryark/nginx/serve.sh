@@ -20,6 +20,7 @@ moved() {
     for name in $names; do
         now="$(addresses "$name" || true)"
         [ -n "$now" ] || continue
+        used=
         eval "used=\$used_$(echo "$name" | tr - _)"
         for address in $used; do
             echo "$now" | grep -qxF "$address" || return 0
