@@ -26,6 +26,7 @@
 //! `tests/layering.rs` holds this.
 
 pub mod config;
+pub mod engine;
 pub mod journal;
 pub mod model;
 pub mod plan;
