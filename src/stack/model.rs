@@ -231,7 +231,8 @@ pub struct FileObject {
     pub from: FileSource,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileSource {
     File(PathBuf),
     Environment(String),
