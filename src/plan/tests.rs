@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::model::{Colour, ContainerId, Health, ServiceName};
 use crate::stack::{
     Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, NetworkMode,
-    Resources, Restart, Service, Stack, Volume,
+    Restart, Service, Stack, Volume,
 };
 
 use super::desired::HostFolders;
@@ -17,57 +17,10 @@ fn name(text: &str) -> ServiceName {
 
 fn service(text: &str) -> Service {
     Service {
-        name: name(text),
         image: Some(format!("localhost/{text}:1")),
-        build: None,
-        container_name: None,
-        command: None,
-        entrypoint: None,
-        environment: BTreeMap::new(),
-        hostname: None,
-        domainname: None,
-        user: None,
-        working_dir: None,
         restart: Restart::UnlessStopped,
-        restart_unenforced: Vec::new(),
-        ports: Vec::new(),
-        expose: Vec::new(),
-        mounts: Vec::new(),
         networks: [("default".to_owned(), Attachment::default())].into(),
-        network_mode: None,
-        depends_on: BTreeMap::new(),
-        healthcheck: None,
-        logging: None,
-        resources: Resources::default(),
-        replicas: 1,
-        labels: BTreeMap::new(),
-        stop_signal: None,
-        stop_grace: None,
-        init: None,
-        privileged: false,
-        read_only: false,
-        tty: false,
-        stdin_open: false,
-        cap_add: Vec::new(),
-        cap_drop: Vec::new(),
-        security_opt: Vec::new(),
-        extra_hosts: Vec::new(),
-        dns: Vec::new(),
-        dns_search: Vec::new(),
-        dns_opt: Vec::new(),
-        sysctls: BTreeMap::new(),
-        ulimits: BTreeMap::new(),
-        devices: Vec::new(),
-        group_add: Vec::new(),
-        shm_size: None,
-        pid: None,
-        ipc: None,
-        userns_mode: None,
-        secrets: Vec::new(),
-        configs: Vec::new(),
-        profiles: Vec::new(),
-        platform: None,
-        pull_policy: None,
+        ..Service::named(name(text))
     }
 }
 
