@@ -67,18 +67,34 @@ fn a_compose_file_that_is_no_yaml() {
 #[test]
 fn an_unknown_key_with_the_nearest_one() {
     let folder = project(&[("compose.yaml", "services:\n  web:\n    image: a\n    restrat: always\n")]);
-    refused(folder.path(), &["config"], 3, &["compose.yaml:4:5", "restrat", "`restart`"]);
+    refused(
+        folder.path(),
+        &["config"],
+        3,
+        &["compose.yaml:4:5", "restrat", "`restart`"],
+    );
 }
 
 #[test]
 fn a_required_variable_that_is_missing() {
-    let folder = project(&[("compose.yaml", "services:\n  web:\n    image: ${IMAGE:?name the image}\n")]);
-    refused(folder.path(), &["config"], 3, &["compose.yaml:3:", "IMAGE", "name the image"]);
+    let folder = project(&[(
+        "compose.yaml",
+        "services:\n  web:\n    image: ${IMAGE:?name the image}\n",
+    )]);
+    refused(
+        folder.path(),
+        &["config"],
+        3,
+        &["compose.yaml:3:", "IMAGE", "name the image"],
+    );
 }
 
 #[test]
 fn a_network_nobody_defined() {
-    let folder = project(&[("compose.yaml", "services:\n  web:\n    image: a\n    networks: [inner]\n")]);
+    let folder = project(&[(
+        "compose.yaml",
+        "services:\n  web:\n    image: a\n    networks: [inner]\n",
+    )]);
     refused(folder.path(), &["config"], 3, &["compose.yaml:4:", "inner"]);
 }
 
@@ -93,8 +109,16 @@ fn a_compose_file_that_is_not_there_and_one_that_is_a_folder() {
 
 #[test]
 fn an_unknown_key_in_arkwright_yaml() {
-    let folder = project(&[("compose.yaml", GOOD), ("arkwright.yaml", "timezone: UTC\nservcies: {}\n")]);
-    refused(folder.path(), &["check"], 3, &["arkwright.yaml:2:1", "servcies", "did you mean `services`?"]);
+    let folder = project(&[
+        ("compose.yaml", GOOD),
+        ("arkwright.yaml", "timezone: UTC\nservcies: {}\n"),
+    ]);
+    refused(
+        folder.path(),
+        &["check"],
+        3,
+        &["arkwright.yaml:2:1", "servcies", "did you mean `services`?"],
+    );
 }
 
 #[test]
@@ -109,7 +133,12 @@ fn no_engine() {
     let folder = project(&[("compose.yaml", GOOD)]);
     let nowhere = format!("unix://{}/nothing.sock", folder.path().display());
     for verb in ["up", "plan", "ps", "down"] {
-        refused(folder.path(), &["--host", &nowhere, verb], 4, &["no engine answers", "nothing.sock", "--host"]);
+        refused(
+            folder.path(),
+            &["--host", &nowhere, verb],
+            4,
+            &["no engine answers", "nothing.sock", "--host"],
+        );
     }
 }
 
@@ -118,10 +147,18 @@ fn a_word_that_is_no_command_and_a_service_that_is_not_there() {
     let folder = project(&[("compose.yaml", GOOD)]);
     let output = arkwright(folder.path(), &["depoly"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("deploy"), "the nearest command is named");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("deploy"),
+        "the nearest command is named"
+    );
     let released = "services:\n  wbe:\n    release: { port: 1, health: { http: / } }\n";
     fs::write(folder.path().join("arkwright.yaml"), released).expect("written");
-    refused(folder.path(), &["check"], 3, &["arkwright.yaml:2:3", "did you mean `web`?"]);
+    refused(
+        folder.path(),
+        &["check"],
+        3,
+        &["arkwright.yaml:2:3", "did you mean `web`?"],
+    );
 }
 
 #[test]
@@ -142,8 +179,12 @@ fn backed_up(store: &str) -> tempfile::TempDir {
     let keys = arkwright(folder.path(), &["--json", "key", "new", "--recovery", "recovery.key"]);
     assert!(keys.status.success(), "{}", String::from_utf8_lossy(&keys.stderr));
     let keys: serde_json::Value = serde_json::from_slice(&keys.stdout).expect("JSON");
-    let recipients: Vec<&str> =
-        keys["recipients"].as_array().expect("recipients").iter().filter_map(|r| r.as_str()).collect();
+    let recipients: Vec<&str> = keys["recipients"]
+        .as_array()
+        .expect("recipients")
+        .iter()
+        .filter_map(|r| r.as_str())
+        .collect();
     let text = format!(
         "backups:\n  recipients: {}\n  stores: {{ local: {{ path: {store} }} }}\n  sets:\n    \
          photos: {{ sources: [{{ path: ./photos }}] }}\n",
@@ -158,7 +199,11 @@ fn a_source_that_is_not_there_publishes_nothing() {
     let folder = backed_up("./store");
     fs::remove_dir_all(folder.path().join("photos")).expect("removed");
     let output = arkwright(folder.path(), &["backup", "run", "photos"]);
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("photos"), "{text}");
     let listed = arkwright(folder.path(), &["--json", "backup", "list"]);
@@ -180,10 +225,23 @@ fn a_full_disk_is_named_and_publishes_nothing() {
     let folder = backed_up(&mount.path().display().to_string());
     let output = arkwright(folder.path(), &["backup", "run", "photos"]);
     let manifests = mount.path().join("man");
-    let published = fs::read_dir(&manifests)
-        .map(|entries| entries.filter(|e| e.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|x| x == "json"))).count());
-    let unmounted = Command::new("umount").arg(mount.path()).status().is_ok_and(|status| status.success());
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let published = fs::read_dir(&manifests).map(|entries| {
+        entries
+            .filter(|e| {
+                e.as_ref()
+                    .is_ok_and(|e| e.path().extension().is_some_and(|x| x == "json"))
+            })
+            .count()
+    });
+    let unmounted = Command::new("umount")
+        .arg(mount.path())
+        .status()
+        .is_ok_and(|status| status.success());
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(unmounted, "the small disk is taken away again");
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("full"), "{text}");

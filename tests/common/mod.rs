@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 /// A test that cannot run here says so on a line of its own, which `scripts/test` counts; under `CI=true` it fails.
 pub fn not_run(what: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "NOT RUN, and CI must run everything: {what}");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "NOT RUN, and CI must run everything: {what}"
+    );
     println!("NOT RUN: {what}");
 }
 
@@ -17,7 +20,9 @@ pub fn engines() -> Vec<(&'static str, String)> {
     for (name, variable) in named {
         match std::env::var(variable) {
             Ok(host) => found.push((name, host)),
-            Err(_) => not_run(&format!("{name}: {variable} names no engine (./scripts/test starts one)")),
+            Err(_) => not_run(&format!(
+                "{name}: {variable} names no engine (./scripts/test starts one)"
+            )),
         }
     }
     found
@@ -30,6 +35,9 @@ pub fn cases() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    not_run(&format!("the shared cases: {} is no folder (ARKWRIGHT_CASES)", folder.display()));
+    not_run(&format!(
+        "the shared cases: {} is no folder (ARKWRIGHT_CASES)",
+        folder.display()
+    ));
     None
 }
