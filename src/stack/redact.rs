@@ -1,0 +1,152 @@
+//! Which values are secrets, and how text is shown without them.
+
+use std::collections::BTreeSet;
+
+/// What stands where a secret was.
+pub const REDACTED: &str = "<redacted>";
+
+/// A secret shorter than this is only replaced where it stands as a word of its own.
+const SHORT: usize = 4;
+
+/// Every value that must not be printed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Secrets {
+    /// Given by a variable, a dotenv file or a `secrets` entry: replaced everywhere.
+    given: BTreeSet<String>,
+    /// Written in the Compose file under a telling name: replaced where programs are told things (environment, command,
+    /// labels…), but not in names, or `POSTGRES_PASSWORD: nextcloud` would hide the image `nextcloud` too.
+    written: BTreeSet<String>,
+}
+
+impl Secrets {
+    pub(super) fn give(&mut self, value: &str) {
+        insert(&mut self.given, value);
+    }
+
+    pub(super) fn write(&mut self, value: &str) {
+        insert(&mut self.written, value);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.written.is_empty()
+    }
+
+    pub fn contains(&self, value: &str) -> bool {
+        self.given.contains(value) || self.written.contains(value)
+    }
+
+    /// Text with every secret replaced.
+    pub fn redact(&self, text: &str) -> String {
+        let part = replace(text, &self.given);
+        replace(&part, &self.written)
+    }
+
+    /// A name with every secret replaced that was given from outside the file.
+    pub(super) fn redact_name(&self, text: &str) -> String {
+        replace(text, &self.given)
+    }
+}
+
+fn insert(into: &mut BTreeSet<String>, value: &str) {
+    if !value.trim().is_empty() {
+        into.insert(value.to_owned());
+    }
+}
+
+fn replace(text: &str, secrets: &BTreeSet<String>) -> String {
+    let mut longest: Vec<&String> = secrets.iter().filter(|secret| text.contains(secret.as_str())).collect();
+    longest.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let mut shown = text.to_owned();
+    for secret in longest {
+        shown = if secret.len() < SHORT { replace_word(&shown, secret) } else { shown.replace(secret.as_str(), REDACTED) };
+    }
+    shown
+}
+
+fn replace_word(text: &str, word: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, found) in text.match_indices(word) {
+        let alone = !text[..at].ends_with(char::is_alphanumeric)
+            && !text[at + found.len()..].starts_with(char::is_alphanumeric);
+        if alone && at >= from {
+            out.push_str(&text[from..at]);
+            out.push_str(REDACTED);
+            from = at + found.len();
+        }
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
+/// Whether a variable's name says that its value is a secret.
+///
+/// A name ending in `_FILE` with a path as its value names the place of a secret, not the secret.
+pub(super) fn telling(name: &str, value: &str) -> bool {
+    let lower = name.to_lowercase();
+    if lower.ends_with("_file") && value.starts_with('/') {
+        return false;
+    }
+    const ANYWHERE: [&str; 7] = ["password", "passwd", "passphrase", "secret", "token", "credential", "apikey"];
+    const WORDS: [&str; 7] = ["key", "keys", "pass", "pwd", "pw", "auth", "dsn"];
+    ANYWHERE.iter().any(|part| lower.contains(part))
+        || lower.ends_with("key")
+        || lower.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word))
+}
+
+/// One line of a file as an error shows it: what follows a telling name is replaced.
+pub(super) fn line(text: &str) -> String {
+    let Some(end) = text.find([':', '=']) else { return text.to_owned() };
+    let name = text[..end].trim().trim_start_matches("- ").trim_matches(['"', '\'']);
+    let (head, value) = text.split_at(end + 1);
+    let bare = value.trim().trim_matches(['"', '\'']);
+    // A reference is not a secret, and it is what the error is about.
+    if bare.is_empty() || bare.starts_with('$') || matches!(bare, "|" | ">" | "{" | "[") || !telling(name, bare) {
+        return text.to_owned();
+    }
+    format!("{head} {REDACTED}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telling_names() {
+        for name in ["DB_PASSWORD", "LINE_CHANNEL_SECRET", "API_KEY", "token", "mysql.root.passwd", "SSH_KEY", "REDIS_PASS"] {
+            assert!(telling(name, "v"), "{name}");
+        }
+        for name in ["TZ", "KEYBOARD", "PASSENGERS", "MONKEYS", "AUTHOR", "PORT"] {
+            assert!(!telling(name, "v"), "{name}");
+        }
+        assert!(!telling("DB_PASSWORD_FILE", "/run/secrets/db"));
+        assert!(telling("DB_PASSWORD_FILE", "hunter2"));
+    }
+
+    #[test]
+    fn replaces_inside_text_longest_first() {
+        let mut secrets = Secrets::default();
+        secrets.give("hunter2");
+        secrets.give("hunter2-longer");
+        secrets.give("abc");
+        assert_eq!(secrets.redact("x:hunter2-longer@h"), "x:<redacted>@h");
+        assert_eq!(secrets.redact("prehunter2post"), "pre<redacted>post");
+        assert_eq!(secrets.redact("u:abc@abcd"), "u:<redacted>@abcd");
+    }
+
+    #[test]
+    fn what_the_file_says_itself_stays_in_names() {
+        let mut secrets = Secrets::default();
+        secrets.write("nextcloud");
+        assert_eq!(secrets.redact_name("nextcloud:apache"), "nextcloud:apache");
+        assert_eq!(secrets.redact("postgres://nextcloud@db"), "postgres://<redacted>@db");
+    }
+
+    #[test]
+    fn lines_lose_their_secrets() {
+        assert_eq!(line("      - DB_PASSWORD=hunter2"), "      - DB_PASSWORD= <redacted>");
+        assert_eq!(line("  API_KEY: ${KEY:?}"), "  API_KEY: ${KEY:?}");
+        assert_eq!(line("  image: x"), "  image: x");
+        assert_eq!(line("services:"), "services:");
+    }
+}
