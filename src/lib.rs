@@ -27,3 +27,4 @@
 
 pub mod model;
 pub mod stack;
+pub mod state;

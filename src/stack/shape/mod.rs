@@ -28,6 +28,8 @@ pub(super) enum Shape {
     ScalarOrNull,
     /// A number of bytes: `512m`.
     Size,
+    /// As [`Shape::Size`], but Compose refuses a bare number here.
+    SizeText,
     /// A length of time: `1m30s`.
     Span,
     OrNull(&'static Shape),
@@ -86,7 +88,7 @@ impl Checker {
 
     fn mismatch(&mut self, node: &Node, shape: &Shape) {
         let help = match (shape, &node.data) {
-            (Shape::Text | Shape::Span | Shape::Word(_), Data::Int(_) | Data::Float(_) | Data::Bool(_)) => {
+            (Shape::Text | Shape::Span | Shape::SizeText | Shape::Word(_), Data::Int(_) | Data::Float(_) | Data::Bool(_)) => {
                 "put the value in quotes"
             }
             (_, Data::Null) => "give it a value or remove the key",
@@ -145,7 +147,7 @@ impl Checker {
                 let whole = text.parse::<i64>().ok().map(|value| Data::Int(value.into()));
                 whole.or_else(|| text.parse::<f64>().ok().filter(|value| value.is_finite()).map(Data::Float))
             }),
-            Shape::Size => {
+            Shape::Size | Shape::SizeText => {
                 if let Some(text) = node.as_text()
                     && text != "-1"
                     && text.parse::<crate::model::Size>().is_err()
@@ -193,9 +195,6 @@ impl Checker {
     fn entries(&mut self, node: &mut Node, inner: &Shape, named: bool) {
         let Some(map) = node.as_map_mut() else { return };
         for (key, entry) in map.iter_mut() {
-            if named && key.starts_with("x-") && !matches!(entry.node.data, Data::Map(_) | Data::Null) {
-                continue;
-            }
             let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
             if named && (key.is_empty() || !key.bytes().all(good)) {
                 let message = format!("`{key}` cannot be a name in {}", self.here());
@@ -254,7 +253,7 @@ impl Shape {
         let text = matches!(data, Data::Text(_));
         match self {
             Shape::Any => true,
-            Shape::Text | Shape::Word(_) | Shape::Span => text,
+            Shape::Text | Shape::Word(_) | Shape::Span | Shape::SizeText => text,
             Shape::Bool | Shape::TextOrBool => text || matches!(data, Data::Bool(_)),
             Shape::Int | Shape::TextOrInt => text || matches!(data, Data::Int(_)),
             Shape::Number | Shape::TextOrNumber | Shape::Size => text || number,
@@ -280,6 +279,7 @@ impl Shape {
             Shape::TextOrInt => "text or a whole number".to_owned(),
             Shape::Scalar | Shape::ScalarOrNull => "text, a number, true or false".to_owned(),
             Shape::Size => "a size".to_owned(),
+            Shape::SizeText => "a size as text".to_owned(),
             Shape::Span => "a length of time as text".to_owned(),
             Shape::OrNull(inner) => inner.wants(),
             Shape::List(_) => "a list".to_owned(),

@@ -1,7 +1,7 @@
 //! The keys of the Compose specification.
 
 use super::Shape::{
-    Any, Bool, Either, Int, List, Map, Named, Number, Object as Obj, OrNull, Scalar, ScalarOrNull, Size, Span, Text,
+    Any, Bool, Either, Int, List, Map, Named, Number, Object as Obj, OrNull, Scalar, ScalarOrNull, Size, SizeText, Span, Text,
     TextOrBool, TextOrInt, TextOrNumber, Word,
 };
 use super::{Object, Shape};
@@ -21,7 +21,7 @@ const fn object(what: &'static str, keys: &'static [(&'static str, Shape)]) -> O
 pub(in crate::stack) const PROJECT: Shape = Obj(&Object {
     what: "Compose file",
     keys: &[
-        ("version", TextOrNumber),
+        ("version", Text),
         ("name", Text),
         ("include", List(&Either(&[Text, INCLUDE]))),
         ("services", Named(&SERVICE)),
@@ -230,7 +230,7 @@ const DEPLOY: Shape = Obj(&object(
             Obj(&object(
                 "resources",
                 &[
-                    ("limits", Obj(&object("limit", &[("cpus", Number), ("memory", SIZE_TEXT), ("pids", Int)]))),
+                    ("limits", Obj(&object("limit", &[("cpus", Number), ("memory", SizeText), ("pids", Int)]))),
                     (
                         "reservations",
                         Obj(&object(
@@ -239,7 +239,7 @@ const DEPLOY: Shape = Obj(&object(
                                 ("cpus", Number),
                                 ("devices", List(&DEVICE_REQUEST)),
                                 ("generic_resources", List(&Any)),
-                                ("memory", SIZE_TEXT),
+                                ("memory", SizeText),
                             ],
                         )),
                     ),
@@ -257,9 +257,6 @@ const DEPLOY: Shape = Obj(&object(
         ("update_config", UPDATE),
     ],
 ));
-
-/// A size that Compose refuses as a bare number.
-const SIZE_TEXT: Shape = Size;
 
 const DEVELOP: Shape = Obj(&object(
     "develop",
