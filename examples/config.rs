@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             _ => {}
         }
     }
-    let run = || -> Result<String, Box<dyn std::error::Error>> {
+    let mut run = || -> Result<String, Box<dyn std::error::Error>> {
         request.current_dir = std::env::current_dir()?;
         let loaded = stack::load(&request, &Disk)?;
         loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));

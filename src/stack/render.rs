@@ -59,13 +59,12 @@ pub fn render_json(tree: &Value) -> String {
 }
 
 /// Keys below which every key is the user's own, so that `x-…` is a name and no extension.
-const FREE: [&str; 22] = [
+const FREE: [&str; 20] = [
     "additional_contexts",
     "annotations",
     "args",
     "aux_addresses",
     "configs",
-    "content",
     "depends_on",
     "driver_opts",
     "environment",
@@ -80,7 +79,6 @@ const FREE: [&str; 22] = [
     "storage_opt",
     "sysctls",
     "ulimits",
-    "volume_labels",
     "volumes",
 ];
 

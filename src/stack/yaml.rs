@@ -317,7 +317,9 @@ mod tests {
         assert!(fault(&bomb).2.starts_with("more than 200000 values"));
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(100).trim_end_matches(", "));
         assert!(fault(&long).2.starts_with("more than 200000 values"));
-        assert!(fault(&"[".repeat(5000)).2.contains("deeper"));
+        assert!(fault(&"[".repeat(100)).2.contains("deeper"));
+        assert!(fault(&"[".repeat(100_000)).2.starts_with("not YAML"));
+        assert!(fault(&"- ".repeat(100_000)).2.contains("deeper"));
         let mut chain = "a0: &a0 [x]\n".to_owned();
         for level in 1..100 {
             chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));

@@ -29,7 +29,11 @@ impl Base {
         }
     }
 
+    /// As [`Base::resolve`], but a path that is absolute already stays as it is written, as in Compose.
     fn text(&self, path: &str) -> String {
+        if path.starts_with('/') {
+            return path.to_owned();
+        }
         self.resolve(path).to_string_lossy().into_owned()
     }
 }
