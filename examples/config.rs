@@ -7,7 +7,10 @@ use arkwright::stack::{self, LoadRequest};
 use arkwright::state::Disk;
 
 fn main() -> ExitCode {
-    let mut request = LoadRequest { env: std::env::vars().collect(), ..LoadRequest::default() };
+    let mut request = LoadRequest {
+        env: std::env::vars().collect(),
+        ..LoadRequest::default()
+    };
     let (mut yaml, mut show) = (true, false);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -24,9 +27,20 @@ fn main() -> ExitCode {
     let mut run = || -> Result<String, Box<dyn std::error::Error>> {
         request.current_dir = std::env::current_dir()?;
         let loaded = stack::load(&request, &Disk)?;
-        loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-        let tree = if show { loaded.tree } else { stack::redact_tree(&loaded.tree, &loaded.secrets) };
-        Ok(if yaml { stack::render_yaml(&tree) } else { stack::render_json(&tree) + "\n" })
+        loaded
+            .warnings
+            .iter()
+            .for_each(|warning| eprintln!("warning: {warning}"));
+        let tree = if show {
+            loaded.tree
+        } else {
+            stack::redact_tree(&loaded.tree, &loaded.secrets)
+        };
+        Ok(if yaml {
+            stack::render_yaml(&tree)
+        } else {
+            stack::render_json(&tree) + "\n"
+        })
     };
     match run().and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,12 @@ use super::canonical::clean;
 use super::error::LoadError;
 use super::request::{Files, LoadRequest};
 
-const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
 const OVERRIDES: [&str; 4] = [
     "compose.override.yml",
     "compose.override.yaml",
@@ -27,18 +32,31 @@ pub(super) fn compose_files(
         return Ok(request.files.iter().map(|path| here(path)).collect());
     }
     if let Some(list) = vars.get("COMPOSE_FILE").filter(|list| !list.is_empty()) {
-        let separator = vars.get("COMPOSE_PATH_SEPARATOR").filter(|text| !text.is_empty()).map_or(":", String::as_str);
+        let separator = vars
+            .get("COMPOSE_PATH_SEPARATOR")
+            .filter(|text| !text.is_empty())
+            .map_or(":", String::as_str);
         return Ok(list.split(separator).map(|path| here(Path::new(path))).collect());
     }
-    let start = request.project_directory.as_deref().map_or_else(|| request.current_dir.clone(), here);
+    let start = request
+        .project_directory
+        .as_deref()
+        .map_or_else(|| request.current_dir.clone(), here);
     for folder in start.ancestors() {
-        let found: Vec<PathBuf> = NAMES.iter().map(|name| folder.join(name)).filter(|path| files.exists(path)).collect();
+        let found: Vec<PathBuf> = NAMES
+            .iter()
+            .map(|name| folder.join(name))
+            .filter(|path| files.exists(path))
+            .collect();
         let Some(first) = found.first() else { continue };
         if found.len() > 1 {
             let others: Vec<String> = found[1..].iter().map(|path| path.display().to_string()).collect();
             warn(format!("{} is used; {} is not", first.display(), others.join(", ")));
         }
-        let over = OVERRIDES.iter().map(|name| folder.join(name)).find(|path| files.exists(path));
+        let over = OVERRIDES
+            .iter()
+            .map(|name| folder.join(name))
+            .find(|path| files.exists(path));
         return Ok([first.clone()].into_iter().chain(over).collect());
     }
     Err(LoadError::nowhere(
@@ -65,8 +83,14 @@ pub(super) fn project_name(
             "use lower-case letters, digits, `-` and `_`, beginning with a letter or digit",
         ));
     }
-    let folder = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = written.map(fit).filter(|name| !name.is_empty()).unwrap_or_else(|| fit(&folder));
+    let folder = folder
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let name = written
+        .map(fit)
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| fit(&folder));
     if name.is_empty() {
         return Err(LoadError::nowhere(
             "the project has no name: the folder's has no letter or digit in it",
@@ -93,8 +117,14 @@ mod tests {
     #[test]
     fn names_follow_compose() {
         let name = |asked: Option<&str>, env: Option<&str>, written: Option<&str>, folder: &str| {
-            let request = LoadRequest { project_name: asked.map(str::to_owned), ..LoadRequest::default() };
-            let vars = env.map(|name| ("COMPOSE_PROJECT_NAME".to_owned(), name.to_owned())).into_iter().collect();
+            let request = LoadRequest {
+                project_name: asked.map(str::to_owned),
+                ..LoadRequest::default()
+            };
+            let vars = env
+                .map(|name| ("COMPOSE_PROJECT_NAME".to_owned(), name.to_owned()))
+                .into_iter()
+                .collect();
             project_name(&request, &vars, written, Path::new(folder)).map_err(|error| error.message().to_owned())
         };
         assert_eq!(name(None, None, Some("My Proj"), "/x/y").as_deref(), Ok("myproj"));

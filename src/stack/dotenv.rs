@@ -21,7 +21,11 @@ pub(super) fn parse(
     out: &mut BTreeMap<String, String>,
 ) -> Result<(), Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-    let mut reader = Reader { text: &text, at: 0, source };
+    let mut reader = Reader {
+        text: &text,
+        at: 0,
+        source,
+    };
     let mut budget = LONGEST;
     while let Some(begin) = reader.statement() {
         let (key, given) = reader.key(begin)?;
@@ -96,7 +100,11 @@ impl Reader<'_> {
         let before = &self.text[..offset.min(self.text.len())];
         let line = before.matches('\n').count() as u32 + 1;
         let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) as u32 + 1;
-        Pos { source: self.source, line, column }
+        Pos {
+            source: self.source,
+            line,
+            column,
+        }
     }
 
     fn skip(&mut self, what: impl Fn(char) -> bool) {
@@ -131,15 +139,20 @@ impl Reader<'_> {
             Some('=' | ':') => true,
             Some('\n') | None => false,
             Some(other) => {
-                return Err(Fault::new(self.pos(from + length), format!("`{other}` cannot be part of a variable's name"))
-                    .help("write `NAME=value`, one to a line; put a value with spaces or signs in quotes"));
+                return Err(Fault::new(
+                    self.pos(from + length),
+                    format!("`{other}` cannot be part of a variable's name"),
+                )
+                .help("write `NAME=value`, one to a line; put a value with spaces or signs in quotes"));
             }
         };
         self.at = (from + length + usize::from(given)).min(self.text.len());
         if key.is_empty() || key.contains(char::is_whitespace) {
-            return Err(Fault::new(self.pos(begin), "a variable's name cannot be empty or contain a space")
-                .wide(length)
-                .help("write `NAME=value`, one to a line"));
+            return Err(
+                Fault::new(self.pos(begin), "a variable's name cannot be empty or contain a space")
+                    .wide(length)
+                    .help("write `NAME=value`, one to a line"),
+            );
         }
         if given {
             self.skip(blank);
@@ -247,16 +260,28 @@ mod tests {
 
     #[test]
     fn a_bare_name_takes_the_outer_value() {
-        assert_eq!(read("OUTER\nNOT_SET").unwrap(), BTreeMap::from([("OUTER".into(), "o".into())]));
+        assert_eq!(
+            read("OUTER\nNOT_SET").unwrap(),
+            BTreeMap::from([("OUTER".into(), "o".into())])
+        );
     }
 
     #[test]
     fn faults_have_their_place() {
-        for (text, line, column) in
-            [("A=1\nB!=2", 2, 2), ("A=1\nB C=2", 2, 1), ("A='x", 1, 3), ("A=1\n\n=2", 3, 1), ("A=${", 1, 3)]
-        {
+        for (text, line, column) in [
+            ("A=1\nB!=2", 2, 2),
+            ("A=1\nB C=2", 2, 1),
+            ("A='x", 1, 3),
+            ("A=1\n\n=2", 3, 1),
+            ("A=${", 1, 3),
+        ] {
             let fault = read(text).unwrap_err();
-            assert_eq!((fault.at.line, fault.at.column), (line, column), "{text}: {}", fault.message);
+            assert_eq!(
+                (fault.at.line, fault.at.column),
+                (line, column),
+                "{text}: {}",
+                fault.message
+            );
         }
     }
 
@@ -273,7 +298,10 @@ mod tests {
     fn raw_keeps_every_sign() {
         let mut out = BTreeMap::new();
         parse_raw("A='x' # y\n#B=1\nC=$D\n", &mut out);
-        assert_eq!(out, BTreeMap::from([("A".into(), "'x' # y".into()), ("C".into(), "$D".into())]));
+        assert_eq!(
+            out,
+            BTreeMap::from([("A".into(), "'x' # y".into()), ("C".into(), "$D".into())])
+        );
     }
 
     proptest! {

@@ -19,7 +19,12 @@ pub(super) struct Fault {
 
 impl Fault {
     pub fn new(at: Pos, message: impl Into<String>) -> Self {
-        Fault { at, width: 1, message: message.into(), help: None }
+        Fault {
+            at,
+            width: 1,
+            message: message.into(),
+            help: None,
+        }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -49,7 +54,12 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let lower = word.to_lowercase().replace('-', "_");
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .min()
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .map(|(_, candidate)| candidate)
@@ -83,11 +93,19 @@ pub struct Place {
 
 impl LoadError {
     pub(super) fn nowhere(message: impl Into<String>, help: impl Into<String>) -> Self {
-        LoadError(Box::new(Details { place: None, message: message.into(), help: Some(help.into()) }))
+        LoadError(Box::new(Details {
+            place: None,
+            message: message.into(),
+            help: Some(help.into()),
+        }))
     }
 
     pub(super) fn located(place: Place, message: String, help: Option<String>) -> Self {
-        LoadError(Box::new(Details { place: Some(place), message, help }))
+        LoadError(Box::new(Details {
+            place: Some(place),
+            message,
+            help,
+        }))
     }
 
     /// `None` when the error is about no place in a file, such as no Compose file being found.
@@ -143,7 +161,13 @@ mod tests {
 
     #[test]
     fn shows_place_line_caret_and_help() {
-        let place = Place { file: "compose.yaml".into(), line: 12, column: 5, width: 4, text: "    imag: x".into() };
+        let place = Place {
+            file: "compose.yaml".into(),
+            line: 12,
+            column: 5,
+            width: 4,
+            text: "    imag: x".into(),
+        };
         let error = LoadError::located(place, "unknown key `imag`".into(), Some("did you mean `image`?".into()));
         assert_eq!(
             error.to_string(),
@@ -154,7 +178,13 @@ mod tests {
     #[test]
     fn a_place_beyond_the_line_or_in_a_huge_one_is_no_panic() {
         for (column, text) in [(99, "short"), (0, ""), (5_000, &*"é".repeat(9_000)), (1, "\t\u{7}")] {
-            let place = Place { file: "f".into(), line: 1, column, width: 9_999, text: text.into() };
+            let place = Place {
+                file: "f".into(),
+                line: 1,
+                column,
+                width: 9_999,
+                text: text.into(),
+            };
             let shown = LoadError::located(place, "m".into(), None).to_string();
             assert!(shown.chars().count() < 2 * WIDEST + 60, "{shown}");
         }
@@ -162,9 +192,18 @@ mod tests {
 
     #[test]
     fn the_line_keeps_secrets_to_itself() {
-        let place =
-            Place { file: "f".into(), line: 1, column: 7, width: 1, text: "      DB_PASSWORD: hunter2hunter".into() };
-        assert!(!LoadError::located(place, "m".into(), None).to_string().contains("hunter2"));
+        let place = Place {
+            file: "f".into(),
+            line: 1,
+            column: 7,
+            width: 1,
+            text: "      DB_PASSWORD: hunter2hunter".into(),
+        };
+        assert!(
+            !LoadError::located(place, "m".into(), None)
+                .to_string()
+                .contains("hunter2")
+        );
     }
 
     #[test]

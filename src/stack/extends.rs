@@ -24,7 +24,9 @@ impl Loader<'_> {
     /// Resolves every `extends` of a document in long forms.
     pub(super) fn extend(&mut self, document: &mut Node, path: &Path, base: &Base) -> Result<(), Stop> {
         let has = |node: &Node| node.get("extends").is_some();
-        let Some(services) = document.get("services").and_then(Node::as_map) else { return Ok(()) };
+        let Some(services) = document.get("services").and_then(Node::as_map) else {
+            return Ok(());
+        };
         let names: Vec<(String, Pos)> = services
             .iter()
             .filter(|(_, entry)| has(&entry.node))
@@ -33,7 +35,11 @@ impl Loader<'_> {
         if names.is_empty() {
             return Ok(());
         }
-        let own = Sheet { path: path.to_path_buf(), base: base.clone(), documents: vec![document.clone()] };
+        let own = Sheet {
+            path: path.to_path_buf(),
+            base: base.clone(),
+            documents: vec![document.clone()],
+        };
         let mut sheets = vec![own];
         let mut total = document.count();
         for (name, at) in names {
@@ -67,7 +73,9 @@ impl Loader<'_> {
                 DEEPEST.. => format!("services extend each other more than {DEEPEST} deep"),
                 _ => format!("services extend each other in a circle: {}", chain.join(" → ")),
             };
-            return Err(Fault::new(at, message).help("move what they share into a service of its own").into());
+            return Err(Fault::new(at, message)
+                .help("move what they share into a service of its own")
+                .into());
         }
         trail.push(here);
         let mut service = self.find(&sheets[sheet], name, at)?;
@@ -75,7 +83,9 @@ impl Loader<'_> {
             let target = extends.get("service");
             let from = target.map_or(extends.at, |target| target.at);
             let Some(target) = target.and_then(Node::as_text) else {
-                return Err(Fault::new(extends.at, "`extends` lacks `service`").help("name the service to extend").into());
+                return Err(Fault::new(extends.at, "`extends` lacks `service`")
+                    .help("name the service to extend")
+                    .into());
             };
             let next = match extends.get("file") {
                 Some(file) => self.sheet(sheets, file)?,
@@ -94,7 +104,9 @@ impl Loader<'_> {
     fn find(&mut self, sheet: &Sheet, name: &str, at: Pos) -> Result<Node, Stop> {
         let mut found: Option<Node> = None;
         for document in &sheet.documents {
-            let Some(service) = document.dig(&["services", name]) else { continue };
+            let Some(service) = document.dig(&["services", name]) else {
+                continue;
+            };
             let mut service = service.clone();
             shape::check(&mut service, &shape::SERVICE, &format!("services.{name}"), Stage::Part)?;
             let mut notes = Vec::new();
@@ -106,7 +118,10 @@ impl Loader<'_> {
             }
         }
         found.ok_or_else(|| {
-            let known = sheet.documents.iter().filter_map(|document| document.get("services")?.as_map());
+            let known = sheet
+                .documents
+                .iter()
+                .filter_map(|document| document.get("services")?.as_map());
             let known = known.flat_map(|services| services.keys().map(String::as_str));
             let file = sheet.path.file_name().unwrap_or_default().to_string_lossy();
             Fault::new(at, format!("there is no service `{name}` in {file} to extend"))
@@ -127,7 +142,10 @@ impl Loader<'_> {
             self.expand(document)?;
         }
         let folder = path.parent().unwrap_or(&path).to_path_buf();
-        let base = Base { folder, home: sheets[0].base.home.clone() };
+        let base = Base {
+            folder,
+            home: sheets[0].base.home.clone(),
+        };
         sheets.push(Sheet { path, base, documents });
         Ok(sheets.len() - 1)
     }

@@ -110,7 +110,8 @@ fn closing(reference: &str) -> Option<usize> {
 
 /// The longest name `text` begins with.
 fn name_of(text: &str) -> &str {
-    let good = |(at, byte): (usize, u8)| byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit());
+    let good =
+        |(at, byte): (usize, u8)| byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit());
     let end = text.bytes().enumerate().take_while(|pair| good(*pair)).count();
     &text[..end]
 }
@@ -130,7 +131,11 @@ fn plain(name: &str, scope: &mut dyn Scope) -> String {
 
 fn malformed(reference: &str) -> Unresolved {
     let shown: String = reference.chars().take(60).collect();
-    if reference.starts_with("${secrets:") { Unresolved::Ours(shown) } else { Unresolved::Malformed(shown) }
+    if reference.starts_with("${secrets:") {
+        Unresolved::Ours(shown)
+    } else {
+        Unresolved::Malformed(shown)
+    }
 }
 
 /// `reference` is the whole of `${…}`.
@@ -156,8 +161,15 @@ fn braced(reference: &str, scope: &mut dyn Scope, depth: usize) -> Result<String
         (Some('+'), false) => String::new(),
         (Some('?'), false) => {
             let reason = expand_at(word, scope, depth + 1)?;
-            let reason = if reason.is_empty() { "it is not set".to_owned() } else { reason };
-            return Err(Unresolved::Required { name: name.to_owned(), reason });
+            let reason = if reason.is_empty() {
+                "it is not set".to_owned()
+            } else {
+                reason
+            };
+            return Err(Unresolved::Required {
+                name: name.to_owned(),
+                reason,
+            });
         }
         _ => return Err(malformed(reference)),
     };
@@ -176,7 +188,9 @@ fn expand_node(node: &mut Node, scope: &mut dyn Scope, budget: &mut usize) -> Re
         Data::Text(text) if text.contains('$') => {
             let fault = |error: Unresolved| Fault::new(node.at, error.to_string()).help(error.help());
             *text = expand(text, scope).map_err(fault)?;
-            *budget = budget.checked_sub(text.len()).ok_or_else(|| fault(Unresolved::TooMuch))?;
+            *budget = budget
+                .checked_sub(text.len())
+                .ok_or_else(|| fault(Unresolved::TooMuch))?;
         }
         Data::List(items) => {
             for item in items {
@@ -240,7 +254,10 @@ mod tests {
     #[test]
     fn what_is_not_a_reference() {
         for text in ["${}", "${ A}", "${A!}", "${A", "${A:}", "${1A}", "x ${A:=b}"] {
-            assert!(matches!(expand(text, &mut vars()), Err(Unresolved::Malformed(_))), "{text}");
+            assert!(
+                matches!(expand(text, &mut vars()), Err(Unresolved::Malformed(_))),
+                "{text}"
+            );
         }
         let ours = expand("${secrets:file:KEY}", &mut vars()).unwrap_err();
         assert!(ours.help().contains("env_file"), "{ours}");
@@ -249,8 +266,17 @@ mod tests {
     #[test]
     fn a_missing_required_variable_says_why() {
         let error = expand("${NO:?set ${A} first}", &mut vars()).unwrap_err();
-        assert_eq!(error, Unresolved::Required { name: "NO".into(), reason: "set a first".into() });
-        assert!(matches!(expand("${EMPTY:?}", &mut vars()), Err(Unresolved::Required { .. })));
+        assert_eq!(
+            error,
+            Unresolved::Required {
+                name: "NO".into(),
+                reason: "set a first".into()
+            }
+        );
+        assert!(matches!(
+            expand("${EMPTY:?}", &mut vars()),
+            Err(Unresolved::Required { .. })
+        ));
     }
 
     #[test]

@@ -24,16 +24,28 @@ use super::yaml;
 pub fn load(request: &LoadRequest, files: &dyn Files) -> Result<Loaded, LoadError> {
     let mut loader = Loader::new(request, files);
     let result = loader.project();
-    let Loader { sources, secrets, warnings, .. } = loader;
+    let Loader {
+        sources,
+        secrets,
+        warnings,
+        ..
+    } = loader;
     let (stack, tree) = result.map_err(|stop| stop.told(&sources))?;
     let warnings = warnings
         .into_iter()
         .map(|(at, message)| Warning {
-            place: sources.get(at).map(|source| (source.shown.clone(), at.line as usize, at.column as usize)),
+            place: sources
+                .get(at)
+                .map(|source| (source.shown.clone(), at.line as usize, at.column as usize)),
             message,
         })
         .collect();
-    Ok(Loaded { stack, tree: tree.to_json(), secrets, warnings })
+    Ok(Loaded {
+        stack,
+        tree: tree.to_json(),
+        secrets,
+        warnings,
+    })
 }
 
 /// Every file read so far, by the number its positions carry.
@@ -50,7 +62,11 @@ struct Source {
 impl Sources {
     /// `None` for a position that is in no file.
     fn get(&self, at: Pos) -> Option<&Source> {
-        if at.line == 0 { None } else { self.0.get(at.source as usize) }
+        if at.line == 0 {
+            None
+        } else {
+            self.0.get(at.source as usize)
+        }
     }
 }
 
@@ -81,7 +97,12 @@ impl Stop {
         match sources.get(fault.at) {
             Some(source) => {
                 let line = fault.at.line as usize;
-                let text = source.text.lines().nth(line - 1).unwrap_or_default().trim_start_matches('\u{feff}');
+                let text = source
+                    .text
+                    .lines()
+                    .nth(line - 1)
+                    .unwrap_or_default()
+                    .trim_start_matches('\u{feff}');
                 let place = Place {
                     file: source.shown.clone(),
                     line,
@@ -152,7 +173,10 @@ impl<'a> Loader<'a> {
     fn project(&mut self) -> Result<(super::Stack, Node), Stop> {
         let request = self.request;
         let here = clean(&request.current_dir);
-        let asked = request.project_directory.as_ref().map(|folder| clean(&here.join(folder)));
+        let asked = request
+            .project_directory
+            .as_ref()
+            .map(|folder| clean(&here.join(folder)));
         let first = |files: &[PathBuf]| files.first().and_then(|file| file.parent()).map(Path::to_path_buf);
         let guess = request.files.first().and_then(|file| first(&[clean(&here.join(file))]));
         let guess = asked.clone().or(guess).unwrap_or_else(|| here.clone());
@@ -172,7 +196,10 @@ impl<'a> Loader<'a> {
         let name = self.name(documents.iter().flatten(), &folder)?;
         self.vars.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
 
-        let base = Base { folder: folder.clone(), home: self.home() };
+        let base = Base {
+            folder: folder.clone(),
+            home: self.home(),
+        };
         let mut root = None;
         for (path, documents) in paths.iter().zip(documents) {
             for document in documents {
@@ -213,14 +240,22 @@ impl<'a> Loader<'a> {
     }
 
     fn home(&self) -> Option<PathBuf> {
-        self.request.env.get("HOME").filter(|home| home.starts_with('/')).map(PathBuf::from)
+        self.request
+            .env
+            .get("HOME")
+            .filter(|home| home.starts_with('/'))
+            .map(PathBuf::from)
     }
 
     /// Adds the variables of the dotenv files; what is there already wins.
     fn environment(&mut self, folder: &Path) -> Result<(), Stop> {
         let mut asked = self.request.env_files.clone();
         if asked.is_empty()
-            && let Some(list) = self.request.env.get("COMPOSE_ENV_FILES").filter(|list| !list.is_empty())
+            && let Some(list) = self
+                .request
+                .env
+                .get("COMPOSE_ENV_FILES")
+                .filter(|list| !list.is_empty())
         {
             asked = list.split(',').map(PathBuf::from).collect();
         }
@@ -255,15 +290,29 @@ impl<'a> Loader<'a> {
         };
         let mut name = name.clone();
         self.expand(&mut name)?;
-        Ok(discover::project_name(self.request, &self.vars, name.as_text(), folder)?)
+        Ok(discover::project_name(
+            self.request,
+            &self.vars,
+            name.as_text(),
+            folder,
+        )?)
     }
 
     fn profiles(&self) -> Vec<String> {
         if !self.request.profiles.is_empty() {
             return self.request.profiles.clone();
         }
-        let listed = self.vars.get("COMPOSE_PROFILES").map(String::as_str).unwrap_or_default();
-        listed.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        let listed = self
+            .vars
+            .get("COMPOSE_PROFILES")
+            .map(String::as_str)
+            .unwrap_or_default();
+        listed
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     pub fn warn(&mut self, at: Pos, message: String) {
@@ -282,7 +331,10 @@ impl<'a> Loader<'a> {
         if let Some(known) = self.sources.0.iter().position(|source| source.path == path) {
             return Ok(known as u32);
         }
-        let shown = path.strip_prefix(&self.request.current_dir).unwrap_or(path).to_path_buf();
+        let shown = path
+            .strip_prefix(&self.request.current_dir)
+            .unwrap_or(path)
+            .to_path_buf();
         let text = self.files.read(path, yaml::LARGEST).map_err(|error| {
             let help = match error {
                 Unread::Missing => "check the path; it is read against the project's folder",
@@ -294,7 +346,11 @@ impl<'a> Loader<'a> {
             Fault::new(at.unwrap_or_default(), message).help(help)
         })?;
         self.read.insert(path.to_path_buf());
-        self.sources.0.push(Source { path: path.to_path_buf(), shown, text });
+        self.sources.0.push(Source {
+            path: path.to_path_buf(),
+            shown,
+            text,
+        });
         Ok(self.sources.0.len() as u32 - 1)
     }
 
@@ -304,9 +360,12 @@ impl<'a> Loader<'a> {
         let documents = yaml::parse(&self.sources.0[source as usize].text, source)?;
         for document in &documents {
             if document.as_map().is_none() {
-                return Err(Fault::new(document.at, format!("a Compose file is a mapping, not {}", document.kind()))
-                    .help("begin it with `services:`")
-                    .into());
+                return Err(Fault::new(
+                    document.at,
+                    format!("a Compose file is a mapping, not {}", document.kind()),
+                )
+                .help("begin it with `services:`")
+                .into());
             }
         }
         Ok(documents)
@@ -333,11 +392,18 @@ impl<'a> Loader<'a> {
 
     /// Resolves the variables in a tree.
     pub fn expand(&mut self, node: &mut Node) -> Result<(), Stop> {
-        let mut scope = Vars { vars: &self.vars, secrets: &mut self.secrets, unset: Vec::new() };
+        let mut scope = Vars {
+            vars: &self.vars,
+            secrets: &mut self.secrets,
+            unset: Vec::new(),
+        };
         let result = interpolate::expand_tree(node, &mut scope);
         for name in scope.unset {
             if self.unset.insert(name.clone()) {
-                self.warn(Pos::default(), format!("the variable `{name}` is not set; it is taken as empty"));
+                self.warn(
+                    Pos::default(),
+                    format!("the variable `{name}` is not set; it is taken as empty"),
+                );
             }
         }
         Ok(result?)
@@ -373,9 +439,11 @@ impl<'a> Loader<'a> {
         if let Some(root) = root {
             merge::dedupe(root);
             if root.count() > yaml::MOST_NODES {
-                return Err(Fault::new(root.at, "the project is too large once its files are merged")
-                    .help("extend and include less")
-                    .into());
+                return Err(
+                    Fault::new(root.at, "the project is too large once its files are merged")
+                        .help("extend and include less")
+                        .into(),
+                );
             }
         }
         Ok(())

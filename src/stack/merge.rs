@@ -32,17 +32,24 @@ pub(super) fn merge(base: &mut Node, mut over: Node, path: &mut Vec<String>) -> 
         (_, Data::Null) => Ok(()),
         (Data::Map(map), Data::Map(over)) => merge_maps(map, over, path),
         (Data::List(items), Data::List(over)) => {
-            items.extend(over.into_iter().filter(|item| item.mark != Mark::Reset).map(|mut item| {
-                settle(&mut item);
-                item
-            }));
+            items.extend(
+                over.into_iter()
+                    .filter(|item| item.mark != Mark::Reset)
+                    .map(|mut item| {
+                        settle(&mut item);
+                        item
+                    }),
+            );
             Ok(())
         }
         (Data::Map(_) | Data::List(_), data) if rule != Rule::Any => {
             let kind = Node::new(data, over.at).kind();
             let help = "use the same form in both files, or tag the value `!override`";
-            Err(Fault::new(over.at, format!("{kind} cannot be laid over {} at `{}`", base.kind(), path.join(".")))
-                .help(help))
+            Err(Fault::new(
+                over.at,
+                format!("{kind} cannot be laid over {} at `{}`", base.kind(), path.join(".")),
+            )
+            .help(help))
         }
         (_, data) => {
             *base = Node::new(data, over.at);
@@ -125,7 +132,9 @@ pub(super) fn dedupe(root: &mut Node) {
             }
         }
     }
-    let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else { return };
+    let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else {
+        return;
+    };
     for service in services.values_mut() {
         dedupe_service(&mut service.node);
     }
@@ -159,8 +168,12 @@ fn dedupe_service(service: &mut Node) {
     by("volumes", |item| text(item, "target"));
     by("devices", |item| text(item, "target").or_else(|| text(item, "source")));
     by("env_file", |item| text(item, "path"));
-    by("secrets", |item| text(item, "target").or_else(|| Some(format!("/run/secrets/{}", text(item, "source")?))));
-    by("configs", |item| text(item, "target").or_else(|| Some(format!("/{}", text(item, "source")?))));
+    by("secrets", |item| {
+        text(item, "target").or_else(|| Some(format!("/run/secrets/{}", text(item, "source")?)))
+    });
+    by("configs", |item| {
+        text(item, "target").or_else(|| Some(format!("/{}", text(item, "source")?)))
+    });
     by("ports", |item| {
         let part = |key: &str, default: &str| text(item, key).unwrap_or_else(|| default.to_owned());
         Some(format!(
@@ -181,7 +194,9 @@ fn dedupe_service(service: &mut Node) {
         }
     }
     if let Some(hosts) = service.get_mut("extra_hosts").and_then(Node::as_map_mut) {
-        hosts.values_mut().for_each(|entry| unique(&mut entry.node, Node::scalar_text));
+        hosts
+            .values_mut()
+            .for_each(|entry| unique(&mut entry.node, Node::scalar_text));
     }
 }
 
@@ -219,8 +234,14 @@ mod tests {
 
     fn merged(base: &str, over: &str) -> Result<Value, String> {
         let read = |text: &str| {
-            let mut node = yaml::parse(&format!("services: {{app: {{{text}}}}}"), 0).unwrap().pop().unwrap();
-            let base = Base { folder: "/p".into(), home: None };
+            let mut node = yaml::parse(&format!("services: {{app: {{{text}}}}}"), 0)
+                .unwrap()
+                .pop()
+                .unwrap();
+            let base = Base {
+                folder: "/p".into(),
+                home: None,
+            };
             canonical::project(&mut node, &base, &mut |_, _| ()).unwrap();
             node
         };
@@ -236,16 +257,44 @@ mod tests {
         for (base, over, result) in [
             ("command: a b", "command: c", json!({"command": ["c"]})),
             ("command: a", "command: null", json!({"command": null})),
-            ("environment: [A=1, B=1]", "environment: {B: 2, C: }", json!({"environment": {"A": "1", "B": "2", "C": null}})),
-            ("labels: {a: 1}", "labels: [b=2]", json!({"labels": {"a": "1", "b": "2"}})),
-            ("dns: 1.1.1.1", "dns: [8.8.8.8, 1.1.1.1]", json!({"dns": ["1.1.1.1", "8.8.8.8"]})),
+            (
+                "environment: [A=1, B=1]",
+                "environment: {B: 2, C: }",
+                json!({"environment": {"A": "1", "B": "2", "C": null}}),
+            ),
+            (
+                "labels: {a: 1}",
+                "labels: [b=2]",
+                json!({"labels": {"a": "1", "b": "2"}}),
+            ),
+            (
+                "dns: 1.1.1.1",
+                "dns: [8.8.8.8, 1.1.1.1]",
+                json!({"dns": ["1.1.1.1", "8.8.8.8"]}),
+            ),
             ("image: a", "image: b", json!({"image": "b"})),
             ("image: a", "image: null", json!({"image": "a"})),
-            ("ulimits: {nofile: 1}", "ulimits: {nofile: {soft: 1, hard: 2}}", json!({"ulimits": {"nofile": {"soft": 1, "hard": 2}}})),
-            ("logging: {driver: a, options: {x: 1}}", "logging: {driver: b}", json!({"logging": {"driver": "b"}})),
-            ("logging: {driver: a, options: {x: 1}}", "logging: {options: {y: 2}}", json!({"logging": {"driver": "a", "options": {"x": "1", "y": "2"}}})),
+            (
+                "ulimits: {nofile: 1}",
+                "ulimits: {nofile: {soft: 1, hard: 2}}",
+                json!({"ulimits": {"nofile": {"soft": 1, "hard": 2}}}),
+            ),
+            (
+                "logging: {driver: a, options: {x: 1}}",
+                "logging: {driver: b}",
+                json!({"logging": {"driver": "b"}}),
+            ),
+            (
+                "logging: {driver: a, options: {x: 1}}",
+                "logging: {options: {y: 2}}",
+                json!({"logging": {"driver": "a", "options": {"x": "1", "y": "2"}}}),
+            ),
             ("cap_add: [A]", "cap_add: [A, B]", json!({"cap_add": ["A", "B"]})),
-            ("healthcheck: {test: [CMD, a], retries: 1}", "healthcheck: {test: b}", json!({"healthcheck": {"test": ["CMD-SHELL", "b"], "retries": 1}})),
+            (
+                "healthcheck: {test: [CMD, a], retries: 1}",
+                "healthcheck: {test: b}",
+                json!({"healthcheck": {"test": ["CMD-SHELL", "b"], "retries": 1}}),
+            ),
         ] {
             assert_eq!(merged(base, over).unwrap(), result, "{base} < {over}");
         }
@@ -256,7 +305,12 @@ mod tests {
         let tree = merged("volumes: ['./a:/a', './b:/b']", "volumes: ['./c:/a']").unwrap();
         assert_eq!(tree["volumes"][0]["source"], "/p/c");
         assert_eq!(tree["volumes"].as_array().unwrap().len(), 2);
-        let ports = |over: &str| merged("ports: ['80:80']", over).unwrap()["ports"].as_array().unwrap().len();
+        let ports = |over: &str| {
+            merged("ports: ['80:80']", over).unwrap()["ports"]
+                .as_array()
+                .unwrap()
+                .len()
+        };
         assert_eq!(ports("ports: ['80:80']"), 1);
         assert_eq!(ports("ports: [{target: 80, published: '80', host_ip: 0.0.0.0}]"), 1);
         assert_eq!(ports("ports: ['81:80']"), 2);

@@ -29,6 +29,8 @@ mod render;
 mod request;
 mod scalar;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod typed;
 mod validate;

@@ -48,9 +48,24 @@ impl Secrets {
 }
 
 fn insert(into: &mut BTreeSet<String>, value: &str) {
-    if !value.trim().is_empty() {
+    if !everyday(value) {
         into.insert(value.to_owned());
     }
+}
+
+/// Values too common to look for elsewhere: switches, small numbers and lengths of time (`TOKEN_TTL=24h`).
+fn everyday(value: &str) -> bool {
+    let value = value.trim();
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    switch(value) || (digits && value.len() < SHORT) || (!digits && value.parse::<crate::model::Span>().is_ok())
+}
+
+/// Empty, or no more than on or off.
+fn switch(value: &str) -> bool {
+    const SWITCHES: [&str; 11] = [
+        "", "true", "false", "yes", "no", "on", "off", "none", "null", "enabled", "disabled",
+    ];
+    SWITCHES.contains(&value.trim().to_lowercase().as_str())
 }
 
 fn replace(text: &str, secrets: &BTreeSet<String>) -> String {
@@ -58,7 +73,11 @@ fn replace(text: &str, secrets: &BTreeSet<String>) -> String {
     longest.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let mut shown = text.to_owned();
     for secret in longest {
-        shown = if secret.len() < SHORT { replace_word(&shown, secret) } else { shown.replace(secret.as_str(), REDACTED) };
+        shown = if secret.len() < SHORT {
+            replace_word(&shown, secret)
+        } else {
+            shown.replace(secret.as_str(), REDACTED)
+        };
     }
     shown
 }
@@ -81,22 +100,34 @@ fn replace_word(text: &str, word: &str) -> String {
 
 /// Whether a variable's name says that its value is a secret.
 ///
-/// A name ending in `_FILE` with a path as its value names the place of a secret, not the secret.
+/// A switch such as `true` is no secret, and a name ending in `_FILE` with a path as its value names the place of one.
 pub(super) fn telling(name: &str, value: &str) -> bool {
     let lower = name.to_lowercase();
-    if lower.ends_with("_file") && value.starts_with('/') {
+    if switch(value) || (lower.ends_with("_file") && value.starts_with('/')) {
         return false;
     }
-    const ANYWHERE: [&str; 7] = ["password", "passwd", "passphrase", "secret", "token", "credential", "apikey"];
+    const ANYWHERE: [&str; 7] = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "credential",
+        "apikey",
+    ];
     const WORDS: [&str; 7] = ["key", "keys", "pass", "pwd", "pw", "auth", "dsn"];
     ANYWHERE.iter().any(|part| lower.contains(part))
         || lower.ends_with("key")
-        || lower.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word))
+        || lower
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| WORDS.contains(&word))
 }
 
 /// One line of a file as an error shows it: what follows a telling name is replaced.
 pub(super) fn line(text: &str) -> String {
-    let Some(end) = text.find([':', '=']) else { return text.to_owned() };
+    let Some(end) = text.find([':', '=']) else {
+        return text.to_owned();
+    };
     let name = text[..end].trim().trim_start_matches("- ").trim_matches(['"', '\'']);
     let (head, value) = text.split_at(end + 1);
     let bare = value.trim().trim_matches(['"', '\'']);
@@ -113,7 +144,15 @@ mod tests {
 
     #[test]
     fn telling_names() {
-        for name in ["DB_PASSWORD", "LINE_CHANNEL_SECRET", "API_KEY", "token", "mysql.root.passwd", "SSH_KEY", "REDIS_PASS"] {
+        for name in [
+            "DB_PASSWORD",
+            "LINE_CHANNEL_SECRET",
+            "API_KEY",
+            "token",
+            "mysql.root.passwd",
+            "SSH_KEY",
+            "REDIS_PASS",
+        ] {
             assert!(telling(name, "v"), "{name}");
         }
         for name in ["TZ", "KEYBOARD", "PASSENGERS", "MONKEYS", "AUTHOR", "PORT"] {
@@ -121,6 +160,18 @@ mod tests {
         }
         assert!(!telling("DB_PASSWORD_FILE", "/run/secrets/db"));
         assert!(telling("DB_PASSWORD_FILE", "hunter2"));
+    }
+
+    #[test]
+    fn everyday_values_are_not_looked_for() {
+        let mut secrets = Secrets::default();
+        for value in ["", "false", "24h", "3", "on"] {
+            secrets.give(value);
+        }
+        assert!(secrets.is_empty());
+        assert!(!telling("DEV_BYPASS_AUTH", "false"));
+        secrets.give("1234");
+        assert_eq!(secrets.redact("--pin=1234"), "--pin=<redacted>");
     }
 
     #[test]

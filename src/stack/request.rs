@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::redact::Secrets;
 use super::Stack;
+use super::redact::Secrets;
 
 /// What to load, and the surroundings Compose looks at; nothing else is consulted.
 #[derive(Clone, Debug, Default)]

@@ -63,7 +63,9 @@ fn looks_like_float(text: &str) -> bool {
         Some(at) => (&body[..at], Some(&body[at + 1..])),
         None => (body, None),
     };
-    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, fraction) = mantissa
+        .split_once('.')
+        .map_or((mantissa, None), |(whole, rest)| (whole, Some(rest)));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let some = |part: &str| !part.is_empty() && digits(part);
     let mantissa_ok = match fraction {

@@ -47,7 +47,11 @@ pub(super) struct Entry {
 
 impl Node {
     pub fn new(data: Data, at: Pos) -> Self {
-        Node { data, at, mark: Mark::Plain }
+        Node {
+            data,
+            at,
+            mark: Mark::Plain,
+        }
     }
 
     pub fn text(text: impl Into<String>, at: Pos) -> Self {
@@ -122,11 +126,17 @@ impl Node {
 
     /// The value of a key, if this is a mapping that has it; a null value counts as absent.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.as_map()?.get(key).map(|entry| &entry.node).filter(|node| !node.is_null())
+        self.as_map()?
+            .get(key)
+            .map(|entry| &entry.node)
+            .filter(|node| !node.is_null())
     }
 
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        self.as_map_mut()?.get_mut(key).map(|entry| &mut entry.node).filter(|node| !node.is_null())
+        self.as_map_mut()?
+            .get_mut(key)
+            .map(|entry| &mut entry.node)
+            .filter(|node| !node.is_null())
     }
 
     pub fn get_text(&self, key: &str) -> Option<&str> {
@@ -202,9 +212,11 @@ impl Node {
             }
             Data::Text(text) => Value::String(text.clone()),
             Data::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
-            Data::Map(map) => {
-                Value::Object(map.iter().map(|(key, entry)| (key.clone(), entry.node.to_json())).collect())
-            }
+            Data::Map(map) => Value::Object(
+                map.iter()
+                    .map(|(key, entry)| (key.clone(), entry.node.to_json()))
+                    .collect(),
+            ),
         }
     }
 }
@@ -233,7 +245,13 @@ mod tests {
 
     #[test]
     fn numbers_read_as_compose_writes_them() {
-        for (value, text) in [(1000.0, "1000"), (1.1, "1.1"), (1e21, "1e+21"), (0.00001, "1e-05"), (0.0, "0")] {
+        for (value, text) in [
+            (1000.0, "1000"),
+            (1.1, "1.1"),
+            (1e21, "1e+21"),
+            (0.00001, "1e-05"),
+            (0.0, "0"),
+        ] {
             assert_eq!(float_text(value), text);
         }
     }

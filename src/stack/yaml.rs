@@ -23,7 +23,12 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
     if text.len() > LARGEST {
         return Err(Fault::new(start(source), "the file is larger than 4 MiB").help("split it, or extend another file"));
     }
-    let mut builder = Builder { source, open: Vec::new(), anchors: HashMap::new(), weight: Weight::default() };
+    let mut builder = Builder {
+        source,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        weight: Weight::default(),
+    };
     let mut documents = Vec::new();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -38,21 +43,33 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
 }
 
 fn start(source: u32) -> Pos {
-    Pos { source, line: 1, column: 1 }
+    Pos {
+        source,
+        line: 1,
+        column: 1,
+    }
 }
 
 fn scan_fault(text: &str, source: u32, error: &saphyr_parser::ScanError) -> Fault {
     let marker = error.marker();
     let lines = text.lines().count().max(1);
     let line = marker.line().clamp(1, lines);
-    let at = Pos { source, line: line as u32, column: marker.col() as u32 + 1 };
+    let at = Pos {
+        source,
+        line: line as u32,
+        column: marker.col() as u32 + 1,
+    };
     // The scanner notices a tab where a value ends, which can be a line late.
     for (number, written) in text.lines().enumerate().take(line).skip(line.saturating_sub(3)) {
         let indent = &written[..written.len() - written.trim_start().len()];
         if let Some(tab) = indent.find('\t')
             && !written.trim().is_empty()
         {
-            let at = Pos { source, line: number as u32 + 1, column: tab as u32 + 1 };
+            let at = Pos {
+                source,
+                line: number as u32 + 1,
+                column: tab as u32 + 1,
+            };
             return Fault::new(at, "a tab cannot indent YAML").help("indent with spaces");
         }
     }
@@ -96,7 +113,11 @@ struct Key {
 
 impl Builder {
     fn pos(&self, span: Span) -> Pos {
-        Pos { source: self.source, line: span.start.line().max(1) as u32, column: span.start.col() as u32 + 1 }
+        Pos {
+            source: self.source,
+            line: span.start.line().max(1) as u32,
+            column: span.start.col() as u32 + 1,
+        }
     }
 
     /// Returns a document when one is complete.
@@ -120,20 +141,44 @@ impl Builder {
                 self.put(node, at)
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let key = self.open.last().is_some_and(|open| open.node.as_map().is_some() && open.key.is_none());
-                self.add(Weight { nodes: 1, text: text.len(), depth: 0 }, at)?;
+                let key = self
+                    .open
+                    .last()
+                    .is_some_and(|open| open.node.as_map().is_some() && open.key.is_none());
+                self.add(
+                    Weight {
+                        nodes: 1,
+                        text: text.len(),
+                        depth: 0,
+                    },
+                    at,
+                )?;
                 if key && text == "<<" && style == ScalarStyle::Plain {
-                    return self.key(Key { name: "<<".to_owned(), at, merge: true });
+                    return self.key(Key {
+                        name: "<<".to_owned(),
+                        at,
+                        merge: true,
+                    });
                 }
                 let mut node = Node::new(scalar_data(&text, style, tag.as_deref()), at);
                 node.mark = mark(tag.as_deref());
-                self.anchor(anchor, &node, Weight { nodes: 1, text: text.len(), depth: 0 });
+                self.anchor(
+                    anchor,
+                    &node,
+                    Weight {
+                        nodes: 1,
+                        text: text.len(),
+                        depth: 0,
+                    },
+                );
                 self.put(node, at)
             }
             Event::SequenceStart(anchor, tag) => self.begin(Data::List(Vec::new()), anchor, tag.as_deref(), at),
             Event::MappingStart(anchor, tag) => self.begin(Data::Map(Map::new()), anchor, tag.as_deref(), at),
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some(mut open) = self.open.pop() else { return Ok(None) };
+                let Some(mut open) = self.open.pop() else {
+                    return Ok(None);
+                };
                 for merged in std::mem::take(&mut open.merges) {
                     merge_key(&mut open.node, merged)?;
                 }
@@ -157,13 +202,27 @@ impl Builder {
             return Err(Fault::new(at, format!("nested deeper than {DEEPEST} levels")).help("flatten the structure"));
         }
         let before = self.weight;
-        self.add(Weight { nodes: 1, text: 0, depth: 0 }, at)?;
+        self.add(
+            Weight {
+                nodes: 1,
+                text: 0,
+                depth: 0,
+            },
+            at,
+        )?;
         if anchor > 0 {
             self.anchors.insert(anchor, None);
         }
         let mut node = Node::new(data, at);
         node.mark = mark(tag);
-        self.open.push(Open { node, anchor, key: None, merges: Vec::new(), before, depth: 1 });
+        self.open.push(Open {
+            node,
+            anchor,
+            key: None,
+            merges: Vec::new(),
+            before,
+            depth: 1,
+        });
         Ok(None)
     }
 
@@ -174,8 +233,11 @@ impl Builder {
             open.depth = open.depth.max(weight.depth + 1);
         }
         if self.weight.nodes > MOST_NODES || self.weight.text > MOST_TEXT {
-            return Err(Fault::new(at, format!("more than {MOST_NODES} values once aliases are written out"))
-                .help("use fewer or smaller aliases"));
+            return Err(Fault::new(
+                at,
+                format!("more than {MOST_NODES} values once aliases are written out"),
+            )
+            .help("use fewer or smaller aliases"));
         }
         if self.open.len() + weight.depth > DEEPEST {
             return Err(Fault::new(at, format!("nested deeper than {DEEPEST} levels")).help("flatten the structure"));
@@ -191,7 +253,9 @@ impl Builder {
 
     /// Gives a finished value to the collection it stands in; returns it when there is none.
     fn put(&mut self, node: Node, at: Pos) -> Result<Option<Node>, Fault> {
-        let Some(open) = self.open.last_mut() else { return Ok(Some(node)) };
+        let Some(open) = self.open.last_mut() else {
+            return Ok(Some(node));
+        };
         match &mut open.node.data {
             Data::List(items) => items.push(node),
             Data::Map(map) => match open.key.take() {
@@ -200,12 +264,18 @@ impl Builder {
                         return Err(Fault::new(at, format!("a key must be text, not {}", node.kind()))
                             .help("put the key in quotes"));
                     };
-                    return self.key(Key { name: key, at, merge: false });
+                    return self.key(Key {
+                        name: key,
+                        at,
+                        merge: false,
+                    });
                 }
                 Some(Key { merge: true, at, .. }) => {
                     open.merges.push(node);
                     if open.merges.len() > 1 {
-                        return Err(Fault::new(at, "`<<` is given twice").wide(2).help("merge a list: `<<: [*a, *b]`"));
+                        return Err(Fault::new(at, "`<<` is given twice")
+                            .wide(2)
+                            .help("merge a list: `<<: [*a, *b]`"));
                     }
                 }
                 Some(Key { name, at: key_at, .. }) => {
@@ -218,7 +288,9 @@ impl Builder {
     }
 
     fn key(&mut self, key: Key) -> Result<Option<Node>, Fault> {
-        let Some(open) = self.open.last_mut() else { return Ok(None) };
+        let Some(open) = self.open.last_mut() else {
+            return Ok(None);
+        };
         if let Some(entry) = open.node.as_map().and_then(|map| map.get(&key.name))
             && !key.merge
         {
@@ -240,8 +312,10 @@ fn merge_key(target: &mut Node, merged: Node) -> Result<(), Fault> {
     };
     for source in sources {
         let Data::Map(map) = source.data else {
-            return Err(Fault::new(source.at, format!("`<<` merges a mapping, not {}", source.kind()))
-                .help("name an anchored mapping: `<<: *common`"));
+            return Err(
+                Fault::new(source.at, format!("`<<` merges a mapping, not {}", source.kind()))
+                    .help("name an anchored mapping: `<<: *common`"),
+            );
         };
         if let Some(target) = target.as_map_mut() {
             for (key, entry) in map {
@@ -290,7 +364,10 @@ mod tests {
 
     #[test]
     fn quoted_scalars_and_tagged_ones_stay_text() {
-        assert_eq!(one("[1, '1', !!str 1, \"on\", null]"), serde_json::json!([1, "1", "1", "on", null]));
+        assert_eq!(
+            one("[1, '1', !!str 1, \"on\", null]"),
+            serde_json::json!([1, "1", "1", "on", null])
+        );
         let reset = parse("a: !reset null\nb: !override [1]\n", 0).unwrap().pop().unwrap();
         assert_eq!(reset.as_map().unwrap()["a"].node.mark, Mark::Reset);
         assert_eq!(reset.as_map().unwrap()["b"].node.mark, Mark::Override);
@@ -302,7 +379,10 @@ mod tests {
         assert_eq!(fault("a:\n\tb: 1\n"), (2, 1, "a tab cannot indent YAML".into()));
         assert_eq!(fault("a:\n  1: x\n"), (2, 3, "a key must be text, not a number".into()));
         assert_eq!(fault("a: &a [*a]\n").2, "this alias stands inside the value it names");
-        assert_eq!(fault("a:\n  <<: 1\n"), (2, 7, "`<<` merges a mapping, not a number".into()));
+        assert_eq!(
+            fault("a:\n  <<: 1\n"),
+            (2, 7, "`<<` merges a mapping, not a number".into())
+        );
         let (line, _, message) = fault("services:\n  app: [\n");
         assert!(line >= 2 && message.starts_with("not YAML"), "{line} {message}");
     }
@@ -315,7 +395,11 @@ mod tests {
             bomb.push_str(&format!("a{level}: &a{level} [{}]\n", alias.trim_end_matches(", ")));
         }
         assert!(fault(&bomb).2.starts_with("more than 200000 values"));
-        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(100).trim_end_matches(", "));
+        let long = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(1 << 20),
+            "*a, ".repeat(100).trim_end_matches(", ")
+        );
         assert!(fault(&long).2.starts_with("more than 200000 values"));
         assert!(fault(&"[".repeat(100)).2.contains("deeper"));
         assert!(fault(&"[".repeat(100_000)).2.starts_with("not YAML"));

@@ -16,7 +16,11 @@ impl Files for Disk {
         };
         let mut bytes = Vec::new();
         let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        File::open(path).map_err(unread)?.take(most).read_to_end(&mut bytes).map_err(unread)?;
+        File::open(path)
+            .map_err(unread)?
+            .take(most)
+            .read_to_end(&mut bytes)
+            .map_err(unread)?;
         if bytes.len() > limit {
             return Err(Unread::TooLarge(limit));
         }

@@ -22,7 +22,9 @@ pub(super) struct Base {
 impl Base {
     /// Absolute and without `.` and `..`; symbolic links are not followed.
     pub fn resolve(&self, path: &str) -> PathBuf {
-        let tilde = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let tilde = path
+            .strip_prefix('~')
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
         match (tilde, &self.home) {
             (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
             _ => clean(&self.folder.join(path)),
@@ -45,7 +47,10 @@ pub(super) fn clean(path: &Path) -> PathBuf {
         match part {
             Component::CurDir => {}
             Component::ParentDir => {
-                if !matches!(out.components().next_back(), None | Some(Component::ParentDir | Component::RootDir)) {
+                if !matches!(
+                    out.components().next_back(),
+                    None | Some(Component::ParentDir | Component::RootDir)
+                ) {
                     out.pop();
                 } else if !out.has_root() {
                     out.push("..");
@@ -54,7 +59,11 @@ pub(super) fn clean(path: &Path) -> PathBuf {
             other => out.push(other),
         }
     }
-    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+    if out.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        out
+    }
 }
 
 /// A whole file.
@@ -130,7 +139,10 @@ pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, St
     if let Some(test) = node.get_mut("healthcheck").and_then(|health| health.get_mut("test"))
         && let Data::Text(line) = &test.data
     {
-        test.data = Data::List(vec![Node::text("CMD-SHELL", test.at), Node::text(line.clone(), test.at)]);
+        test.data = Data::List(vec![
+            Node::text("CMD-SHELL", test.at),
+            Node::text(line.clone(), test.at),
+        ]);
     }
     if let Some(deploy) = node.get_mut("deploy") {
         pairs(deploy, "labels", Missing::Empty);
@@ -182,7 +194,10 @@ fn build(build: &mut Node, base: &Base) -> Result<(), Fault> {
         build.data = Data::Map(Map::new());
         build.set("context", context);
     }
-    if let Some(Node { data: Data::Text(context), .. }) = build.get_mut("context")
+    if let Some(Node {
+        data: Data::Text(context),
+        ..
+    }) = build.get_mut("context")
         && !remote(context)
     {
         *context = base.text(context);
@@ -194,7 +209,9 @@ fn build(build: &mut Node, base: &Base) -> Result<(), Fault> {
         for entry in contexts.values_mut() {
             if let Data::Text(context) = &mut entry.node.data
                 && !remote(context)
-                && !["service:", "target:", "docker-image:", "oci-layout:"].iter().any(|kind| context.starts_with(kind))
+                && !["service:", "target:", "docker-image:", "oci-layout:"]
+                    .iter()
+                    .any(|kind| context.starts_with(kind))
             {
                 *context = base.text(context);
             }
@@ -213,8 +230,9 @@ fn command(node: &mut Node, key: &str, warn: &mut dyn FnMut(Pos, String)) -> Res
     if let Some(command) = node.get_mut(key)
         && let Data::Text(line) = &command.data
     {
-        let split = words::split(line)
-            .map_err(|error| Fault::new(command.at, format!("`{key}` {error}")).help("or write it as a list of words"))?;
+        let split = words::split(line).map_err(|error| {
+            Fault::new(command.at, format!("`{key}` {error}")).help("or write it as a list of words")
+        })?;
         if let Some(dropped) = split.dropped {
             warn(
                 command.at,
@@ -223,14 +241,22 @@ fn command(node: &mut Node, key: &str, warn: &mut dyn FnMut(Pos, String)) -> Res
                 ),
             );
         }
-        command.data = Data::List(split.words.into_iter().map(|word| Node::text(word, command.at)).collect());
+        command.data = Data::List(
+            split
+                .words
+                .into_iter()
+                .map(|word| Node::text(word, command.at))
+                .collect(),
+        );
     }
     Ok(())
 }
 
 /// The entries of a list under a key.
 fn items<'a>(node: &'a mut Node, key: &str) -> &'a mut [Node] {
-    node.get_mut(key).and_then(Node::as_list_mut).map_or(&mut [], |items| items)
+    node.get_mut(key)
+        .and_then(Node::as_list_mut)
+        .map_or(&mut [], |items| items)
 }
 
 fn one_or_many(node: &mut Node, key: &str) {
@@ -260,7 +286,13 @@ fn pairs(node: &mut Node, key: &str, missing: Missing) {
                 Some((name, value)) => (name, Data::Text(value.to_owned())),
                 None => (text, Data::Null),
             };
-            map.insert(name.to_owned(), Entry { key_at: item.at, node: Node::new(data, item.at) });
+            map.insert(
+                name.to_owned(),
+                Entry {
+                    key_at: item.at,
+                    node: Node::new(data, item.at),
+                },
+            );
         }
         value.data = Data::Map(map);
     }
@@ -293,20 +325,33 @@ fn named(node: &mut Node, key: &str, make: impl Fn(Pos) -> Node) {
     if let Some(value) = node.get_mut(key)
         && let Data::List(items) = &value.data
     {
-        let entry = |item: &Node| Some((item.as_text()?.to_owned(), Entry { key_at: item.at, node: make(item.at) }));
+        let entry = |item: &Node| {
+            Some((
+                item.as_text()?.to_owned(),
+                Entry {
+                    key_at: item.at,
+                    node: make(item.at),
+                },
+            ))
+        };
         value.data = Data::Map(items.iter().filter_map(entry).collect());
     }
 }
 
 fn path(node: &mut Node, key: &str, base: &Base) {
-    if let Some(Node { data: Data::Text(path), .. }) = node.get_mut(key) {
+    if let Some(Node {
+        data: Data::Text(path), ..
+    }) = node.get_mut(key)
+    {
         *path = base.text(path);
     }
 }
 
 /// `{host: [addresses]}`.
 fn extra_hosts(node: &mut Node) -> Result<(), Fault> {
-    let Some(hosts) = node.get_mut("extra_hosts") else { return Ok(()) };
+    let Some(hosts) = node.get_mut("extra_hosts") else {
+        return Ok(());
+    };
     let bare = |address: &str| address.trim_start_matches('[').trim_end_matches(']').to_owned();
     if let Data::List(items) = &hosts.data {
         let mut map = Map::new();
@@ -317,9 +362,10 @@ fn extra_hosts(node: &mut Node) -> Result<(), Fault> {
                     .wide(text.chars().count())
                     .help("write `name=address`, such as `db=10.0.0.5`")
             })?;
-            let entry = map
-                .entry(host.to_owned())
-                .or_insert_with(|| Entry { key_at: item.at, node: Node::list(Vec::new(), item.at) });
+            let entry = map.entry(host.to_owned()).or_insert_with(|| Entry {
+                key_at: item.at,
+                node: Node::list(Vec::new(), item.at),
+            });
             if let Some(list) = entry.node.as_list_mut() {
                 list.push(Node::text(bare(address), item.at));
             }
@@ -385,7 +431,9 @@ fn devices(node: &mut Node) -> Result<(), Fault> {
 
 /// `external: {name: x}` to `external: true` and `name: x`; `external: false` to nothing.
 fn external(node: &mut Node) -> Result<(), Fault> {
-    let Some(external) = node.get("external") else { return Ok(()) };
+    let Some(external) = node.get("external") else {
+        return Ok(());
+    };
     let at = external.at;
     match &external.data {
         Data::Bool(false) => {
@@ -414,7 +462,10 @@ mod tests {
     use crate::stack::yaml;
 
     pub(super) fn base() -> Base {
-        Base { folder: "/p/app".into(), home: Some("/home/u".into()) }
+        Base {
+            folder: "/p/app".into(),
+            home: Some("/home/u".into()),
+        }
     }
 
     fn read(text: &str) -> Result<Value, String> {
@@ -428,7 +479,14 @@ mod tests {
 
     #[test]
     fn paths_are_worked_out_on_text() {
-        for (path, clean) in [("./a", "/p/app/a"), ("../a/../b", "/p/b"), ("/x//y/.", "/x/y"), ("~/h", "/home/u/h"), ("../../..", "/"), ("~x", "/p/app/~x")] {
+        for (path, clean) in [
+            ("./a", "/p/app/a"),
+            ("../a/../b", "/p/b"),
+            ("/x//y/.", "/x/y"),
+            ("~/h", "/home/u/h"),
+            ("../../..", "/"),
+            ("~x", "/p/app/~x"),
+        ] {
             assert_eq!(base().resolve(path), PathBuf::from(clean), "{path}");
         }
     }
@@ -444,7 +502,10 @@ mod tests {
         assert_eq!(node["environment"], json!({"A": "1", "B": null, "C": "x=y"}));
         assert_eq!(node["labels"], json!({"l": "1", "n": ""}));
         assert_eq!(node["dns"], json!(["1.1.1.1"]));
-        assert_eq!(node["depends_on"], json!({"db": {"condition": "service_started", "required": true}}));
+        assert_eq!(
+            node["depends_on"],
+            json!({"db": {"condition": "service_started", "required": true}})
+        );
         assert_eq!(node["networks"], json!({"one": null}));
         assert_eq!(node["env_file"], json!([{"path": "/p/app/a.env"}]));
         assert_eq!(node["secrets"], json!([{"source": "tok"}]));
@@ -453,24 +514,36 @@ mod tests {
         assert_eq!(node["healthcheck"]["test"], json!(["CMD-SHELL", "exit 0"]));
         assert_eq!(node["extends"], json!({"service": "base"}));
         assert_eq!(node["expose"], json!(["80"]));
-        assert_eq!(node["devices"], json!([{"source": "/dev/x", "target": "/dev/x", "permissions": "rwm"}]));
+        assert_eq!(
+            node["devices"],
+            json!([{"source": "/dev/x", "target": "/dev/x", "permissions": "rwm"}])
+        );
         assert_eq!(node["tmpfs"], json!(["/run"]));
     }
 
     #[test]
     fn hosts_by_any_separator() {
-        let node = read("{extra_hosts: ['a:10.0.0.1', 'a=10.0.0.2', 'b=[::1]', 'host.docker.internal:host-gateway']}").unwrap();
+        let node = read("{extra_hosts: ['a:10.0.0.1', 'a=10.0.0.2', 'b=[::1]', 'host.docker.internal:host-gateway']}")
+            .unwrap();
         assert_eq!(
             node["extra_hosts"],
             json!({"a": ["10.0.0.1", "10.0.0.2"], "b": ["::1"], "host.docker.internal": ["host-gateway"]})
         );
-        assert_eq!(read("{extra_hosts: [nope]}").unwrap_err(), "`nope` is not a host and its address");
+        assert_eq!(
+            read("{extra_hosts: [nope]}").unwrap_err(),
+            "`nope` is not a host and its address"
+        );
     }
 
     #[test]
     fn a_remote_build_context_is_no_path() {
-        let node = read("{build: {context: 'https://example.org/a.git#main', additional_contexts: [x=./x, y=service:b]}}").unwrap();
+        let node =
+            read("{build: {context: 'https://example.org/a.git#main', additional_contexts: [x=./x, y=service:b]}}")
+                .unwrap();
         assert_eq!(node["build"]["context"], "https://example.org/a.git#main");
-        assert_eq!(node["build"]["additional_contexts"], json!({"x": "/p/app/x", "y": "service:b"}));
+        assert_eq!(
+            node["build"]["additional_contexts"],
+            json!({"x": "/p/app/x", "y": "service:b"})
+        );
     }
 }

@@ -13,7 +13,11 @@ pub(super) fn expand(service: &mut Node, base: &Base) -> Result<(), Fault> {
             item.data = Data::Map(Map::new());
             short(&text, item, base)?;
         } else if item.get_text("type") == Some("bind") {
-            if let Some(Node { data: Data::Text(source), .. }) = item.get_mut("source") {
+            if let Some(Node {
+                data: Data::Text(source),
+                ..
+            }) = item.get_mut("source")
+            {
                 *source = base.text(source);
             }
         } else if let Some(volume) = item.get_mut("volume") {
@@ -31,7 +35,9 @@ fn is_path(source: &str) -> bool {
 fn short(text: &str, item: &mut Node, base: &Base) -> Result<(), Fault> {
     let at = item.at;
     let refuse = |message: String| {
-        Fault::new(at, message).wide(text.chars().count()).help("write `SOURCE:TARGET` or `SOURCE:TARGET:ro`")
+        Fault::new(at, message)
+            .wide(text.chars().count())
+            .help("write `SOURCE:TARGET` or `SOURCE:TARGET:ro`")
     };
     let parts: Vec<&str> = text.split(':').collect();
     if parts.iter().any(|part| part.is_empty()) {
@@ -82,10 +88,22 @@ mod tests {
 
     #[test]
     fn forms() {
-        assert_eq!(read("./data:/data/").unwrap(), json!({"type": "bind", "source": "/p/app/data", "target": "/data", "bind": {}}));
-        assert_eq!(read("named:/n:ro,nocopy").unwrap(), json!({"type": "volume", "source": "named", "target": "/n", "read_only": true, "volume": {"nocopy": true}}));
-        assert_eq!(read("/anon").unwrap(), json!({"type": "volume", "target": "/anon", "volume": {}}));
-        assert_eq!(read("~/h:/h:Z,rslave").unwrap(), json!({"type": "bind", "source": "/home/u/h", "target": "/h", "bind": {"selinux": "Z", "propagation": "rslave"}}));
+        assert_eq!(
+            read("./data:/data/").unwrap(),
+            json!({"type": "bind", "source": "/p/app/data", "target": "/data", "bind": {}})
+        );
+        assert_eq!(
+            read("named:/n:ro,nocopy").unwrap(),
+            json!({"type": "volume", "source": "named", "target": "/n", "read_only": true, "volume": {"nocopy": true}})
+        );
+        assert_eq!(
+            read("/anon").unwrap(),
+            json!({"type": "volume", "target": "/anon", "volume": {}})
+        );
+        assert_eq!(
+            read("~/h:/h:Z,rslave").unwrap(),
+            json!({"type": "bind", "source": "/home/u/h", "target": "/h", "bind": {"selinux": "Z", "propagation": "rslave"}})
+        );
     }
 
     #[test]

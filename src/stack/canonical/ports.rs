@@ -9,8 +9,12 @@ use crate::stack::tree::{Data, Node, Pos};
 const MOST: usize = 70_000;
 
 pub(super) fn expand(service: &mut Node) -> Result<(), Fault> {
-    let Some(ports) = service.get_mut("ports") else { return Ok(()) };
-    let Some(items) = ports.as_list_mut() else { return Ok(()) };
+    let Some(ports) = service.get_mut("ports") else {
+        return Ok(());
+    };
+    let Some(items) = ports.as_list_mut() else {
+        return Ok(());
+    };
     let mut out = Vec::with_capacity(items.len());
     for mut item in std::mem::take(items) {
         if item.as_map().is_some() {
@@ -69,22 +73,35 @@ enum Problem {
 impl Problem {
     fn fault(self, at: Pos, text: &str, side: &str) -> Fault {
         let (what, help) = match self {
-            Problem::NotANumber => ("is not a port or a range of ports", "write a number, or a range such as 3000-3005"),
+            Problem::NotANumber => (
+                "is not a port or a range of ports",
+                "write a number, or a range such as 3000-3005",
+            ),
             Problem::TooBig => ("is not a port: they end at 65535", "choose a port from 1 to 65535"),
             Problem::Backwards => ("is a range that ends before it begins", "write the smaller port first"),
         };
-        Fault::new(at, format!("{side} port `{text}` {what}")).wide(text.chars().count()).help(help)
+        Fault::new(at, format!("{side} port `{text}` {what}"))
+            .wide(text.chars().count())
+            .help(help)
     }
 }
 
 fn range(text: &str) -> Result<(u16, u16), Problem> {
     let port = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        if digits { text.parse::<u16>().map_err(|_| Problem::TooBig) } else { Err(Problem::NotANumber) }
+        if digits {
+            text.parse::<u16>().map_err(|_| Problem::TooBig)
+        } else {
+            Err(Problem::NotANumber)
+        }
     };
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (port(first)?, port(last)?);
-    if first <= last { Ok((first, last)) } else { Err(Problem::Backwards) }
+    if first <= last {
+        Ok((first, last))
+    } else {
+        Err(Problem::Backwards)
+    }
 }
 
 fn short(text: &str, at: Pos, out: &mut Vec<Node>) -> Result<(), Fault> {
@@ -92,7 +109,9 @@ fn short(text: &str, at: Pos, out: &mut Vec<Node>) -> Result<(), Fault> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(Fault::new(at, format!("`{protocol}` is not a protocol")).wide(width).help("use tcp, udp or sctp"));
+        return Err(Fault::new(at, format!("`{protocol}` is not a protocol"))
+            .wide(width)
+            .help("use tcp, udp or sctp"));
     }
     let mut parts = ports.rsplitn(3, ':');
     let container = parts.next().unwrap_or_default();
@@ -117,9 +136,12 @@ fn short(text: &str, at: Pos, out: &mut Vec<Node>) -> Result<(), Fault> {
         && end - begin != count
         && count != 0
     {
-        return Err(Fault::new(at, format!("host ports `{host}` and container ports `{container}` differ in number"))
-            .wide(width)
-            .help("make both ranges equally long, or give one container port"));
+        return Err(Fault::new(
+            at,
+            format!("host ports `{host}` and container ports `{container}` differ in number"),
+        )
+        .wide(width)
+        .help("make both ranges equally long, or give one container port"));
     }
     for offset in 0..=count {
         let mut port = Node::map(at);
@@ -127,7 +149,11 @@ fn short(text: &str, at: Pos, out: &mut Vec<Node>) -> Result<(), Fault> {
             port.set("host_ip", Node::text(ip, at));
         }
         if let Some((begin, end)) = hosts {
-            let published = if count == 0 && begin != end { host.to_owned() } else { (begin + offset).to_string() };
+            let published = if count == 0 && begin != end {
+                host.to_owned()
+            } else {
+                (begin + offset).to_string()
+            };
             port.set("published", Node::text(published, at));
         }
         port.set("target", Node::int(first + offset, at));
@@ -148,7 +174,13 @@ mod tests {
         Ok(out
             .iter()
             .map(|port| {
-                format!("{}|{}|{}/{}", part(port, "host_ip"), part(port, "published"), part(port, "target"), part(port, "protocol"))
+                format!(
+                    "{}|{}|{}/{}",
+                    part(port, "host_ip"),
+                    part(port, "published"),
+                    part(port, "target"),
+                    part(port, "protocol")
+                )
             })
             .collect())
     }
@@ -176,7 +208,10 @@ mod tests {
             ("70000:80", "host port `70000` is not a port: they end at 65535"),
             ("80:x", "container port `x` is not a port or a range of ports"),
             ("5-3:80", "host port `5-3` is a range that ends before it begins"),
-            ("3000-3002:4000-4001", "host ports `3000-3002` and container ports `4000-4001` differ in number"),
+            (
+                "3000-3002:4000-4001",
+                "host ports `3000-3002` and container ports `4000-4001` differ in number",
+            ),
             ("name:80:80", "`name` is not an IP address"),
             ("80:", "`80:` names no container port"),
             ("80/ftp", "`ftp` is not a protocol"),

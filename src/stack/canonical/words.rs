@@ -74,7 +74,10 @@ pub(super) fn split(line: &str) -> Result<Split, BadLine> {
                 // `2>` drops the number too: it belongs to the operator.
                 let number = |word: &String| c == '>' && !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
                 words.extend(word.filter(|word| !number(word)));
-                return Ok(Split { words, dropped: Some(c) });
+                return Ok(Split {
+                    words,
+                    dropped: Some(c),
+                });
             }
             _ => {}
         }
@@ -111,15 +114,21 @@ mod tests {
     #[test]
     fn stops_where_compose_stops() {
         let cut = split("npm run build && npm start").unwrap();
-        assert_eq!((cut.words, cut.dropped), (vec!["npm".into(), "run".into(), "build".into()], Some('&')));
+        assert_eq!(
+            (cut.words, cut.dropped),
+            (vec!["npm".into(), "run".into(), "build".into()], Some('&'))
+        );
         assert_eq!(split("app 2>/dev/null").unwrap().words, ["app"]);
     }
 
     #[test]
     fn refuses_what_never_ends() {
-        for (line, error) in
-            [("'a", BadLine::Open), ("\"a", BadLine::Open), ("a\\", BadLine::Open), ("(a)", BadLine::Parenthesis)]
-        {
+        for (line, error) in [
+            ("'a", BadLine::Open),
+            ("\"a", BadLine::Open),
+            ("a\\", BadLine::Open),
+            ("(a)", BadLine::Parenthesis),
+        ] {
             assert_eq!(split(line).err(), Some(error), "{line}");
         }
     }

@@ -39,7 +39,9 @@ pub(super) fn resolve(loader: &mut Loader<'_>, service: &mut Node, enabled: bool
 
 /// Gives variables without a value the project's, and notes secrets.
 fn pass_through(loader: &mut Loader<'_>, node: &mut Node, key: &str) {
-    let Some(map) = node.get_mut(key).and_then(Node::as_map_mut) else { return };
+    let Some(map) = node.get_mut(key).and_then(Node::as_map_mut) else {
+        return;
+    };
     for (name, entry) in map {
         if entry.node.is_null() {
             if let Some(value) = loader.vars.get(name) {
@@ -64,7 +66,9 @@ struct File {
 }
 
 fn take_files(service: &mut Node, key: &str) -> Vec<File> {
-    let Some(list) = service.remove(key) else { return Vec::new() };
+    let Some(list) = service.remove(key) else {
+        return Vec::new();
+    };
     let one = |item: &Node| {
         let path = item.get("path").unwrap_or(item);
         Some(File {
@@ -92,9 +96,11 @@ fn read(
     for file in files {
         if !loader.exists(&file.path) {
             if file.required && enabled {
-                return Err(Fault::new(file.at, format!("the file {} does not exist", file.path.display()))
-                    .help("create it, or allow it to be missing: `{path: …, required: false}`")
-                    .into());
+                return Err(
+                    Fault::new(file.at, format!("the file {} does not exist", file.path.display()))
+                        .help("create it, or allow it to be missing: `{path: …, required: false}`")
+                        .into(),
+                );
             }
             continue;
         }

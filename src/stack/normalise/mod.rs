@@ -21,23 +21,26 @@ pub(super) fn split_profiles(root: &mut Node, on: &[String]) -> Node {
         for (name, entry) in all {
             let profiles = entry.node.get("profiles").and_then(Node::as_list).unwrap_or_default();
             let wanted = |profile: &Node| on.iter().any(|on| on == "*" || Some(on.as_str()) == profile.as_text());
-            let into = if profiles.is_empty() || profiles.iter().any(wanted) { &mut *services } else { &mut disabled };
+            let into = if profiles.is_empty() || profiles.iter().any(wanted) {
+                &mut *services
+            } else {
+                &mut disabled
+            };
             into.insert(name, entry);
         }
     }
     Node::new(Data::Map(disabled), at)
 }
 
-pub(super) fn project(
-    loader: &mut Loader<'_>,
-    root: &mut Node,
-    disabled: &mut Node,
-    base: &Base,
-) -> Result<(), Stop> {
+pub(super) fn project(loader: &mut Loader<'_>, root: &mut Node, disabled: &mut Node, base: &Base) -> Result<(), Stop> {
     let at = root.at;
     root.set_default("services", || Node::map(at));
     for (services, enabled) in [(root.get_mut("services"), true), (Some(disabled), false)] {
-        for entry in services.and_then(Node::as_map_mut).into_iter().flat_map(|services| services.values_mut()) {
+        for entry in services
+            .and_then(Node::as_map_mut)
+            .into_iter()
+            .flat_map(|services| services.values_mut())
+        {
             service(loader, &mut entry.node, enabled)?;
         }
     }
@@ -47,20 +50,28 @@ pub(super) fn project(
     }
     let project = root.get_text("name").unwrap_or_default().to_owned();
     for section in ["networks", "volumes", "secrets", "configs"] {
-        let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else { continue };
+        let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else {
+            continue;
+        };
         for (key, entry) in map {
             let at = entry.key_at;
             if entry.node.is_null() {
                 entry.node = Node::map(at);
             }
             let external = entry.node.get("external").and_then(Node::as_bool) == Some(true);
-            let name = if external { key.clone() } else { format!("{project}_{key}") };
+            let name = if external {
+                key.clone()
+            } else {
+                format!("{project}_{key}")
+            };
             entry.node.set_default("name", || Node::text(name, at));
         }
     }
     bind_volumes(root, base);
     for (section, always) in [("secrets", true), ("configs", false)] {
-        let Some(map) = root.get(section).and_then(Node::as_map) else { continue };
+        let Some(map) = root.get(section).and_then(Node::as_map) else {
+            continue;
+        };
         for entry in map.values() {
             if let Some(variable) = entry.node.get_text("environment")
                 && let Some(value) = loader.vars.get(variable)
@@ -75,12 +86,22 @@ pub(super) fn project(
 
 /// A `local` volume that is a bind mount has a path of the host in its options.
 fn bind_volumes(root: &mut Node, base: &Base) {
-    let Some(volumes) = root.get_mut("volumes").and_then(Node::as_map_mut) else { return };
+    let Some(volumes) = root.get_mut("volumes").and_then(Node::as_map_mut) else {
+        return;
+    };
     for entry in volumes.values_mut() {
         let local = entry.node.get_text("driver").is_none_or(|driver| driver == "local");
-        let Some(options) = entry.node.get_mut("driver_opts").filter(|_| local) else { continue };
-        let bind = options.get_text("o").is_some_and(|o| o.split(',').any(|word| word == "bind" || word == "rbind"));
-        if let Some(Node { data: Data::Text(device), .. }) = options.get_mut("device").filter(|_| bind) {
+        let Some(options) = entry.node.get_mut("driver_opts").filter(|_| local) else {
+            continue;
+        };
+        let bind = options
+            .get_text("o")
+            .is_some_and(|o| o.split(',').any(|word| word == "bind" || word == "rbind"));
+        if let Some(Node {
+            data: Data::Text(device),
+            ..
+        }) = options.get_mut("device").filter(|_| bind)
+        {
             *device = base.resolve(device).to_string_lossy().into_owned();
         }
     }
@@ -123,7 +144,9 @@ fn service(loader: &mut Loader<'_>, node: &mut Node, enabled: bool) -> Result<()
 }
 
 fn list<'a>(node: &'a mut Node, key: &str) -> &'a mut [Node] {
-    node.get_mut(key).and_then(Node::as_list_mut).map_or(&mut [], |items| items)
+    node.get_mut(key)
+        .and_then(Node::as_list_mut)
+        .map_or(&mut [], |items| items)
 }
 
 /// `["name=address"]`, as Compose prints them.
@@ -134,7 +157,10 @@ fn extra_hosts(node: &mut Node) {
         let mut out = Vec::new();
         for (host, entry) in map {
             for address in entry.node.as_list().unwrap_or_default() {
-                out.push(Node::text(format!("{host}={}", address.as_text().unwrap_or_default()), address.at));
+                out.push(Node::text(
+                    format!("{host}={}", address.as_text().unwrap_or_default()),
+                    address.at,
+                ));
             }
         }
         hosts.data = Data::List(out);
@@ -165,7 +191,9 @@ fn dependencies(node: &mut Node) {
         let at = node.at;
         node.set_default("depends_on", || Node::map(at));
     }
-    let Some(depends) = node.get_mut("depends_on") else { return };
+    let Some(depends) = node.get_mut("depends_on") else {
+        return;
+    };
     for (service, at, restart) in implied {
         depends.set_default(&service, || {
             let mut dependency = Node::map(at);
@@ -186,8 +214,12 @@ fn dependencies(node: &mut Node) {
 
 /// Takes out the networks, volumes, secrets and configs that no enabled service uses.
 pub(super) fn prune(root: &mut Node) {
-    let mut used: [(&str, BTreeSet<String>); 4] =
-        [("networks", BTreeSet::new()), ("volumes", BTreeSet::new()), ("secrets", BTreeSet::new()), ("configs", BTreeSet::new())];
+    let mut used: [(&str, BTreeSet<String>); 4] = [
+        ("networks", BTreeSet::new()),
+        ("volumes", BTreeSet::new()),
+        ("secrets", BTreeSet::new()),
+        ("configs", BTreeSet::new()),
+    ];
     if let Some(services) = root.get("services").and_then(Node::as_map) {
         for entry in services.values() {
             let service = &entry.node;
@@ -195,14 +227,23 @@ pub(super) fn prune(root: &mut Node) {
                 used[0].1.extend(networks.keys().cloned());
             }
             let sources = |node: Option<&Node>, key: &str| -> Vec<String> {
-                let items = node.and_then(|node| node.get(key)).and_then(Node::as_list).unwrap_or_default();
-                items.iter().filter_map(|item| item.get_text("source")).map(str::to_owned).collect()
+                let items = node
+                    .and_then(|node| node.get(key))
+                    .and_then(Node::as_list)
+                    .unwrap_or_default();
+                items
+                    .iter()
+                    .filter_map(|item| item.get_text("source"))
+                    .map(str::to_owned)
+                    .collect()
             };
             used[1].1.extend(sources(Some(service), "volumes"));
             used[2].1.extend(sources(Some(service), "secrets"));
             used[2].1.extend(sources(service.get("build"), "secrets"));
             used[3].1.extend(sources(Some(service), "configs"));
-            used[3].1.extend(service.dig(&["credential_spec", "config"]).and_then(Node::scalar_text));
+            used[3]
+                .1
+                .extend(service.dig(&["credential_spec", "config"]).and_then(Node::scalar_text));
         }
     }
     for (section, used) in used {

@@ -22,9 +22,11 @@ pub(super) fn service(node: &mut Node) -> Result<(), Fault> {
         }
     }
     if let Some(deploy) = node.get_mut("deploy") {
-        for (section, keys) in
-            [("restart_policy", ["delay", "window"]), ("update_config", ["delay", "monitor"]), ("rollback_config", ["delay", "monitor"])]
-        {
+        for (section, keys) in [
+            ("restart_policy", ["delay", "window"]),
+            ("update_config", ["delay", "monitor"]),
+            ("rollback_config", ["delay", "monitor"]),
+        ] {
             if let Some(section) = deploy.get_mut(section) {
                 for key in keys {
                     span(section, key)?;
@@ -54,7 +56,12 @@ pub(super) fn service(node: &mut Node) -> Result<(), Fault> {
         }
     }
     if let Some(blkio) = node.get_mut("blkio_config") {
-        for key in ["device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"] {
+        for key in [
+            "device_read_bps",
+            "device_read_iops",
+            "device_write_bps",
+            "device_write_iops",
+        ] {
             for limit in list(blkio, key) {
                 size(limit, "rate")?;
             }

@@ -64,7 +64,11 @@ pub(super) enum Stage {
 ///
 /// Of several faults the first by place is returned. `path` begins the names in messages, such as `services.app`.
 pub(super) fn check(node: &mut Node, shape: &Shape, path: &str, stage: Stage) -> Result<(), Fault> {
-    let mut checker = Checker { stage, path: path.split('.').filter(|p| !p.is_empty()).map(str::to_owned).collect(), faults: Vec::new() };
+    let mut checker = Checker {
+        stage,
+        path: path.split('.').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+        faults: Vec::new(),
+    };
     checker.check(node, shape);
     match checker.faults.into_iter().min_by_key(|fault| fault.at) {
         Some(fault) => Err(fault),
@@ -83,14 +87,19 @@ struct Checker {
 
 impl Checker {
     fn here(&self) -> String {
-        if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path.join(".")) }
+        if self.path.is_empty() {
+            "the file".to_owned()
+        } else {
+            format!("`{}`", self.path.join("."))
+        }
     }
 
     fn mismatch(&mut self, node: &Node, shape: &Shape) {
         let help = match (shape, &node.data) {
-            (Shape::Text | Shape::Span | Shape::SizeText | Shape::Word(_), Data::Int(_) | Data::Float(_) | Data::Bool(_)) => {
-                "put the value in quotes"
-            }
+            (
+                Shape::Text | Shape::Span | Shape::SizeText | Shape::Word(_),
+                Data::Int(_) | Data::Float(_) | Data::Bool(_),
+            ) => "put the value in quotes",
             (_, Data::Null) => "give it a value or remove the key",
             (Shape::List(_), _) => "write each entry on its own line, beginning with `- `",
             _ => "see the Compose specification for this key",
@@ -102,7 +111,8 @@ impl Checker {
     fn wrong(&mut self, node: &Node, what: &str, help: &str) {
         let shown: String = node.scalar_text().unwrap_or_default().chars().take(40).collect();
         let message = format!("{} must be {what}, not `{shown}`", self.here());
-        self.faults.push(Fault::new(node.at, message).wide(shown.chars().count()).help(help));
+        self.faults
+            .push(Fault::new(node.at, message).wide(shown.chars().count()).help(help));
     }
 
     fn check(&mut self, node: &mut Node, shape: &Shape) {
@@ -129,7 +139,11 @@ impl Checker {
                 if let Some(text) = node.as_text()
                     && !words.contains(&text)
                 {
-                    let list = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+                    let list = words
+                        .iter()
+                        .map(|word| format!("`{word}`"))
+                        .collect::<Vec<_>>()
+                        .join(", ");
                     self.wrong(node, &format!("one of {list}"), "use one of these words");
                 }
             }
@@ -145,7 +159,12 @@ impl Checker {
             }),
             Shape::Number => self.cast(node, "a number", "write a number", |text| {
                 let whole = text.parse::<i64>().ok().map(|value| Data::Int(value.into()));
-                whole.or_else(|| text.parse::<f64>().ok().filter(|value| value.is_finite()).map(Data::Float))
+                whole.or_else(|| {
+                    text.parse::<f64>()
+                        .ok()
+                        .filter(|value| value.is_finite())
+                        .map(Data::Float)
+                })
             }),
             Shape::Size | Shape::SizeText => {
                 if let Some(text) = node.as_text()
@@ -159,7 +178,11 @@ impl Checker {
                 if let Some(text) = node.as_text()
                     && text.parse::<crate::model::Span>().is_err()
                 {
-                    self.wrong(node, "a length of time", "write it with its unit, such as 500ms, 15s, 1m30s or 1h");
+                    self.wrong(
+                        node,
+                        "a length of time",
+                        "write it with its unit, such as 500ms, 15s, 1m30s or 1h",
+                    );
                 }
             }
             Shape::List(inner) => {
@@ -199,7 +222,8 @@ impl Checker {
             if named && (key.is_empty() || !key.bytes().all(good)) {
                 let message = format!("`{key}` cannot be a name in {}", self.here());
                 let help = "use letters, digits, `.`, `-` and `_`";
-                self.faults.push(Fault::new(entry.key_at, message).wide(key.chars().count()).help(help));
+                self.faults
+                    .push(Fault::new(entry.key_at, message).wide(key.chars().count()).help(help));
             }
             self.path.push(key.clone());
             self.check(&mut entry.node, inner);
@@ -215,7 +239,8 @@ impl Checker {
             && let Some(missing) = object.required.iter().find(|key| absent(map, key))
         {
             let message = format!("{} lacks `{missing}`", self.here());
-            self.faults.push(Fault::new(at, message).help(format!("a {} needs `{missing}`", object.what)));
+            self.faults
+                .push(Fault::new(at, message).help(format!("a {} needs `{missing}`", object.what)));
         }
         for (key, Entry { key_at, node }) in map.iter_mut() {
             if object.extensions && key.starts_with("x-") {
@@ -309,7 +334,10 @@ mod tests {
     #[test]
     fn an_unknown_key_has_a_place_and_a_suggestion() {
         let (line, column, message, help) = whole("services:\n  app:\n    imag: x\n").unwrap_err();
-        assert_eq!((line, column, message.as_str()), (3, 5, "unknown key `imag` in `services.app`"));
+        assert_eq!(
+            (line, column, message.as_str()),
+            (3, 5, "unknown key `imag` in `services.app`")
+        );
         assert_eq!(help.as_deref(), Some("did you mean `image`?"));
         let (line, column, message, help) = whole("servicez: {}\nservices: {}\n").unwrap_err();
         assert_eq!((line, column, message.as_str()), (1, 1, "unknown key `servicez`"));
@@ -325,15 +353,39 @@ mod tests {
     #[test]
     fn kinds_are_kept_apart() {
         for (text, message) in [
-            ("services: {a: {user: 1000}}", "`services.a.user` must be text, not a number"),
-            ("services: {a: {healthcheck: {test: [CMD, true]}}}", "`services.a.healthcheck.test.1` must be text, not true or false"),
-            ("services: {a: {ports: 80}}", "`services.a.ports` must be a list, not a number"),
-            ("services: {a: {image: }}", "`services.a.image` must be text, not nothing"),
-            ("services: {a: {tty: maybe}}", "`services.a.tty` must be true or false, not `maybe`"),
-            ("services: {a: {mem_limit: lots}}", "`services.a.mem_limit` must be a size, not `lots`"),
-            ("services: {a: {stop_grace_period: 5}}", "`services.a.stop_grace_period` must be a length of time as text, not a number"),
+            (
+                "services: {a: {user: 1000}}",
+                "`services.a.user` must be text, not a number",
+            ),
+            (
+                "services: {a: {healthcheck: {test: [CMD, true]}}}",
+                "`services.a.healthcheck.test.1` must be text, not true or false",
+            ),
+            (
+                "services: {a: {ports: 80}}",
+                "`services.a.ports` must be a list, not a number",
+            ),
+            (
+                "services: {a: {image: }}",
+                "`services.a.image` must be text, not nothing",
+            ),
+            (
+                "services: {a: {tty: maybe}}",
+                "`services.a.tty` must be true or false, not `maybe`",
+            ),
+            (
+                "services: {a: {mem_limit: lots}}",
+                "`services.a.mem_limit` must be a size, not `lots`",
+            ),
+            (
+                "services: {a: {stop_grace_period: 5}}",
+                "`services.a.stop_grace_period` must be a length of time as text, not a number",
+            ),
             ("services: {a b: {}}", "`a b` cannot be a name in `services`"),
-            ("services: {a: {depends_on: {b: {}}}}", "`services.a.depends_on.b` lacks `condition`"),
+            (
+                "services: {a: {depends_on: {b: {}}}}",
+                "`services.a.depends_on.b` lacks `condition`",
+            ),
         ] {
             assert_eq!(whole(text).unwrap_err().2, message, "{text}");
         }
@@ -343,6 +395,9 @@ mod tests {
     fn text_becomes_what_a_field_wants() {
         let tree = whole("services: {a: {tty: 'yes', scale: '3', cpus: '0.5', x-any: {z: 1}}}\nx-top: 1\n").unwrap();
         let app = &tree["services"]["a"];
-        assert_eq!((&app["tty"], &app["scale"], &app["cpus"]), (&true.into(), &3.into(), &0.5.into()));
+        assert_eq!(
+            (&app["tty"], &app["scale"], &app["cpus"]),
+            (&true.into(), &3.into(), &0.5.into())
+        );
     }
 }

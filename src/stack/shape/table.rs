@@ -1,8 +1,8 @@
 //! The keys of the Compose specification.
 
 use super::Shape::{
-    Any, Bool, Either, Int, List, Map, Named, Number, Object as Obj, OrNull, Scalar, ScalarOrNull, Size, SizeText, Span, Text,
-    TextOrBool, TextOrInt, TextOrNumber, Word,
+    Any, Bool, Either, Int, List, Map, Named, Number, Object as Obj, OrNull, Scalar, ScalarOrNull, Size, SizeText,
+    Span, Text, TextOrBool, TextOrInt, TextOrNumber, Word,
 };
 use super::{Object, Shape};
 
@@ -15,7 +15,12 @@ const COMMAND: Shape = OrNull(&Either(&[Text, List(&Text)]));
 const EXTRA_HOSTS: Shape = Either(&[Map(&Either(&[Text, List(&Text)])), List(&Text)]);
 
 const fn object(what: &'static str, keys: &'static [(&'static str, Shape)]) -> Object {
-    Object { what, keys, required: &[], extensions: true }
+    Object {
+        what,
+        keys,
+        required: &[],
+        extensions: true,
+    }
 }
 
 pub(in crate::stack) const PROJECT: Shape = Obj(&Object {
@@ -37,7 +42,11 @@ pub(in crate::stack) const PROJECT: Shape = Obj(&Object {
 
 const INCLUDE: Shape = Obj(&Object {
     what: "include entry",
-    keys: &[("path", TEXT_OR_LIST), ("env_file", TEXT_OR_LIST), ("project_directory", Text)],
+    keys: &[
+        ("path", TEXT_OR_LIST),
+        ("env_file", TEXT_OR_LIST),
+        ("project_directory", Text),
+    ],
     required: &["path"],
     extensions: false,
 });
@@ -65,7 +74,13 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("cpu_shares", Number),
         ("cpus", Number),
         ("cpuset", Text),
-        ("credential_spec", Obj(&object("credential_spec", &[("config", Text), ("file", Text), ("registry", Text)]))),
+        (
+            "credential_spec",
+            Obj(&object(
+                "credential_spec",
+                &[("config", Text), ("file", Text), ("registry", Text)],
+            )),
+        ),
         ("depends_on", Either(&[TEXTS, Named(&DEPENDENCY)])),
         ("deploy", OrNull(&DEPLOY)),
         ("develop", OrNull(&DEVELOP)),
@@ -112,7 +127,15 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("pre_stop", List(&HOOK)),
         ("privileged", Bool),
         ("profiles", TEXTS),
-        ("provider", Obj(&Object { what: "provider", keys: &[("type", Text), ("options", Map(&Any))], required: &["type"], extensions: true })),
+        (
+            "provider",
+            Obj(&Object {
+                what: "provider",
+                keys: &[("type", Text), ("options", Map(&Any))],
+                required: &["type"],
+                extensions: true,
+            }),
+        ),
         ("pull_policy", Text),
         ("pull_refresh_after", Text),
         ("read_only", Bool),
@@ -187,7 +210,10 @@ const BLKIO: Shape = Obj(&object(
 const DEPENDENCY: Shape = Obj(&Object {
     what: "dependency",
     keys: &[
-        ("condition", Word(&["service_started", "service_healthy", "service_completed_successfully"])),
+        (
+            "condition",
+            Word(&["service_started", "service_healthy", "service_completed_successfully"]),
+        ),
         ("required", Bool),
         ("restart", Bool),
     ],
@@ -230,7 +256,13 @@ const DEPLOY: Shape = Obj(&object(
             Obj(&object(
                 "resources",
                 &[
-                    ("limits", Obj(&object("limit", &[("cpus", Number), ("memory", SizeText), ("pids", Int)]))),
+                    (
+                        "limits",
+                        Obj(&object(
+                            "limit",
+                            &[("cpus", Number), ("memory", SizeText), ("pids", Int)],
+                        )),
+                    ),
                     (
                         "reservations",
                         Obj(&object(
@@ -250,7 +282,12 @@ const DEPLOY: Shape = Obj(&object(
             "restart_policy",
             Obj(&object(
                 "restart_policy",
-                &[("condition", Text), ("delay", Span), ("max_attempts", Int), ("window", Span)],
+                &[
+                    ("condition", Text),
+                    ("delay", Span),
+                    ("max_attempts", Int),
+                    ("window", Span),
+                ],
             )),
         ),
         ("rollback_config", UPDATE),
@@ -265,7 +302,10 @@ const DEVELOP: Shape = Obj(&object(
         List(&Obj(&Object {
             what: "watch entry",
             keys: &[
-                ("action", Word(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"])),
+                (
+                    "action",
+                    Word(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"]),
+                ),
                 ("exec", HOOK),
                 ("ignore", TEXT_OR_LIST),
                 ("include", TEXT_OR_LIST),
@@ -301,7 +341,13 @@ const DEVICE: Shape = Obj(&Object {
 
 const DEVICE_REQUEST: Shape = Obj(&object(
     "device request",
-    &[("capabilities", TEXTS), ("count", TextOrInt), ("device_ids", TEXTS), ("driver", Text), ("options", PAIRS)],
+    &[
+        ("capabilities", TEXTS),
+        ("count", TextOrInt),
+        ("device_ids", TEXTS),
+        ("driver", Text),
+        ("options", PAIRS),
+    ],
 ));
 
 const ENV_FILE: Shape = Obj(&Object {
@@ -331,8 +377,10 @@ const HEALTHCHECK: Shape = Obj(&object(
     ],
 ));
 
-const LOGGING: Shape =
-    Obj(&object("logging", &[("driver", Text), ("options", Map(&OrNull(&TextOrNumber)))]));
+const LOGGING: Shape = Obj(&object(
+    "logging",
+    &[("driver", Text), ("options", Map(&OrNull(&TextOrNumber)))],
+));
 
 const ATTACHMENT: Shape = Obj(&object(
     "network attachment",
@@ -364,12 +412,26 @@ const PORT: Shape = Obj(&object(
 
 const GRANTS: Shape = List(&Either(&[
     Text,
-    Obj(&object("grant", &[("gid", Text), ("mode", TextOrNumber), ("source", Text), ("target", Text), ("uid", Text)])),
+    Obj(&object(
+        "grant",
+        &[
+            ("gid", Text),
+            ("mode", TextOrNumber),
+            ("source", Text),
+            ("target", Text),
+            ("uid", Text),
+        ],
+    )),
 ]));
 
 const ULIMITS: Shape = Map(&Either(&[
     Int,
-    Obj(&Object { what: "ulimit", keys: &[("hard", Int), ("soft", Int)], required: &["soft", "hard"], extensions: true }),
+    Obj(&Object {
+        what: "ulimit",
+        keys: &[("hard", Int), ("soft", Int)],
+        required: &["soft", "hard"],
+        extensions: true,
+    }),
 ]));
 
 const MOUNT: Shape = Obj(&Object {
@@ -392,9 +454,18 @@ const MOUNT: Shape = Obj(&Object {
         ("read_only", Bool),
         ("source", Text),
         ("target", Text),
-        ("tmpfs", Obj(&object("tmpfs", &[("mode", TextOrNumber), ("size", Size)]))),
+        (
+            "tmpfs",
+            Obj(&object("tmpfs", &[("mode", TextOrNumber), ("size", Size)])),
+        ),
         ("type", Word(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"])),
-        ("volume", Obj(&object("volume mount", &[("labels", PAIRS), ("nocopy", Bool), ("subpath", Text)]))),
+        (
+            "volume",
+            Obj(&object(
+                "volume mount",
+                &[("labels", PAIRS), ("nocopy", Bool), ("subpath", Text)],
+            )),
+        ),
     ],
     required: &["type"],
     extensions: true,
@@ -422,7 +493,12 @@ const NETWORK: Shape = Obj(&object(
                         "config",
                         List(&Obj(&object(
                             "subnet",
-                            &[("aux_addresses", Map(&Text)), ("gateway", Text), ("ip_range", Text), ("subnet", Text)],
+                            &[
+                                ("aux_addresses", Map(&Text)),
+                                ("gateway", Text),
+                                ("ip_range", Text),
+                                ("subnet", Text),
+                            ],
                         ))),
                     ),
                     ("driver", Text),
@@ -437,7 +513,13 @@ const NETWORK: Shape = Obj(&object(
 
 const VOLUME: Shape = Obj(&object(
     "volume",
-    &[("driver", Text), ("driver_opts", OPTIONS), ("external", EXTERNAL), ("labels", PAIRS), ("name", Text)],
+    &[
+        ("driver", Text),
+        ("driver_opts", OPTIONS),
+        ("external", EXTERNAL),
+        ("labels", PAIRS),
+        ("name", Text),
+    ],
 ));
 
 /// A secret or a config.

@@ -16,16 +16,18 @@ pub(super) type Notes<'a> = &'a mut dyn FnMut(Pos, String);
 /// `folder`, `files` and `read_files` are left empty.
 pub(super) fn stack(root: &Node, disabled: &Node, note: Notes<'_>) -> Result<Stack, Fault> {
     let name = root.get_text("name").unwrap_or_default();
-    let mut all = [(root.get("services"), true), (Some(disabled), false)].into_iter().map(|(services, enabled)| {
-        let mut out = BTreeMap::new();
-        for (name, entry) in services.and_then(Node::as_map).into_iter().flatten() {
-            let mut quiet = |_: Pos, _: String| ();
-            let note: Notes<'_> = if enabled { &mut *note } else { &mut quiet };
-            let service = service::service(name, entry, note)?;
-            out.insert(service.name.clone(), service);
-        }
-        Ok(out)
-    });
+    let mut all = [(root.get("services"), true), (Some(disabled), false)]
+        .into_iter()
+        .map(|(services, enabled)| {
+            let mut out = BTreeMap::new();
+            for (name, entry) in services.and_then(Node::as_map).into_iter().flatten() {
+                let mut quiet = |_: Pos, _: String| ();
+                let note: Notes<'_> = if enabled { &mut *note } else { &mut quiet };
+                let service = service::service(name, entry, note)?;
+                out.insert(service.name.clone(), service);
+            }
+            Ok(out)
+        });
     let mut next = || all.next().unwrap_or_else(|| Ok(BTreeMap::new()));
     let (services, disabled) = (next()?, next()?);
     drop(all);
@@ -49,7 +51,10 @@ fn section<T>(root: &Node, key: &str, read: impl Fn(&Node) -> T) -> BTreeMap<Str
 }
 
 fn network(node: &Node) -> Network {
-    let subnets = node.dig(&["ipam", "config"]).and_then(Node::as_list).unwrap_or_default();
+    let subnets = node
+        .dig(&["ipam", "config"])
+        .and_then(Node::as_list)
+        .unwrap_or_default();
     Network {
         name: text(node, "name").unwrap_or_default(),
         external: flag(node, "external"),
@@ -93,7 +98,10 @@ fn file_object(node: &Node) -> FileObject {
         // Validation lets a source be absent only where a driver brings it.
         FileSource::External
     };
-    FileObject { name: text(node, "name").unwrap_or_default(), from }
+    FileObject {
+        name: text(node, "name").unwrap_or_default(),
+        from,
+    }
 }
 
 /// Text under a key; an empty one counts as absent.
@@ -106,7 +114,12 @@ fn flag(node: &Node, key: &str) -> bool {
 }
 
 fn texts(node: &Node, key: &str) -> Vec<String> {
-    node.get(key).and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::scalar_text).collect()
+    node.get(key)
+        .and_then(Node::as_list)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(Node::scalar_text)
+        .collect()
 }
 
 fn entries<'a>(node: &'a Node, key: &str) -> impl Iterator<Item = (&'a String, &'a Entry)> {
@@ -114,7 +127,9 @@ fn entries<'a>(node: &'a Node, key: &str) -> impl Iterator<Item = (&'a String, &
 }
 
 fn pairs(node: &Node, key: &str) -> BTreeMap<String, String> {
-    entries(node, key).map(|(name, entry)| (name.clone(), entry.node.scalar_text().unwrap_or_default())).collect()
+    entries(node, key)
+        .map(|(name, entry)| (name.clone(), entry.node.scalar_text().unwrap_or_default()))
+        .collect()
 }
 
 /// A number under a key; a fault when it does not fit.

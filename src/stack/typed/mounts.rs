@@ -15,7 +15,9 @@ pub(super) fn mounts(service: &str, node: &Node, note: Notes<'_>) -> Result<Vec<
             "bind" => {
                 let bind = mount.get("bind");
                 let option = |key: &str| bind.and_then(|bind| text(bind, key));
-                let create = bind.and_then(|bind| bind.get("create_host_path")).and_then(Node::as_bool);
+                let create = bind
+                    .and_then(|bind| bind.get("create_host_path"))
+                    .and_then(Node::as_bool);
                 Mount::Bind {
                     source: text(mount, "source").unwrap_or_default().into(),
                     target,
@@ -28,9 +30,17 @@ pub(super) fn mounts(service: &str, node: &Node, note: Notes<'_>) -> Result<Vec<
             "volume" => {
                 let nocopy = mount.get("volume").is_some_and(|volume| flag(volume, "nocopy"));
                 if let Some(subpath) = mount.dig(&["volume", "subpath"]) {
-                    note(subpath.at, format!("`subpath` of a volume of `{service}` is not carried: the whole volume is mounted"));
+                    note(
+                        subpath.at,
+                        format!("`subpath` of a volume of `{service}` is not carried: the whole volume is mounted"),
+                    );
                 }
-                Mount::Volume { source: text(mount, "source"), target, read_only, nocopy }
+                Mount::Volume {
+                    source: text(mount, "source"),
+                    target,
+                    read_only,
+                    nocopy,
+                }
             }
             "tmpfs" => {
                 let tmpfs = mount.get("tmpfs");
@@ -41,7 +51,10 @@ pub(super) fn mounts(service: &str, node: &Node, note: Notes<'_>) -> Result<Vec<
                 }
             }
             kind => {
-                note(mount.at, format!("a mount of type `{kind}` of `{service}` is left out: arkwright does not carry it yet"));
+                note(
+                    mount.at,
+                    format!("a mount of type `{kind}` of `{service}` is left out: arkwright does not carry it yet"),
+                );
                 continue;
             }
         });
@@ -61,15 +74,24 @@ fn tmpfs(item: &Node, note: Notes<'_>) -> Result<Mount, Fault> {
         match option.split_once('=') {
             Some(("size", value)) => {
                 let parsed: Size = value.parse().map_err(|error| {
-                    Fault::new(item.at, format!("{error}")).wide(whole.chars().count()).help("write `/run:size=64m`")
+                    Fault::new(item.at, format!("{error}"))
+                        .wide(whole.chars().count())
+                        .help("write `/run:size=64m`")
                 })?;
                 size = Some(parsed.0);
             }
             Some(("mode", value)) => mode = Some(octal(&Node::text(value, item.at))?),
-            _ => note(item.at, format!("the option `{option}` of the tmpfs {target} is not carried")),
+            _ => note(
+                item.at,
+                format!("the option `{option}` of the tmpfs {target} is not carried"),
+            ),
         }
     }
-    Ok(Mount::Tmpfs { target: target.to_owned(), size, mode })
+    Ok(Mount::Tmpfs {
+        target: target.to_owned(),
+        size,
+        mode,
+    })
 }
 
 /// What a service is granted; a relative target is below `folder`.
@@ -79,9 +101,19 @@ pub(super) fn grants(node: &Node, key: &str, folder: &str) -> Result<Vec<FileGra
         .map(|grant| {
             let source = text(grant, "source").unwrap_or_default();
             let target = text(grant, "target").unwrap_or_else(|| source.clone());
-            let target = if target.starts_with('/') { target } else { format!("{folder}{target}") };
+            let target = if target.starts_with('/') {
+                target
+            } else {
+                format!("{folder}{target}")
+            };
             let mode = grant.get("mode").map(octal).transpose()?;
-            Ok(FileGrant { source, target, uid: text(grant, "uid"), gid: text(grant, "gid"), mode })
+            Ok(FileGrant {
+                source,
+                target,
+                uid: text(grant, "uid"),
+                gid: text(grant, "gid"),
+                mode,
+            })
         })
         .collect()
 }

@@ -3,7 +3,8 @@ use super::{Notes, entries, flag, fraction, number, pairs, span, text, texts};
 use crate::model::ServiceName;
 use crate::stack::error::Fault;
 use crate::stack::model::{
-    Attachment, Build, Condition, Dependency, Healthcheck, Logging, NetworkMode, Port, Resources, Restart, Service, Ulimit,
+    Attachment, Build, Condition, Dependency, Healthcheck, Logging, NetworkMode, Port, Resources, Restart, Service,
+    Ulimit,
 };
 use crate::stack::tree::{Entry, Node};
 
@@ -39,10 +40,15 @@ const NOT_CARRIED: [&str; 26] = [
 
 pub(super) fn service(name: &str, entry: &Entry, note: Notes<'_>) -> Result<Service, Fault> {
     let node = &entry.node;
-    let parsed: ServiceName = name.parse().map_err(|error| Fault::new(entry.key_at, format!("{error}")))?;
+    let parsed: ServiceName = name
+        .parse()
+        .map_err(|error| Fault::new(entry.key_at, format!("{error}")))?;
     for key in NOT_CARRIED {
         if let Some(value) = node.get(key) {
-            note(value.at, format!("`{key}` of `{name}` is not given to the engine: arkwright does not carry it yet"));
+            note(
+                value.at,
+                format!("`{key}` of `{name}` is not given to the engine: arkwright does not carry it yet"),
+            );
         }
     }
     let (restart, restart_unenforced) = restart(node)?;
@@ -53,7 +59,9 @@ pub(super) fn service(name: &str, entry: &Entry, note: Notes<'_>) -> Result<Serv
         container_name: text(node, "container_name"),
         command: words(node, "command"),
         entrypoint: words(node, "entrypoint"),
-        environment: entries(node, "environment").map(|(key, entry)| (key.clone(), entry.node.scalar_text())).collect(),
+        environment: entries(node, "environment")
+            .map(|(key, entry)| (key.clone(), entry.node.scalar_text()))
+            .collect(),
         hostname: text(node, "hostname"),
         domainname: text(node, "domainname"),
         user: text(node, "user"),
@@ -63,11 +71,16 @@ pub(super) fn service(name: &str, entry: &Entry, note: Notes<'_>) -> Result<Serv
         ports: items(node, "ports").map(port).collect::<Result<_, _>>()?,
         expose: texts(node, "expose"),
         mounts: mounts::mounts(name, node, note)?,
-        networks: entries(node, "networks").map(|(key, entry)| Ok((key.clone(), attachment(&entry.node)?))).collect::<Result<_, _>>()?,
+        networks: entries(node, "networks")
+            .map(|(key, entry)| Ok((key.clone(), attachment(&entry.node)?)))
+            .collect::<Result<_, _>>()?,
         network_mode: network_mode(node)?,
         depends_on: depends_on(node)?,
         healthcheck: node.get("healthcheck").map(healthcheck).transpose()?,
-        logging: node.get("logging").map(|logging| Logging { driver: text(logging, "driver"), options: pairs(logging, "options") }),
+        logging: node.get("logging").map(|logging| Logging {
+            driver: text(logging, "driver"),
+            options: pairs(logging, "options"),
+        }),
         resources: resources(node)?,
         replicas: replicas(node)?,
         labels: pairs(node, "labels"),
@@ -81,12 +94,17 @@ pub(super) fn service(name: &str, entry: &Entry, note: Notes<'_>) -> Result<Serv
         cap_add: texts(node, "cap_add"),
         cap_drop: texts(node, "cap_drop"),
         security_opt: texts(node, "security_opt"),
-        extra_hosts: texts(node, "extra_hosts").into_iter().map(|host| host.replacen('=', ":", 1)).collect(),
+        extra_hosts: texts(node, "extra_hosts")
+            .into_iter()
+            .map(|host| host.replacen('=', ":", 1))
+            .collect(),
         dns: texts(node, "dns"),
         dns_search: texts(node, "dns_search"),
         dns_opt: texts(node, "dns_opt"),
         sysctls: pairs(node, "sysctls"),
-        ulimits: entries(node, "ulimits").map(|(key, entry)| Ok((key.clone(), ulimit(key, node, &entry.node)?))).collect::<Result<_, _>>()?,
+        ulimits: entries(node, "ulimits")
+            .map(|(key, entry)| Ok((key.clone(), ulimit(key, node, &entry.node)?)))
+            .collect::<Result<_, _>>()?,
         devices: items(node, "devices").map(device).collect(),
         group_add: texts(node, "group_add"),
         shm_size: number(node, "shm_size")?,
@@ -115,7 +133,9 @@ fn build(node: &Node) -> Build {
         context: text(node, "context").unwrap_or_default().into(),
         dockerfile: text(node, "dockerfile").unwrap_or_default(),
         target: text(node, "target"),
-        args: entries(node, "args").map(|(key, entry)| (key.clone(), entry.node.scalar_text())).collect(),
+        args: entries(node, "args")
+            .map(|(key, entry)| (key.clone(), entry.node.scalar_text()))
+            .collect(),
     }
 }
 
@@ -145,14 +165,18 @@ fn restart(node: &Node) -> Result<(Restart, Vec<String>), Fault> {
         };
         return Ok((restart, unenforced));
     }
-    let Some(value) = node.get("restart") else { return Ok((Restart::No, Vec::new())) };
+    let Some(value) = node.get("restart") else {
+        return Ok((Restart::No, Vec::new()));
+    };
     let text = value.as_text().unwrap_or_default();
     let restart = match text.split_once(':').unwrap_or((text, "")) {
         ("no" | "", "") => Some(Restart::No),
         ("always", "") => Some(Restart::Always),
         ("unless-stopped", "") => Some(Restart::UnlessStopped),
         ("on-failure", "") => Some(Restart::OnFailure { attempts: None }),
-        ("on-failure", attempts) => attempts.parse().ok().map(|attempts| Restart::OnFailure { attempts: Some(attempts) }),
+        ("on-failure", attempts) => attempts.parse().ok().map(|attempts| Restart::OnFailure {
+            attempts: Some(attempts),
+        }),
         _ => None,
     };
     let fault = || {
@@ -184,21 +208,29 @@ fn attachment(node: &Node) -> Result<Attachment, Fault> {
 }
 
 fn network_mode(node: &Node) -> Result<Option<NetworkMode>, Fault> {
-    let Some(value) = node.get("network_mode") else { return Ok(None) };
+    let Some(value) = node.get("network_mode") else {
+        return Ok(None);
+    };
     let text = value.as_text().unwrap_or_default();
     let fault = |help: &str| {
-        Fault::new(value.at, format!("`{text}` is not a network mode")).wide(text.chars().count()).help(help)
+        Fault::new(value.at, format!("`{text}` is not a network mode"))
+            .wide(text.chars().count())
+            .help(help)
     };
     Ok(match text.split_once(':').unwrap_or((text, "")) {
         ("", "") => None,
         ("none", "") => Some(NetworkMode::None),
         ("host", "") => Some(NetworkMode::Host),
         ("bridge" | "default", "") => Some(NetworkMode::Bridge),
-        ("service", name) => {
-            Some(NetworkMode::Service(name.parse().map_err(|_| fault("write `service:NAME`"))?))
-        }
+        ("service", name) => Some(NetworkMode::Service(
+            name.parse().map_err(|_| fault("write `service:NAME`"))?,
+        )),
         ("container", name) if !name.is_empty() => Some(NetworkMode::Container(name.to_owned())),
-        _ => return Err(fault("use none, host, bridge, service:NAME or container:NAME; for a network of your own use `networks`")),
+        _ => {
+            return Err(fault(
+                "use none, host, bridge, service:NAME or container:NAME; for a network of your own use `networks`",
+            ));
+        }
     })
 }
 
@@ -211,14 +243,27 @@ fn depends_on(node: &Node) -> Result<std::collections::BTreeMap<ServiceName, Dep
                 _ => Condition::Started,
             };
             let required = entry.node.get("required").and_then(Node::as_bool).unwrap_or(true);
-            let name = name.parse().map_err(|error| Fault::new(entry.key_at, format!("{error}")))?;
-            Ok((name, Dependency { condition, required, restart: flag(&entry.node, "restart") }))
+            let name = name
+                .parse()
+                .map_err(|error| Fault::new(entry.key_at, format!("{error}")))?;
+            Ok((
+                name,
+                Dependency {
+                    condition,
+                    required,
+                    restart: flag(&entry.node, "restart"),
+                },
+            ))
         })
         .collect()
 }
 
 fn healthcheck(node: &Node) -> Result<Healthcheck, Fault> {
-    let test = if flag(node, "disable") { vec!["NONE".to_owned()] } else { texts(node, "test") };
+    let test = if flag(node, "disable") {
+        vec!["NONE".to_owned()]
+    } else {
+        texts(node, "test")
+    };
     Ok(Healthcheck {
         test,
         interval: span(node, "interval"),
@@ -235,7 +280,9 @@ fn resources(node: &Node) -> Result<Resources, Fault> {
     let reservations = node.dig(&["deploy", "resources", "reservations"]).unwrap_or(&none);
     let either = |first: Option<u64>, second: Option<u64>| first.or(second).filter(|bytes| *bytes > 0);
     Ok(Resources {
-        cpus: fraction(limits, "cpus").or(fraction(node, "cpus")).filter(|cpus| *cpus > 0.0),
+        cpus: fraction(limits, "cpus")
+            .or(fraction(node, "cpus"))
+            .filter(|cpus| *cpus > 0.0),
         memory: either(number(limits, "memory")?, number(node, "mem_limit")?),
         cpus_reserved: fraction(reservations, "cpus"),
         memory_reserved: either(number(reservations, "memory")?, number(node, "mem_reservation")?),
@@ -263,7 +310,10 @@ fn replicas(node: &Node) -> Result<u32, Fault> {
 
 fn ulimit(name: &str, service: &Node, node: &Node) -> Result<Ulimit, Fault> {
     if node.as_map().is_some() {
-        return Ok(Ulimit { soft: number(node, "soft")?.unwrap_or(-1), hard: number(node, "hard")?.unwrap_or(-1) });
+        return Ok(Ulimit {
+            soft: number(node, "soft")?.unwrap_or(-1),
+            hard: number(node, "hard")?.unwrap_or(-1),
+        });
     }
     let both = match service.get("ulimits") {
         Some(ulimits) => number(ulimits, name)?.unwrap_or(-1),
