@@ -20,8 +20,17 @@ fn agrees_with_the_reference() {
         return;
     }
     let binary = env!("CARGO_BIN_EXE_arkwright");
-    let output = Command::new("python3").arg(judge).arg(binary).arg(&cases).output().expect("python3 judges the cases");
+    let output = Command::new("python3")
+        .arg(judge)
+        .arg(binary)
+        .arg(&cases)
+        .output()
+        .expect("python3 judges the cases");
     let told = String::from_utf8_lossy(&output.stdout);
     println!("{told}");
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

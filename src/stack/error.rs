@@ -133,7 +133,10 @@ impl fmt::Display for LoadError {
             let (line, caret) = excerpt(place);
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
-            write!(f, "\n{gutter} |\n{number} | {line}\n{gutter} | {caret}")?;
+            write!(f, "\n{gutter} |\n{number} | {line}")?;
+            if let Some(caret) = caret {
+                write!(f, "\n{gutter} | {caret}")?;
+            }
         }
         if let Some(help) = help {
             write!(f, "\n  help: {help}")?;
@@ -142,17 +145,18 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// The source line as shown, and the carets under it.
-fn excerpt(place: &Place) -> (String, String) {
-    let shown = redact::line(&place.text);
+/// The source line as shown, and the carets under it; none when a replaced secret moved what they point at.
+fn excerpt(place: &Place) -> (String, Option<String>) {
+    let (shown, secret) = redact::line(&place.text);
     let clean: Vec<char> = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let at = (place.column.max(1) - 1).min(clean.len());
+    let moved = secret.is_some_and(|byte| place.text[..byte].chars().count() < at);
     let start = if at > WIDEST * 3 / 4 { at - WIDEST / 2 } else { 0 };
     let end = (start + WIDEST).min(clean.len());
-    let mut line: String = clean[start..end].iter().collect();
-    line.truncate(line.trim_end().len());
-    let width = place.width.clamp(1, (end.max(at + 1)) - at);
-    (line, format!("{}{}", " ".repeat(at - start), "^".repeat(width)))
+    let line: String = clean[start..end].iter().collect();
+    let width = place.width.clamp(1, end.max(at + 1) - at);
+    let caret = format!("{}{}", " ".repeat(at - start), "^".repeat(width));
+    (line.trim_end().to_owned(), (!moved).then_some(caret))
 }
 
 #[cfg(test)]

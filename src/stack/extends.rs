@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::canonical::{self, Base};
 use super::error::Fault;
-use super::load::{Loader, Stop};
+use super::load::Loader;
 use super::merge;
 use super::shape::{self, Stage};
+use super::sources::Stop;
 use super::tree::{Node, Pos};
 use super::yaml;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::canonical::Base;
 use super::error::Fault;
-use super::load::{Loader, Stop};
+use super::load::Loader;
+use super::sources::Stop;
 use super::tree::{Data, Node};
 
 /// Deepest chain of files including each other.

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use super::canonical::{self, Base, clean};
 use super::discover;
 use super::dotenv;
-use super::error::{Fault, LoadError, Place};
+use super::error::{Fault, LoadError};
 use super::interpolate::{self, Scope};
 use super::merge;
 use super::normalise;
 use super::redact::{Secrets, telling};
-use super::request::{Files, LoadRequest, Loaded, Unread, Warning};
+use super::request::{Files, LoadRequest, Loaded, Unread};
 use super::shape::{self, Stage};
+use super::sources::{Sources, Stop};
 use super::tree::{Node, Pos};
 use super::typed;
 use super::validate;
@@ -33,12 +34,7 @@ pub fn load(request: &LoadRequest, files: &dyn Files) -> Result<Loaded, LoadErro
     let (stack, tree) = result.map_err(|stop| stop.told(&sources))?;
     let warnings = warnings
         .into_iter()
-        .map(|(at, message)| Warning {
-            place: sources
-                .get(at)
-                .map(|source| (source.shown.clone(), at.line as usize, at.column as usize)),
-            message,
-        })
+        .map(|(at, message)| sources.warning(at, message))
         .collect();
     Ok(Loaded {
         stack,
@@ -46,75 +42,6 @@ pub fn load(request: &LoadRequest, files: &dyn Files) -> Result<Loaded, LoadErro
         secrets,
         warnings,
     })
-}
-
-/// Every file read so far, by the number its positions carry.
-#[derive(Default)]
-pub(super) struct Sources(Vec<Source>);
-
-struct Source {
-    path: PathBuf,
-    /// As an error names it: relative to where the command runs, if it is below.
-    shown: PathBuf,
-    text: String,
-}
-
-impl Sources {
-    /// `None` for a position that is in no file.
-    fn get(&self, at: Pos) -> Option<&Source> {
-        if at.line == 0 {
-            None
-        } else {
-            self.0.get(at.source as usize)
-        }
-    }
-}
-
-/// Why loading stopped.
-pub(super) enum Stop {
-    Fault(Fault),
-    Told(LoadError),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Stop::Fault(fault)
-    }
-}
-
-impl From<LoadError> for Stop {
-    fn from(error: LoadError) -> Self {
-        Stop::Told(error)
-    }
-}
-
-impl Stop {
-    fn told(self, sources: &Sources) -> LoadError {
-        let fault = match self {
-            Stop::Told(error) => return error,
-            Stop::Fault(fault) => fault,
-        };
-        match sources.get(fault.at) {
-            Some(source) => {
-                let line = fault.at.line as usize;
-                let text = source
-                    .text
-                    .lines()
-                    .nth(line - 1)
-                    .unwrap_or_default()
-                    .trim_start_matches('\u{feff}');
-                let place = Place {
-                    file: source.shown.clone(),
-                    line,
-                    column: fault.at.column as usize,
-                    width: fault.width,
-                    text: text.to_owned(),
-                };
-                LoadError::located(place, fault.message, fault.help)
-            }
-            None => LoadError::nowhere(fault.message, fault.help.unwrap_or_default()),
-        }
-    }
 }
 
 pub(super) struct Loader<'a> {
@@ -270,7 +197,7 @@ impl<'a> Loader<'a> {
         let mut found = BTreeMap::new();
         for path in paths {
             let source = self.source(&path, None)?;
-            let text = self.sources.0[source as usize].text.clone();
+            let text = self.sources.text(source);
             let vars = &self.vars;
             dotenv::parse(&text, source, &|name| vars.get(name).cloned(), &mut found)?;
         }
@@ -328,8 +255,8 @@ impl<'a> Loader<'a> {
 
     /// Reads a file; `at` is where it is asked for.
     fn source(&mut self, path: &Path, at: Option<Pos>) -> Result<u32, Stop> {
-        if let Some(known) = self.sources.0.iter().position(|source| source.path == path) {
-            return Ok(known as u32);
+        if let Some(known) = self.sources.known(path) {
+            return Ok(known);
         }
         let shown = path
             .strip_prefix(&self.request.current_dir)
@@ -346,18 +273,13 @@ impl<'a> Loader<'a> {
             Fault::new(at.unwrap_or_default(), message).help(help)
         })?;
         self.read.insert(path.to_path_buf());
-        self.sources.0.push(Source {
-            path: path.to_path_buf(),
-            shown,
-            text,
-        });
-        Ok(self.sources.0.len() as u32 - 1)
+        Ok(self.sources.add(path.to_path_buf(), shown, text.into()))
     }
 
     /// The documents of a Compose file, nothing resolved.
     pub fn open(&mut self, path: &Path, at: Option<Pos>) -> Result<Vec<Node>, Stop> {
         let source = self.source(path, at)?;
-        let documents = yaml::parse(&self.sources.0[source as usize].text, source)?;
+        let documents = yaml::parse(&self.sources.text(source), source)?;
         for document in &documents {
             if document.as_map().is_none() {
                 return Err(Fault::new(
@@ -381,7 +303,7 @@ impl<'a> Loader<'a> {
         out: &mut BTreeMap<String, String>,
     ) -> Result<(), Stop> {
         let source = self.source(path, Some(at))?;
-        let text = self.sources.0[source as usize].text.clone();
+        let text = self.sources.text(source);
         if raw {
             dotenv::parse_raw(&text, out);
             Ok(())

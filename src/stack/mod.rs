@@ -29,6 +29,7 @@ mod render;
 mod request;
 mod scalar;
 mod shape;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -123,19 +123,49 @@ pub(super) fn telling(name: &str, value: &str) -> bool {
             .any(|word| WORDS.contains(&word))
 }
 
-/// One line of a file as an error shows it: what follows a telling name is replaced.
-pub(super) fn line(text: &str) -> String {
-    let Some(end) = text.find([':', '=']) else {
-        return text.to_owned();
-    };
-    let name = text[..end].trim().trim_start_matches("- ").trim_matches(['"', '\'']);
-    let (head, value) = text.split_at(end + 1);
-    let bare = value.trim().trim_matches(['"', '\'']);
-    // A reference is not a secret, and it is what the error is about.
-    if bare.is_empty() || bare.starts_with('$') || matches!(bare, "|" | ">" | "{" | "[") || !telling(name, bare) {
-        return text.to_owned();
+/// One line of a file as an error shows it, and the byte where the first secret stood.
+///
+/// What follows a telling name and `:` or `=` is replaced, up to the next `,`, `}` or `]` outside quotes.
+pub(super) fn line(text: &str) -> (String, Option<usize>) {
+    let mut out = String::with_capacity(text.len());
+    let mut first = None;
+    let mut rest = text;
+    while let Some(end) = rest.find([':', '=']) {
+        let (head, value) = rest.split_at(end + 1);
+        let named = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let quote = |c: char| matches!(c, '"' | '\'' | ' ');
+        let before = head[..end].trim_end_matches(quote);
+        let name = before.rsplit(|c| !named(c)).next().unwrap_or_default();
+        let reference = before[..before.len() - name.len()].ends_with("${");
+        out.push_str(head);
+        rest = value;
+        let length = value_length(value);
+        let bare = value[..length].trim().trim_matches(['"', '\'']);
+        // A reference is no secret, and often it is what the error is about.
+        if reference || bare.starts_with(['$', '{', '[', '|', '>', '&', '*', '!']) || !telling(name, bare) {
+            continue;
+        }
+        first.get_or_insert(text.len() - value.len());
+        out.push_str(if value.starts_with(' ') { " " } else { "" });
+        out.push_str(REDACTED);
+        rest = &value[length..];
     }
-    format!("{head} {REDACTED}")
+    out.push_str(rest);
+    (out, first)
+}
+
+fn value_length(value: &str) -> usize {
+    let body = value.trim_start();
+    let skipped = value.len() - body.len();
+    let quoted = body
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '"' | '\''))
+        .and_then(|quote| body[1..].find(quote));
+    match quoted {
+        Some(end) => skipped + end + 2,
+        None => value.find([',', '}', ']']).unwrap_or(value.len()),
+    }
 }
 
 #[cfg(test)]
@@ -195,9 +225,20 @@ mod tests {
 
     #[test]
     fn lines_lose_their_secrets() {
-        assert_eq!(line("      - DB_PASSWORD=hunter2"), "      - DB_PASSWORD= <redacted>");
-        assert_eq!(line("  API_KEY: ${KEY:?}"), "  API_KEY: ${KEY:?}");
-        assert_eq!(line("  image: x"), "  image: x");
-        assert_eq!(line("services:"), "services:");
+        for (text, shown) in [
+            ("      - DB_PASSWORD=hunter2", "      - DB_PASSWORD=<redacted>"),
+            ("  API_KEY: 'hunter, 2' # note", "  API_KEY: <redacted> # note"),
+            (
+                "  environment: {A: 1, TOKEN: hunter2, B: 2}",
+                "  environment: {A: 1, TOKEN: <redacted>, B: 2}",
+            ),
+            ("  API_KEY: ${KEY:?}", "  API_KEY: ${KEY:?}"),
+            ("  image: x", "  image: x"),
+            ("secrets:", "secrets:"),
+            ("secrets: {tok: {file: x}}", "secrets: {tok: {file: x}}"),
+        ] {
+            assert_eq!(line(text).0, shown);
+        }
+        assert_eq!(line("A_KEY: secret").1, Some(6));
     }
 }

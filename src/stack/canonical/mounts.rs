@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Base, clean, items, pairs};
+use super::forms::{Missing, items, pairs};
+use super::{Base, clean};
 use crate::stack::error::Fault;
 use crate::stack::tree::{Data, Map, Node};
 
@@ -21,7 +22,7 @@ pub(super) fn expand(service: &mut Node, base: &Base) -> Result<(), Fault> {
                 *source = base.text(source);
             }
         } else if let Some(volume) = item.get_mut("volume") {
-            pairs(volume, "labels", super::Missing::Empty);
+            pairs(volume, "labels", Missing::Empty);
         }
     }
     Ok(())

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::stack::error::Fault;
-use crate::stack::load::{Loader, Stop};
+use crate::stack::load::Loader;
 use crate::stack::redact::telling;
+use crate::stack::sources::Stop;
 use crate::stack::tree::{Node, Pos};
 
 /// `environment` over a later env_file over an earlier one; a variable without a value takes the project's.

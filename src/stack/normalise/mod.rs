@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use super::canonical::Base;
 use super::error::Fault;
-use super::load::{Loader, Stop};
+use super::load::Loader;
+use super::sources::Stop;
 use super::tree::{Data, Map, Node, Pos};
 
 /// Takes the services whose profiles are all off out of the project; the result is a mapping of them.
@@ -125,6 +126,18 @@ fn service(loader: &mut Loader<'_>, node: &mut Node, enabled: bool) -> Result<()
         node.set("pull_policy", Node::text("missing", at));
     }
     dependencies(node);
+    if let Some(gpus) = node.get_mut("gpus")
+        && gpus.as_text() == Some("all")
+    {
+        gpus.data = Data::List(vec![Node::map(gpus.at)]);
+    }
+    list(node, "gpus").iter_mut().for_each(device_request);
+    if let Some(reservations) = node
+        .get_mut("deploy")
+        .and_then(|deploy| deploy.get_mut("resources")?.get_mut("reservations"))
+    {
+        list(reservations, "devices").iter_mut().for_each(device_request);
+    }
     for port in list(node, "ports") {
         let at = port.at;
         port.set_default("mode", || Node::text("ingress", at));
@@ -141,6 +154,20 @@ fn service(loader: &mut Loader<'_>, node: &mut Node, enabled: bool) -> Result<()
         extra_hosts(build);
     }
     Ok(units::service(node)?)
+}
+
+/// `count: all` to -1, which is also what is meant when neither a count nor devices are named.
+fn device_request(request: &mut Node) {
+    let at = request.at;
+    let count = match request.get("count").map(|count| &count.data) {
+        Some(Data::Text(text)) if text == "all" => Some(-1),
+        Some(Data::Text(text)) => text.parse::<i64>().ok(),
+        Some(_) => None,
+        None => request.get("device_ids").is_none().then_some(-1),
+    };
+    if let Some(count) = count {
+        request.set("count", Node::int(count, at));
+    }
 }
 
 fn list<'a>(node: &'a mut Node, key: &str) -> &'a mut [Node] {
