@@ -25,6 +25,14 @@
 //! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
 //! `tests/layering.rs` holds this.
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod journal;
 pub mod model;
+pub mod plan;
+pub mod ports;
+pub mod run;
+pub mod schedule;
 pub mod stack;
 pub mod state;

@@ -63,7 +63,10 @@ impl FromStr for OperationId {
         if shaped {
             Ok(OperationId(text.to_owned()))
         } else {
-            Err(NotAnId { what: "an operation (see `arkwright history`)", text: text.to_owned() })
+            Err(NotAnId {
+                what: "an operation (see `arkwright history`)",
+                text: text.to_owned(),
+            })
         }
     }
 }
@@ -90,7 +93,10 @@ impl FromStr for SegmentId {
         if text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(SegmentId(text.to_owned()))
         } else {
-            Err(NotAnId { what: "a segment: 32 hex digits", text: text.to_owned() })
+            Err(NotAnId {
+                what: "a segment: 32 hex digits",
+                text: text.to_owned(),
+            })
         }
     }
 }
@@ -118,7 +124,10 @@ impl FromStr for Generation {
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         match text.parse() {
             Ok(number) if number > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(Generation(number)),
-            _ => Err(NotAnId { what: "a generation (see `arkwright backup list`)", text: text.to_owned() }),
+            _ => Err(NotAnId {
+                what: "a generation (see `arkwright backup list`)",
+                text: text.to_owned(),
+            }),
         }
     }
 }

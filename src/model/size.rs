@@ -4,8 +4,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A number of bytes; units are powers of 1024, as Compose reads them (`512M`, `1.5gb`, `64KiB`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Size(pub u64);
 
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -50,7 +51,11 @@ impl fmt::Display for Size {
             value /= 1024.0;
             unit = next;
         }
-        if unit == "B" { write!(f, "{} B", self.0) } else { write!(f, "{value:.1} {unit}") }
+        if unit == "B" {
+            write!(f, "{} B", self.0)
+        } else {
+            write!(f, "{value:.1} {unit}")
+        }
     }
 }
 

@@ -98,7 +98,9 @@ pub enum Restart {
     No,
     Always,
     UnlessStopped,
-    OnFailure { attempts: Option<u32> },
+    OnFailure {
+        attempts: Option<u32>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -115,10 +117,26 @@ pub struct Port {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase", tag = "type")]
 pub enum Mount {
-    Bind { source: PathBuf, target: String, read_only: bool, create_host_path: bool, propagation: Option<String>, selinux: Option<String> },
+    Bind {
+        source: PathBuf,
+        target: String,
+        read_only: bool,
+        create_host_path: bool,
+        propagation: Option<String>,
+        selinux: Option<String>,
+    },
     /// `source` is a key of [`Stack::volumes`]; `None` asks for an anonymous volume.
-    Volume { source: Option<String>, target: String, read_only: bool, nocopy: bool },
-    Tmpfs { target: String, size: Option<u64>, mode: Option<u32> },
+    Volume {
+        source: Option<String>,
+        target: String,
+        read_only: bool,
+        nocopy: bool,
+    },
+    Tmpfs {
+        target: String,
+        size: Option<u64>,
+        mode: Option<u32>,
+    },
 }
 
 /// A service's place on one network of [`Stack::networks`].

@@ -1,0 +1,103 @@
+//! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
+
+mod completions;
+mod config;
+mod failure;
+mod project;
+mod schema;
+mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use failure::{Failure, Kind, OrFail};
+pub use terminal::Terminal;
+
+const AFTER: &str = "Exit codes: 0 done, 1 ran and failed, 2 usage, 3 input file, 4 engine, 5 host, 6 busy, 7 damaged, \
+8 not found, 9 inconclusive, 10 stuck, 130 interrupted.";
+
+#[derive(Parser)]
+#[command(name = "arkwright", version, about, after_help = AFTER, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every verb takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Compose file; several are merged in order [default: compose.yaml and its override, as Compose finds them]
+    #[arg(short = 'f', long = "file", global = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Project name [default: as Compose: COMPOSE_PROJECT_NAME, `name:`, the folder]
+    #[arg(short = 'p', long, global = true, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Where relative paths of the Compose file start [default: the first file's folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub project_directory: Option<PathBuf>,
+    /// File of variables for the Compose file [default: .env]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Switch a profile on
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Our own file [default: arkwright.yaml beside the first Compose file]
+    #[arg(long, global = true, value_name = "FILE", env = "ARKWRIGHT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where journal, keys and catalogue are kept [default: `state:` of arkwright.yaml]
+    #[arg(long, global = true, value_name = "DIR", env = "ARKWRIGHT_STATE")]
+    pub state: Option<PathBuf>,
+    /// The engine's socket [default: DOCKER_HOST, else whichever socket answers]
+    #[arg(short = 'H', long, global = true, value_name = "unix:///…")]
+    pub host: Option<String>,
+    /// Print for a program: JSON on standard output, errors as JSON on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say less
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the Compose project after interpolation, merge and normalisation
+    Config(config::Args),
+    /// Print a completion script
+    Completions(completions::Args),
+    /// Print the JSON Schema of arkwright.yaml
+    Schema,
+}
+
+/// Runs the command line; the exit code is one of [`Kind`]'s, or 0.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("ARKWRIGHT_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(Kind::Host, error).report(json),
+    };
+    let result = runtime.block_on(dispatch(cli));
+    // A blocking read that is still under way must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Config(args) => config::run(&global, &args),
+        Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Schema => schema::run(&global),
+    }
+}

@@ -1,0 +1,135 @@
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::{Failure, Global, Kind};
+use crate::run::{News, Receipt, UpdateKind, Watch};
+
+/// Standard output and error: results to the first, news to the second; colour only where it is wanted.
+pub struct Terminal {
+    pub json: bool,
+    quiet: bool,
+    colour: bool,
+}
+
+impl Terminal {
+    pub fn of(global: &Global) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Terminal {
+            json: global.json,
+            quiet: global.quiet,
+            colour: !unwanted && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// A result for a program, one document.
+    pub fn print_json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(Kind::Failed, e))?;
+        self.print(&text)
+    }
+
+    /// A result for a person; a closed pipe (`| head`) is not an error.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        match writeln!(std::io::stdout(), "{text}") {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(Kind::Host, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// One line of news for a person; nothing with `--quiet`.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    pub fn warn(&self, text: &str) {
+        eprintln!("{} {text}", self.paint("33", "warning:"));
+    }
+
+    /// Wraps text in an ANSI colour (`31` red, `32` green, `33` yellow, `2` dim).
+    pub fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Rows under headings, columns as wide as their widest cell.
+    pub fn table(&self, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        let width = |column: usize| {
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
+            cells
+                .chain([headings[column].chars().count()])
+                .max()
+                .unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        let line = |cells: Vec<String>| {
+            let padded: Vec<String> = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
+            padded.join("  ").trim_end().to_owned()
+        };
+        self.print(&line(headings.iter().map(|h| (*h).to_owned()).collect()))?;
+        rows.iter().try_for_each(|row| self.print(&line(row.clone())))
+    }
+
+    /// The end of an operation: the receipt, and the failure that its outcome amounts to.
+    pub fn conclude(&self, receipt: &Receipt) -> Result<(), Failure> {
+        if self.json {
+            self.print_json(receipt)?;
+        } else {
+            let (mark, colour) = if receipt.ok { ("✓", "32") } else { ("✗", "31") };
+            self.print(&format!(
+                "{} {} {}: {}",
+                self.paint(colour, mark),
+                receipt.kind,
+                receipt.subject,
+                receipt.outcome
+            ))?;
+            let width = receipt
+                .lines
+                .iter()
+                .map(|l| l.label.chars().count())
+                .max()
+                .unwrap_or_default();
+            for line in &receipt.lines {
+                self.print(&format!("  {:width$}  {}", line.label, line.value))?;
+            }
+            if let Some(because) = &receipt.because {
+                self.print(&format!("  because: {because}"))?;
+            }
+            self.print(&format!("  operation {}", receipt.operation))?;
+        }
+        match (receipt.ok, receipt.outcome.as_str()) {
+            (true, _) => Ok(()),
+            (false, "stuck") => Err(Failure::told(Kind::Stuck)),
+            (false, "inconclusive") => Err(Failure::told(Kind::Inconclusive)),
+            (false, _) => Err(Failure::told(Kind::Failed)),
+        }
+    }
+}
+
+impl Watch for Terminal {
+    fn hear(&self, news: News) {
+        if let News::Update(update) = news {
+            let time = self.paint(
+                "2",
+                &update.at.with_timezone(&chrono::Local).format("%H:%M:%S").to_string(),
+            );
+            match update.kind {
+                UpdateKind::Began => {}
+                UpdateKind::Failed => self.note(&format!("{time} {} {}", self.paint("31", "failed"), update.text)),
+                UpdateKind::Progress | UpdateKind::Waiting => self.note(&format!("{time}   {}", update.text)),
+                _ => self.note(&format!("{time} {}", update.text)),
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backups {
+    /// age public keys (`age1…`): whoever holds one of the private keys can read the backups.
+    pub recipients: Vec<String>,
+    #[serde(default)]
+    pub keys: Keys,
+    #[serde(default)]
+    pub objectives: Objectives,
+    pub stores: BTreeMap<String, StoreConfig>,
+    pub sets: BTreeMap<String, SetConfig>,
+}
+
+/// Files under the project's state folder unless absolute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// OpenSSH Ed25519 private key that signs manifests and evidence; its `.pub` lies beside it.
+    pub signing: PathBuf,
+    /// age identity that lets this host run drills.
+    pub drill_identity: PathBuf,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys {
+            signing: "keys/signing".into(),
+            drill_identity: "keys/drill".into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Objectives {
+    /// The longest a recovery may take.
+    pub rto: Option<Span>,
+    /// The most recent data that may be lost.
+    pub rpo: Option<Span>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// A folder; relative to arkwright.yaml.
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetConfig {
+    /// A crontab(5) line, in `timezone`.
+    #[serde(default)]
+    pub schedule: Option<String>,
+    #[serde(default)]
+    pub sources: Vec<Source>,
+    /// Other sets whose sources this one reads afresh, databases before files.
+    #[serde(default)]
+    pub of: Vec<String>,
+    #[serde(default)]
+    pub keep: Keep,
+    /// Names of `stores`; all of them where none is named.
+    #[serde(default)]
+    pub stores: Vec<String>,
+}
+
+/// How many snapshots stay of each period.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    pub last: Option<u32>,
+    pub hourly: Option<u32>,
+    pub daily: Option<u32>,
+    pub weekly: Option<u32>,
+    pub monthly: Option<u32>,
+    pub yearly: Option<u32>,
+}
+
+/// Where bytes come from; exactly one of `path` and `sqlite`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Source {
+    /// A file, or a folder and everything below it; relative to arkwright.yaml.
+    Path {
+        path: PathBuf,
+        /// Globs of paths relative to `path` that are left out.
+        #[serde(default)]
+        exclude: Vec<String>,
+    },
+    /// A SQLite database, copied consistently while it is written to.
+    Sqlite {
+        sqlite: PathBuf,
+        /// A query whose one value is the time of the newest datum (ISO 8601 or Unix seconds): RPO is judged by it.
+        #[serde(default)]
+        newest: Option<String>,
+    },
+}
+
+impl Source {
+    pub fn path(&self) -> &PathBuf {
+        match self {
+            Source::Path { path, .. } | Source::Sqlite { sqlite: path, .. } => path,
+        }
+    }
+}

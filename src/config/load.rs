@@ -1,0 +1,471 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ServiceName;
+use crate::schedule::Crontab;
+
+use super::{Backups, Check, ConfigError, DrillConfig, ServiceConfig, Source, Swap};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Journal, catalogue and keys; a folder a project below it, 0700.
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+    #[serde(default)]
+    pub services: BTreeMap<ServiceName, ServiceConfig>,
+    #[serde(default)]
+    pub router: RouterConfig,
+    #[serde(default)]
+    pub backups: Option<Backups>,
+    #[serde(default)]
+    pub drills: BTreeMap<String, DrillConfig>,
+    #[serde(default)]
+    pub agent: AgentConfig,
+    /// The zone schedules are read in.
+    #[serde(default = "utc")]
+    #[schemars(with = "String")]
+    pub timezone: chrono_tz::Tz,
+    /// The folder arkwright.yaml lies in; relative paths start here.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouterConfig {
+    /// HAProxy 2.6 or newer.
+    pub image: String,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        RouterConfig {
+            image: "docker.io/library/haproxy:3.0".into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentConfig {
+    /// Health and metrics; loopback.
+    pub listen: SocketAddr,
+    /// Where clients reach the agent; `/run/arkwright/<project>.sock` where nothing is said.
+    pub socket: Option<PathBuf>,
+    /// The group that may use the socket, such as the workflow runner's; root alone where nothing is said.
+    pub group: Option<String>,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        AgentConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7077)),
+            socket: None,
+            group: None,
+        }
+    }
+}
+
+fn default_state() -> PathBuf {
+    "/var/lib/arkwright".into()
+}
+
+fn utc() -> chrono_tz::Tz {
+    chrono_tz::UTC
+}
+
+/// The JSON Schema of arkwright.yaml.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Config).to_value()
+}
+
+/// Reads the text of `file`; `services` are those of the Compose project.
+pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result<Config, ConfigError> {
+    let reading = Reading { file, text };
+    let mut config: Config = serde_yaml::from_str(text).map_err(|error| reading.syntax(&error))?;
+    config.folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    reading.services(&config, services)?;
+    if let Some(backups) = &config.backups {
+        reading.backups(backups)?;
+    }
+    reading.drills(&config, services)?;
+    Ok(config)
+}
+
+struct Reading<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl Reading<'_> {
+    fn error(&self, line: usize, column: usize, message: String, help: Option<String>) -> ConfigError {
+        let excerpt = match line {
+            0 => String::new(),
+            _ => self
+                .text
+                .lines()
+                .nth(line - 1)
+                .unwrap_or_default()
+                .chars()
+                .take(200)
+                .collect(),
+        };
+        ConfigError {
+            file: self.file.to_path_buf(),
+            line,
+            column,
+            excerpt,
+            message,
+            help,
+        }
+    }
+
+    fn syntax(&self, error: &serde_yaml::Error) -> ConfigError {
+        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        let help = nearest_of(&message);
+        self.error(line, column, message, help)
+    }
+
+    /// An error about the value at a path of keys.
+    fn at(&self, path: &[&str], message: String, help: Option<String>) -> ConfigError {
+        let (line, column) = locate(self.text, path);
+        self.error(line, column, message, help)
+    }
+
+    fn services(&self, config: &Config, known: &BTreeSet<ServiceName>) -> Result<(), ConfigError> {
+        for (name, service) in &config.services {
+            let release = &service.release;
+            let path = ["services", name.as_str(), "release"];
+            let inside = |key| [path[0], path[1], path[2], key];
+            if !known.contains(name) {
+                let names = known.iter().map(ServiceName::as_str);
+                let message = format!("the Compose project has no service `{name}`");
+                return Err(self.at(&path[..2], message, nearest(name.as_str(), names)));
+            }
+            if !release.health.http.starts_with('/')
+                || release.health.http.chars().any(|c| c.is_whitespace() || c.is_control())
+            {
+                return Err(self.at(
+                    &inside("health"),
+                    "`health.http` is a path that begins with `/`".into(),
+                    None,
+                ));
+            }
+            if release.swap == Swap::Hold && !release.steps.is_empty() {
+                let help = "a held swap moves all traffic at once; remove `steps`, or `swap: hold`";
+                return Err(self.at(
+                    &inside("steps"),
+                    "`steps` and `swap: hold` exclude each other".into(),
+                    Some(help.into()),
+                ));
+            }
+            let weights: Vec<u8> = release.steps.iter().map(|step| step.weight).collect();
+            if weights.iter().any(|w| !(1..=99).contains(w)) || weights.windows(2).any(|pair| pair[0] >= pair[1]) {
+                let message = "the weights of `steps` lie between 1 and 99 and grow".into();
+                return Err(self.at(
+                    &inside("steps"),
+                    message,
+                    Some("the last move, to 100, is implied".into()),
+                ));
+            }
+            for before in &release.before {
+                let sets = config.backups.iter().flat_map(|b| b.sets.keys().map(String::as_str));
+                if !sets.clone().any(|set| set == before.backup) {
+                    let message = format!("there is no backup set `{}`", before.backup);
+                    return Err(self.at(&inside("before"), message, nearest(&before.backup, sets)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn backups(&self, backups: &Backups) -> Result<(), ConfigError> {
+        if backups.recipients.is_empty() {
+            let help = "`arkwright init` or `arkwright key new` makes the keys";
+            return Err(self.at(
+                &["backups", "recipients"],
+                "no recipient: nobody could read the backups".into(),
+                Some(help.into()),
+            ));
+        }
+        if backups.stores.is_empty() {
+            return Err(self.at(
+                &["backups", "stores"],
+                "no store: backups would go nowhere".into(),
+                None,
+            ));
+        }
+        for (name, set) in &backups.sets {
+            let path = ["backups", "sets", name.as_str()];
+            let inside = |key| [path[0], path[1], path[2], key];
+            if name.is_empty()
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            {
+                return Err(self.at(
+                    &path,
+                    format!("`{name}` is not a name of a set: letters, digits, `-` and `_`"),
+                    None,
+                ));
+            }
+            if set.sources.is_empty() == set.of.is_empty() {
+                return Err(self.at(&path, format!("the set `{name}` needs either `sources` or `of`"), None));
+            }
+            if let Some(line) = &set.schedule {
+                line.parse::<Crontab>()
+                    .map_err(|e| self.at(&inside("schedule"), e.to_string(), None))?;
+            }
+            for other in &set.of {
+                if !backups.sets.contains_key(other) {
+                    let message = format!("there is no backup set `{other}`");
+                    return Err(self.at(
+                        &inside("of"),
+                        message,
+                        nearest(other, backups.sets.keys().map(String::as_str)),
+                    ));
+                }
+            }
+            for store in &set.stores {
+                if !backups.stores.contains_key(store) {
+                    let message = format!("there is no store `{store}`");
+                    return Err(self.at(
+                        &inside("stores"),
+                        message,
+                        nearest(store, backups.stores.keys().map(String::as_str)),
+                    ));
+                }
+            }
+            backups
+                .sources_of(name)
+                .map_err(|message| self.at(&inside("of"), message, None))?;
+        }
+        Ok(())
+    }
+
+    fn drills(&self, config: &Config, known: &BTreeSet<ServiceName>) -> Result<(), ConfigError> {
+        for (name, drill) in &config.drills {
+            let path = ["drills", name.as_str()];
+            let inside = |key| [path[0], path[1], key];
+            let sets: Vec<&str> = config
+                .backups
+                .iter()
+                .flat_map(|b| b.sets.keys().map(String::as_str))
+                .collect();
+            if !sets.contains(&drill.of.as_str()) {
+                let message = format!("there is no backup set `{}`", drill.of);
+                return Err(self.at(&inside("of"), message, nearest(&drill.of, sets.into_iter())));
+            }
+            if let Some(line) = &drill.schedule {
+                line.parse::<Crontab>()
+                    .map_err(|e| self.at(&inside("schedule"), e.to_string(), None))?;
+            }
+            if let Some(service) = drill.boot.iter().find(|service| !known.contains(*service)) {
+                let names = known.iter().map(ServiceName::as_str);
+                let message = format!("the Compose project has no service `{service}`");
+                return Err(self.at(&inside("boot"), message, nearest(service.as_str(), names)));
+            }
+            if drill.checks.is_empty() {
+                let message = format!("the drill `{name}` checks nothing, so it could prove nothing");
+                return Err(self.at(&path, message, None));
+            }
+            for check in &drill.checks {
+                if let Check::Integrity { integrity: false, .. } = check {
+                    let message = "`integrity: false` would be a check that checks nothing; remove it".into();
+                    return Err(self.at(&inside("checks"), message, None));
+                }
+                if let Check::Http { http, .. } = check
+                    && Check::http_target(http).is_none()
+                {
+                    let message = format!("`{http}` is not of the form service:port/path");
+                    return Err(self.at(&inside("checks"), message, None));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    /// `service:port/path` in its three parts.
+    pub fn http_target(text: &str) -> Option<(&str, u16, &str)> {
+        let (authority, _) = text.split_once('/')?;
+        let (service, port) = authority.split_once(':')?;
+        Some((service, port.parse().ok()?, &text[authority.len()..]))
+    }
+}
+
+impl Backups {
+    /// The sources of a set, those of `of` included, databases before files, each once.
+    pub fn sources_of(&self, set: &str) -> Result<Vec<&Source>, String> {
+        let mut found = Vec::new();
+        self.collect(set, &mut Vec::new(), &mut found)?;
+        let (databases, files): (Vec<&Source>, Vec<&Source>) = found
+            .into_iter()
+            .partition(|source| matches!(source, Source::Sqlite { .. }));
+        Ok(databases.into_iter().chain(files).collect())
+    }
+
+    fn collect<'a>(&'a self, set: &str, above: &mut Vec<String>, found: &mut Vec<&'a Source>) -> Result<(), String> {
+        if above.iter().any(|name| name == set) {
+            return Err(format!(
+                "the set `{set}` is made of itself: {} → {set}",
+                above.join(" → ")
+            ));
+        }
+        let config = self
+            .sets
+            .get(set)
+            .ok_or_else(|| format!("there is no backup set `{set}`"))?;
+        above.push(set.to_owned());
+        for source in &config.sources {
+            if !found.contains(&source) {
+                found.push(source);
+            }
+        }
+        for other in &config.of {
+            self.collect(other, above, found)?;
+        }
+        above.pop();
+        Ok(())
+    }
+}
+
+/// The known key nearest to what was written, as a help line.
+fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    known
+        .map(|name| (strsim::damerau_levenshtein(written, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .min()
+        .map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
+/// Reads serde's "unknown field `x`, expected one of `a`, `b`" for the nearest.
+fn nearest_of(message: &str) -> Option<String> {
+    let (head, tail) = message.split_once("expected")?;
+    let written = head.split('`').nth(1)?;
+    nearest(written, tail.split('`').skip(1).step_by(2))
+}
+
+/// Line and column (1-based) of the value at a path of keys, or of the deepest part of the path that is there.
+fn locate(text: &str, path: &[&str]) -> (usize, usize) {
+    use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
+    let Ok(documents) = MarkedYaml::load_from_str(text) else {
+        return (0, 0);
+    };
+    let Some(mut node) = documents.first() else {
+        return (0, 0);
+    };
+    let mut place = (0, 0);
+    for key in path {
+        let YamlData::Mapping(map) = &node.data else { break };
+        let Some((name, value)) = map.iter().find(|(name, _)| name.data.as_str() == Some(key)) else {
+            break;
+        };
+        place = (name.span.start.line(), name.span.start.col() + 1);
+        node = value;
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+services:
+  line-service:
+    release:
+      port: 3000
+      health: { http: /health, every: 1s, healthy_after: 3, within: 600s }
+      steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]
+backups:
+  recipients: [age1x]
+  stores: { local: { path: ./backups } }
+  sets:
+    uploads: { schedule: "0 3 * * *", sources: [{ path: ./uploads }] }
+    database: { schedule: "0 2 * * *", sources: [{ sqlite: ./data/memoryark.db, newest: "select 1" }], keep: { daily: 7 } }
+    full: { of: [uploads, database] }
+drills:
+  weekly:
+    of: full
+    boot: [line-service]
+    checks:
+      - { sqlite: ./data/memoryark.db, integrity: true }
+      - { sqlite: ./data/memoryark.db, rows: all }
+      - { sqlite: ./data/memoryark.db, files_exist: "select path from files", under: ./uploads }
+      - { http: "line-service:3000/health" }
+timezone: Asia/Taipei
+"#;
+
+    fn services() -> BTreeSet<ServiceName> {
+        ["line-service", "redis"]
+            .iter()
+            .map(|n| n.parse().expect("a name"))
+            .collect()
+    }
+
+    fn refusal(text: &str) -> String {
+        load(Path::new("arkwright.yaml"), text, &services())
+            .expect_err("must be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn the_words_of_the_product_are_read() {
+        let config = load(Path::new("/p/arkwright.yaml"), GOOD, &services()).expect("good");
+        assert_eq!(config.folder, Path::new("/p"));
+        let backups = config.backups.expect("backups");
+        let sources = backups.sources_of("full").expect("sources");
+        assert!(
+            matches!(sources[0], Source::Sqlite { .. }),
+            "databases come before files"
+        );
+        assert_eq!(sources.len(), 2);
+        assert_eq!(config.drills["weekly"].checks.len(), 4);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
+        let text = refusal(&GOOD.replace("timezone:", "timezon:"));
+        assert!(text.starts_with("arkwright.yaml:"), "{text}");
+        assert!(text.contains("unknown field `timezon`"), "{text}");
+        assert!(text.contains("did you mean `timezone`?"), "{text}");
+    }
+
+    #[test]
+    fn each_mistake_is_named_at_its_line() {
+        for (from, to, line, says) in [
+            (
+                "line-service:\n    release",
+                "lin-service:\n    release",
+                3,
+                "did you mean `line-service`?",
+            ),
+            (
+                "of: [uploads, database]",
+                "of: [uploads, databas]",
+                14,
+                "did you mean `database`?",
+            ),
+            ("of: [uploads, database]", "of: [full]", 14, "made of itself"),
+            ("\"0 3 * * *\"", "\"0 25 * * *\"", 12, "hour"),
+            ("of: full", "of: ful", 17, "did you mean `full`?"),
+            ("integrity: true", "integrity: false", 19, "checks nothing"),
+            ("weight: 50", "weight: 4", 7, "grow"),
+            ("recipients: [age1x]", "recipients: []", 9, "nobody could read"),
+            ("boot: [line-service]", "boot: [redi]", 18, "did you mean `redis`?"),
+        ] {
+            let text = refusal(&GOOD.replacen(from, to, 1));
+            assert!(text.starts_with(&format!("arkwright.yaml:{line}:")), "{to}: {text}");
+            assert!(text.contains(says), "{to}: {text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConfig {
+    pub release: Release,
+}
+
+/// How a service moves to a new image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The port the service listens on inside its container; the router takes it over.
+    pub port: u16,
+    pub health: HealthConfig,
+    /// Shares of traffic on the way to all; none: all at once.
+    #[serde(default)]
+    pub steps: Vec<StepConfig>,
+    #[serde(default)]
+    pub swap: Swap,
+    /// The longest a request waits while a held swap is made.
+    #[serde(default = "defaults::hold_limit")]
+    pub hold_limit: Span,
+    /// The longest a held swap waits for running requests before it gives up, nothing changed.
+    #[serde(default = "defaults::drain_limit")]
+    pub drain_limit: Span,
+    #[serde(default)]
+    pub before: Vec<Before>,
+    /// How long the previous colour stays ready for a rollback.
+    #[serde(default = "defaults::keep_warm")]
+    pub keep_warm: Span,
+    #[serde(default)]
+    pub preview: Option<Preview>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthConfig {
+    /// The path asked with GET; 2xx and 3xx are healthy.
+    pub http: String,
+    #[serde(default = "defaults::every")]
+    pub every: Span,
+    /// Good answers in a row.
+    #[serde(default = "defaults::healthy_after")]
+    pub healthy_after: u32,
+    /// The longest a new colour may take.
+    #[serde(default = "defaults::within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepConfig {
+    /// Percent of new requests, 1 to 99.
+    pub weight: u8,
+    pub hold: Span,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Swap {
+    /// Both colours run side by side.
+    #[default]
+    Overlap,
+    /// Requests wait at the router while one process replaces the other: for data only one process may open.
+    Hold,
+}
+
+/// What must have succeeded before a release touches anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    /// A set of `backups.sets`.
+    pub backup: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preview {
+    pub header: String,
+    pub value: String,
+}
+
+mod defaults {
+    use crate::model::Span;
+
+    pub fn hold_limit() -> Span {
+        Span::seconds(30)
+    }
+
+    pub fn drain_limit() -> Span {
+        Span::seconds(10)
+    }
+
+    pub fn keep_warm() -> Span {
+        Span::seconds(24 * 3600)
+    }
+
+    pub fn every() -> Span {
+        Span::seconds(1)
+    }
+
+    pub fn healthy_after() -> u32 {
+        3
+    }
+
+    pub fn within() -> Span {
+        Span::seconds(600)
+    }
+}

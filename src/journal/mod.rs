@@ -1,0 +1,14 @@
+//! What was intended, in an order that survives any crash: records, their framing, and the saga every operation is.
+//!
+//! A driver appends `Began(step)` and syncs it before it performs the step, and `Finished` or `Failed` after.
+//! Steps are idempotent, so recovery repeats the open one. Replaying the records gives the state back.
+
+mod event;
+mod frame;
+mod saga;
+#[cfg(test)]
+mod tests;
+
+pub use event::{Event, Plan, Record, Request, Step};
+pub use frame::{Corrupt, encode, parse};
+pub use saga::{Illegal, Next, Outcome, Saga};

@@ -1,0 +1,332 @@
+use crate::model::{Span, Timestamp};
+
+use super::{Event, Plan, Record, Request, Step};
+
+/// An operation as a value: forward through its plan; before the commit point a failure unwinds, after it only forward.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saga<S: Step> {
+    subject: S::Subject,
+    plan: Plan<S>,
+    by: String,
+    started: Timestamp,
+    done: Vec<Done<S>>,
+    place: Place<S>,
+    open: Option<(S, Timestamp)>,
+    /// Failures in a row of a step that may not unwind, and when the last one was.
+    strikes: u32,
+    struck: Option<(Timestamp, String)>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Done<S: Step> {
+    step: S,
+    output: S::Output,
+    began: Timestamp,
+    ended: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Place<S> {
+    Forward(usize),
+    /// What is left to take back, the next one last.
+    Unwind(Vec<S>),
+    Finally(usize),
+    Over,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    /// A step before the commit point failed and everything was taken back.
+    Unwound {
+        step: String,
+        error: String,
+    },
+    Aborted {
+        by: String,
+    },
+}
+
+/// What the driver does now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next<S> {
+    Do(S),
+    /// Nothing until then; the second is the open step that is finished by waiting, where there is one.
+    WaitUntil(Timestamp, Option<S>),
+    /// The open step was only waiting, and is over.
+    Elapsed(S),
+    Done(Outcome),
+    /// A step that must succeed did not, repeatedly. Someone has to look.
+    Stuck {
+        step: S,
+        error: String,
+    },
+}
+
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum Illegal {
+    #[error("the operation is over")]
+    Over,
+    #[error("the journal does not begin with a plan")]
+    NoPlan,
+    #[error("{event} does not fit where the operation stands: {expected}")]
+    Unexpected { event: String, expected: String },
+    #[error("it can no longer be aborted: the change is made; use `arkwright rollback`")]
+    Committed,
+    #[error("nothing is stuck")]
+    NotStuck,
+}
+
+/// A step that may not unwind is tried this often before the operation counts as stuck.
+const STRIKES: u32 = 5;
+
+impl<S: Step> Saga<S> {
+    pub fn replay(records: &[Record<S>]) -> Result<Self, Illegal> {
+        let (first, rest) = records.split_first().ok_or(Illegal::NoPlan)?;
+        let mut saga = Self::begin(first)?;
+        for record in rest {
+            saga = saga.apply(record)?;
+        }
+        Ok(saga)
+    }
+
+    pub fn begin(first: &Record<S>) -> Result<Self, Illegal> {
+        let Event::Planned { subject, plan, by } = &first.event else {
+            return Err(Illegal::NoPlan);
+        };
+        Ok(Saga {
+            subject: subject.clone(),
+            plan: plan.clone(),
+            by: by.clone(),
+            started: first.at,
+            done: Vec::new(),
+            place: Place::Forward(0).settle(plan),
+            open: None,
+            strikes: 0,
+            struck: None,
+            outcome: Outcome::Succeeded,
+        })
+    }
+
+    pub fn subject(&self) -> &S::Subject {
+        &self.subject
+    }
+
+    pub fn plan(&self) -> &Plan<S> {
+        &self.plan
+    }
+
+    pub fn by(&self) -> &str {
+        &self.by
+    }
+
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// When the last finished step ended; the start where none has.
+    pub fn ended(&self) -> Timestamp {
+        self.done.last().map_or(self.started, |done| done.ended)
+    }
+
+    /// Every finished step with what it found and how long it took, in order, those taken back included.
+    pub fn finished(&self) -> impl Iterator<Item = (&S, &S::Output, Span)> {
+        self.done.iter().map(|d| {
+            (
+                &d.step,
+                &d.output,
+                Span::from((d.ended - d.began).to_std().unwrap_or_default()),
+            )
+        })
+    }
+
+    /// Whether the point of no return is behind.
+    pub fn committed(&self) -> bool {
+        match &self.place {
+            Place::Forward(at) => *at >= self.plan.commit,
+            Place::Unwind(_) => false,
+            Place::Finally(_) | Place::Over => self.outcome == Outcome::Succeeded,
+        }
+    }
+
+    pub fn next(&self, now: Timestamp) -> Next<S> {
+        let Some(step) = self.expected() else {
+            return Next::Done(self.outcome.clone());
+        };
+        if let Some((at, error)) = &self.struck {
+            if self.strikes >= STRIKES {
+                return Next::Stuck {
+                    step,
+                    error: error.clone(),
+                };
+            }
+            let again = *at + pause(self.strikes).chrono();
+            if now < again {
+                return Next::WaitUntil(again, None);
+            }
+        }
+        match (step.wait(), &self.open) {
+            (Some(wait), Some((_, began))) => {
+                let end = *began + wait.chrono();
+                if now < end {
+                    Next::WaitUntil(end, Some(step))
+                } else {
+                    Next::Elapsed(step)
+                }
+            }
+            _ => Next::Do(step),
+        }
+    }
+
+    pub fn apply(mut self, record: &Record<S>) -> Result<Self, Illegal> {
+        let Some(expected) = self.expected() else {
+            return Err(Illegal::Over);
+        };
+        match &record.event {
+            Event::Planned { .. } => return Err(self.refuse("a second plan")),
+            Event::Began { step } if *step != expected => return Err(self.refuse(&format!("beginning `{step}`"))),
+            Event::Began { step } => {
+                let began = match &self.open {
+                    Some((_, at)) if step.wait().is_some() => *at,
+                    _ => record.at,
+                };
+                self.open = Some((step.clone(), began));
+            }
+            Event::Finished { step, output } => {
+                let began = self.close(step, "finishing")?;
+                self.done.push(Done {
+                    step: step.clone(),
+                    output: output.clone(),
+                    began,
+                    ended: record.at,
+                });
+                self.advance();
+            }
+            Event::Failed { step, error } => {
+                self.close(step, "failure of")?;
+                if matches!(self.place, Place::Forward(_)) && !self.committed() {
+                    self.unwind(
+                        Some(step),
+                        Outcome::Unwound {
+                            step: step.to_string(),
+                            error: error.clone(),
+                        },
+                    );
+                } else {
+                    self.strikes += 1;
+                    self.struck = Some((record.at, error.clone()));
+                }
+            }
+            Event::Requested {
+                request: Request::Retry,
+                ..
+            } => {
+                if self.strikes < STRIKES {
+                    return Err(Illegal::NotStuck);
+                }
+                self.forgive();
+            }
+            Event::Requested {
+                request: Request::Abort,
+                by,
+            } => match self.place {
+                Place::Forward(_) if !self.committed() => {
+                    let open = self.open.take().map(|(step, _)| step);
+                    self.unwind(open.as_ref(), Outcome::Aborted { by: by.clone() });
+                }
+                Place::Unwind(_) => {}
+                _ => return Err(Illegal::Committed),
+            },
+        }
+        Ok(self)
+    }
+
+    fn expected(&self) -> Option<S> {
+        match &self.place {
+            Place::Forward(at) => self.plan.forward.get(*at).cloned(),
+            Place::Unwind(left) => left.last().cloned(),
+            Place::Finally(at) => self.plan.finally.get(*at).cloned(),
+            Place::Over => None,
+        }
+    }
+
+    fn refuse(&self, event: &str) -> Illegal {
+        let expected = self
+            .expected()
+            .map_or_else(|| "nothing is left to do".to_owned(), |s| format!("next is `{s}`"));
+        Illegal::Unexpected {
+            event: event.to_owned(),
+            expected,
+        }
+    }
+
+    fn close(&mut self, step: &S, what: &str) -> Result<Timestamp, Illegal> {
+        match self.open.take() {
+            Some((open, began)) if open == *step => Ok(began),
+            other => {
+                self.open = other;
+                Err(self.refuse(&format!("{what} `{step}`")))
+            }
+        }
+    }
+
+    fn forgive(&mut self) {
+        self.strikes = 0;
+        self.struck = None;
+    }
+
+    fn advance(&mut self) {
+        self.forgive();
+        let place = match std::mem::replace(&mut self.place, Place::Over) {
+            Place::Forward(at) => Place::Forward(at + 1),
+            Place::Unwind(mut left) => {
+                left.pop();
+                Place::Unwind(left)
+            }
+            Place::Finally(at) => Place::Finally(at + 1),
+            Place::Over => Place::Over,
+        };
+        self.place = place.settle(&self.plan);
+    }
+
+    /// Takes back the open step and every finished one, newest first; equal neighbours are one.
+    fn unwind(&mut self, open: Option<&S>, outcome: Outcome) {
+        let mut left: Vec<S> = self
+            .done
+            .iter()
+            .map(|d| &d.step)
+            .chain(open)
+            .filter_map(Step::undo)
+            .collect();
+        left.dedup();
+        self.outcome = outcome;
+        self.place = Place::Unwind(left).settle(&self.plan);
+    }
+}
+
+impl<S> Place<S> {
+    /// Skips stretches with nothing left in them.
+    fn settle(self, plan: &Plan<S>) -> Self {
+        let finally = || {
+            if plan.finally.is_empty() {
+                Place::Over
+            } else {
+                Place::Finally(0)
+            }
+        };
+        match self {
+            Place::Forward(at) if at >= plan.forward.len() => finally(),
+            Place::Unwind(left) if left.is_empty() => finally(),
+            Place::Finally(at) if at >= plan.finally.len() => Place::Over,
+            other => other,
+        }
+    }
+}
+
+/// 1 s, 2 s, 4 s …: time for an engine or a router to come back.
+fn pause(strikes: u32) -> Span {
+    Span::seconds(1 << strikes.saturating_sub(1).min(6))
+}

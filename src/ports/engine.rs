@@ -1,0 +1,161 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ContainerId, ProjectName};
+use crate::plan::{Container, ContainerSpec, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec};
+
+use super::ByteStream;
+
+/// A Docker or Podman engine on this host.
+///
+/// Every change is idempotent in effect: creating what exists with the same name is [`EngineError::Conflict`], removing
+/// or stopping what is gone or stopped is success. Nothing here branches on an engine's status code alone: after a
+/// refusal the object is inspected again (the codes differ between engines).
+#[async_trait]
+pub trait Engine: Send + Sync {
+    fn info(&self) -> &EngineInfo;
+
+    /// Everything that carries the project's label, running or not.
+    async fn observe(&self, project: &ProjectName) -> Result<Observed, EngineError>;
+    /// `None` when there is no such container; takes a name or an id.
+    async fn container(&self, name_or_id: &str) -> Result<Option<Container>, EngineError>;
+    /// Containers with this label (`key=value` or `key`), running or not; filtered again on our side.
+    async fn containers_labelled(&self, label: &str) -> Result<Vec<Container>, EngineError>;
+
+    /// Created, not started, attached to all its networks.
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError>;
+    async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// Sends the container's stop signal and kills after `grace` (`None`: the container's own, else 10 s).
+    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError>;
+    /// Kills if running; anonymous volumes go with it.
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// Waits until it is not running; the exit code.
+    async fn wait_exit(&self, id: &ContainerId) -> Result<i64, EngineError>;
+    /// Where the engine does not run health checks by itself (Podman without systemd), runs the container's once; else nothing.
+    async fn poke_health(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// Runs a command inside a running container; output is cut at 1 MiB a stream. Killed on our side after `timeout`.
+    async fn exec(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput, EngineError>;
+    /// The newest `tail` lines of both streams, cut at 256 KiB.
+    async fn logs(&self, id: &ContainerId, tail: usize) -> Result<String, EngineError>;
+    /// Both streams as they come, each line prefixed by nothing; ends with the container unless `follow` is off.
+    async fn follow_logs(&self, id: &ContainerId, tail: usize, follow: bool) -> Result<ByteStream, EngineError>;
+
+    async fn network(&self, name: &str) -> Result<Option<ObservedNetwork>, EngineError>;
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+    async fn connect(
+        &self,
+        network: &str,
+        id: &ContainerId,
+        aliases: &[String],
+        ip: Option<&str>,
+    ) -> Result<(), EngineError>;
+    async fn disconnect(&self, network: &str, id: &ContainerId) -> Result<(), EngineError>;
+
+    async fn volume(&self, name: &str) -> Result<Option<ObservedVolume>, EngineError>;
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+    /// Where the volume's files lie on this host; `None` for drivers that keep them elsewhere.
+    async fn volume_path(&self, name: &str) -> Result<Option<PathBuf>, EngineError>;
+
+    /// `None` when the image is not on this host.
+    async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, EngineError>;
+    async fn pull(&self, reference: &str, progress: &(dyn Fn(PullProgress) + Send + Sync)) -> Result<(), EngineError>;
+    /// Gives an image another name, so that the engine's own pruning leaves it.
+    async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), EngineError>;
+    /// The image as a tar archive in Docker's format, layers included.
+    async fn export_image(&self, reference: &str) -> Result<ByteStream, EngineError>;
+    async fn import_image(&self, archive: ByteStream) -> Result<(), EngineError>;
+
+    /// How many API calls that change something this connection has made.
+    fn writes(&self) -> u64;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    Docker,
+    Podman,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    pub kind: EngineKind,
+    /// `20.10.24`
+    pub version: String,
+    /// `1.41`
+    pub api_version: String,
+    /// `unix:///run/docker.sock`
+    pub host: String,
+    pub rootless: bool,
+    /// `amd64`, `arm64`, as image manifests name it.
+    pub architecture: String,
+    /// Bytes of memory of the engine's host.
+    pub memory: u64,
+    pub cpus: u32,
+    pub cgroup_version: String,
+    pub root_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageInfo {
+    /// `sha256:…`: the configuration's digest, the same on both engines.
+    pub id: String,
+    /// `name@sha256:…` as a registry knows it; empty for an image built here.
+    pub repo_digests: Vec<String>,
+    pub repo_tags: Vec<String>,
+    pub architecture: String,
+    pub size: u64,
+    /// The image's own `CMD`, `ENTRYPOINT` and `USER`.
+    pub command: Vec<String>,
+    pub entrypoint: Vec<String>,
+    pub user: String,
+    pub has_healthcheck: bool,
+    /// `3000/tcp`
+    pub exposed: Vec<String>,
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecOutput {
+    pub exit_code: i64,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullProgress {
+    pub layer: String,
+    pub status: String,
+    pub current: u64,
+    pub total: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("no engine answers at {tried}; start Docker or Podman, or name its socket with --host or DOCKER_HOST")]
+    Unreachable { tried: String },
+    #[error(
+        "{what} exists already and is not the same; look at it with the engine's own tools, then remove or rename it"
+    )]
+    Conflict { what: String },
+    #[error("{what} is not there")]
+    NotFound { what: String },
+    #[error("the host port of {what} is taken: {message}")]
+    PortTaken { what: String, message: String },
+    #[error("the engine refused {what}: {message}")]
+    Refused { what: String, message: String },
+    #[error("this engine cannot {what}: {why}")]
+    Unsupported { what: String, why: String },
+    #[error("the engine did not finish {what} within {seconds} s")]
+    Timeout { what: String, seconds: u64 },
+    #[error("the connection to the engine broke during {what}")]
+    Broken {
+        what: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,18 @@
+//! What the drivers in `run/` need of the world, as narrow traits; each contract is in its doc comments, and one suite
+//! runs on every implementation.
+
+mod engine;
+mod forge;
+mod router;
+mod store;
+mod time;
+
+pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
+pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
+pub use router::{Figures, Route, Router, RouterError, Slot, SlotState, SlotView};
+pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
+pub use time::{Clock, Entropy};
+
+pub use crate::plan::{
+    Container, ContainerSpec, ContainerState, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec,
+};

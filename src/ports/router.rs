@@ -1,0 +1,120 @@
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Colour, ServiceName, Span};
+
+/// The HAProxy in front of the colours.
+///
+/// The rendered configuration is the durable truth, the runtime what serves now; every change is made in both, the
+/// rendered one atomically, so that a restart of anything serves what it served.
+#[async_trait]
+pub trait Router: Send + Sync {
+    /// Writes the configuration for exactly these routes; loads it without losing a request if the router runs and
+    /// the set of services changed. Weights, addresses and states in `routes` take effect at once.
+    async fn apply(&self, routes: &[Route]) -> Result<(), RouterError>;
+    /// The routes last applied, read back from the rendered file; empty when there is none.
+    async fn routes(&self) -> Result<Vec<Route>, RouterError>;
+    /// Weight and state of one colour, in the file and at runtime; within one runtime command, under a millisecond.
+    async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<(), RouterError>;
+    /// Points a colour's slots at these addresses (empty: the slots are put out of service).
+    async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError>;
+    /// Closes or opens the gate: while it is closed new requests wait, and none waits longer than `limit`.
+    async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError>;
+    /// What the router knows of each slot of the service now.
+    async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError>;
+    /// Requests waiting at a closed gate now, and the longest any waited since it closed.
+    async fn waiting(&self, service: &ServiceName) -> Result<(u64, Span), RouterError>;
+    /// Shuts the WebSocket (and other upgraded) sessions of one colour; how many there were.
+    async fn shut_sessions(&self, service: &ServiceName, colour: Colour) -> Result<u64, RouterError>;
+    /// Counters since the router process began, by colour.
+    async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError>;
+    /// Whether the router process answers.
+    async fn alive(&self) -> bool;
+}
+
+/// One released service as the router serves it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    pub service: ServiceName,
+    /// The port the router listens on and the colours serve.
+    pub port: u16,
+    pub health_path: String,
+    pub health_every: Span,
+    /// Checks in a row before a slot counts as healthy.
+    pub healthy_after: u32,
+    pub replicas: u32,
+    pub slots: [Slot; 2],
+    /// Header name and value that reaches the colour without weight, when it is healthy.
+    pub preview: Option<(String, String)>,
+    /// The longest a request may wait at the gate; services without `swap: hold` have none.
+    pub hold_limit: Option<Span>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    pub colour: Colour,
+    pub addresses: Vec<IpAddr>,
+    /// Percent of new requests.
+    pub weight: u8,
+    pub state: SlotState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlotState {
+    /// In service when healthy.
+    Ready,
+    /// Finishes what it has, takes nothing new.
+    Drain,
+    /// Not used, not checked.
+    Maint,
+}
+
+/// One server line of the running router.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SlotView {
+    pub colour: Colour,
+    pub replica: u32,
+    pub address: Option<IpAddr>,
+    pub weight: u8,
+    /// By the router's own checks.
+    pub up: bool,
+    pub state: SlotState,
+    /// The newest check's result, for a person: `L7OK/200 in 2 ms`.
+    pub last_check: String,
+    /// Requests and upgraded sessions being served now.
+    pub in_flight: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub requests: u64,
+    pub responses_4xx: u64,
+    pub responses_5xx: u64,
+    pub connection_failures: u64,
+    pub in_flight: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    #[error("the router does not answer at {socket}; is its container running? (`arkwright ps`)")]
+    Unreachable {
+        socket: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the router has no service `{0}`; `arkwright up` adds it")]
+    UnknownService(ServiceName),
+    #[error("the router answered `{command}` with: {answer}")]
+    Refused { command: String, answer: String },
+    #[error("the router's answer to `{command}` was not understood: {answer}")]
+    Garbled { command: String, answer: String },
+    #[error("the router's configuration could not be written")]
+    Write(#[source] std::io::Error),
+    #[error(
+        "the router's configuration {path} was not written by arkwright, or was edited: {why}; remove it and run `arkwright up`"
+    )]
+    Foreign { path: String, why: String },
+}

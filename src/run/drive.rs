@@ -1,0 +1,194 @@
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::journal::{Event, Illegal, Next, Outcome, Request, Saga, Step};
+use crate::model::{OperationId, Timestamp};
+use crate::ports::Clock;
+use crate::state::{JournalError, JournalFile};
+
+use super::{News, Progress, Update, UpdateKind, Watch};
+
+/// Carries out the words of one kind of operation.
+#[async_trait]
+pub trait Perform<S: Step>: Send + Sync {
+    /// Doing it twice must have the effect of doing it once; `saga` has the subject and what earlier steps found.
+    async fn perform(&self, step: &S, saga: &Saga<S>, progress: &dyn Progress) -> Result<S::Output, StepFailed>;
+}
+
+/// Why a step failed, the whole chain of causes in one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepFailed(String);
+
+impl StepFailed {
+    pub fn because(text: impl Into<String>) -> Self {
+        StepFailed(text.into())
+    }
+}
+
+impl fmt::Display for StepFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: Error> From<E> for StepFailed {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        StepFailed(text)
+    }
+}
+
+/// A request from outside, such as an abort; the answer says whether it was taken.
+pub struct Petition {
+    pub request: Request,
+    pub by: String,
+    pub answer: oneshot::Sender<Result<(), Illegal>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("`{step}` failed again and again: {error}; mend the cause, then run `arkwright resume`")]
+    Stuck { step: String, error: String },
+}
+
+/// Takes an operation from where its journal stands to its end.
+pub async fn drive<S: Step>(
+    id: &OperationId,
+    journal: &mut JournalFile<S>,
+    performer: &dyn Perform<S>,
+    clock: &dyn Clock,
+    watch: &dyn Watch,
+    petitions: &mut mpsc::Receiver<Petition>,
+) -> Result<Outcome, DriveError> {
+    let teller = Teller { id, clock, watch };
+    loop {
+        let now = clock.now();
+        match journal.saga().next(now) {
+            Next::Do(step) => {
+                journal.append(now, Event::Began { step: step.clone() })?;
+                teller.say(UpdateKind::Began, step.to_string());
+                if step.wait().is_some() {
+                    continue;
+                }
+                let before = journal.saga().clone();
+                let result = tokio::select! {
+                    result = performer.perform(&step, &before, &teller) => result,
+                    () = aborted(journal, &teller, petitions) => continue,
+                };
+                match result {
+                    Ok(output) => {
+                        teller.say(UpdateKind::Finished, format!("{step}: {output}"));
+                        journal.append(clock.now(), Event::Finished { step, output })?;
+                    }
+                    Err(error) => {
+                        teller.say(UpdateKind::Failed, format!("{step}: {error}"));
+                        journal.append(
+                            clock.now(),
+                            Event::Failed {
+                                step,
+                                error: error.to_string(),
+                            },
+                        )?;
+                    }
+                }
+            }
+            Next::WaitUntil(then, step) => {
+                if let Some(step) = step {
+                    teller.say(
+                        UpdateKind::Waiting,
+                        format!("{step}: until {}", then.format("%H:%M:%S")),
+                    );
+                }
+                let left: Duration = (then - now).to_std().unwrap_or_default();
+                tokio::select! {
+                    () = tokio::time::sleep(left) => {}
+                    () = aborted(journal, &teller, petitions) => {}
+                }
+            }
+            Next::Elapsed(step) => {
+                teller.say(UpdateKind::Finished, step.to_string());
+                journal.append(
+                    now,
+                    Event::Finished {
+                        step,
+                        output: S::Output::default(),
+                    },
+                )?;
+            }
+            Next::Done(outcome) => return Ok(outcome),
+            Next::Stuck { step, error } => {
+                return Err(DriveError::Stuck {
+                    step: step.to_string(),
+                    error,
+                });
+            }
+        }
+    }
+}
+
+/// Returns once a request has changed the course; those that do not fit are answered and waiting goes on.
+async fn aborted<S: Step>(journal: &mut JournalFile<S>, teller: &Teller<'_>, petitions: &mut mpsc::Receiver<Petition>) {
+    loop {
+        let Some(petition) = petitions.recv().await else {
+            return std::future::pending().await;
+        };
+        let Petition { request, by, answer } = petition;
+        let taken = journal.append(
+            teller.clock.now(),
+            Event::Requested {
+                request: request.clone(),
+                by: by.clone(),
+            },
+        );
+        let (reply, changed) = match taken {
+            Ok(_) => {
+                teller.say(UpdateKind::Requested, format!("{request:?} by {by}").to_lowercase());
+                (Ok(()), true)
+            }
+            Err(JournalError::Illegal { source, .. }) => (Err(source), false),
+            // The disk refused: the next append will say so and end the drive.
+            Err(_) => (Err(Illegal::Over), false),
+        };
+        if answer.send(reply).is_err() {
+            tracing::debug!("whoever asked for {request:?} is gone");
+        }
+        if changed {
+            return;
+        }
+    }
+}
+
+struct Teller<'a> {
+    id: &'a OperationId,
+    clock: &'a dyn Clock,
+    watch: &'a dyn Watch,
+}
+
+impl Teller<'_> {
+    fn say(&self, kind: UpdateKind, text: String) {
+        let at: Timestamp = self.clock.now();
+        self.watch.hear(News::Update(Update {
+            operation: self.id.clone(),
+            at,
+            kind,
+            text,
+        }));
+    }
+}
+
+impl Progress for Teller<'_> {
+    fn say(&self, text: &str) {
+        Teller::say(self, UpdateKind::Progress, text.to_owned());
+    }
+}

@@ -1,0 +1,137 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::model::{OperationId, ServiceName, Timestamp};
+
+use super::{Petition, Receipt, Watch};
+
+/// What a client may ask of whoever owns the project's operations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Order {
+    Deploy {
+        service: ServiceName,
+        /// The Compose file's image where nothing is said.
+        image: Option<String>,
+        /// Straight to all traffic, without the steps.
+        no_canary: bool,
+    },
+    Rollback {
+        service: ServiceName,
+        reason: Option<String>,
+    },
+    /// Removes a warm colour.
+    Retire {
+        service: ServiceName,
+    },
+    Backup {
+        set: String,
+    },
+    Drill {
+        name: String,
+    },
+}
+
+impl Order {
+    /// Operations of one lane run one after the other: two releases, or two backups, never at once.
+    pub fn lane(&self) -> &'static str {
+        match self {
+            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => "release",
+            Order::Backup { .. } => "backup",
+            Order::Drill { .. } => "drill",
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Order::Deploy {
+                service,
+                image: Some(image),
+                ..
+            } => write!(f, "deploy {service}={image}"),
+            Order::Deploy {
+                service, image: None, ..
+            } => write!(f, "deploy {service}"),
+            Order::Rollback { service, .. } => write!(f, "roll back {service}"),
+            Order::Retire { service } => write!(f, "retire the warm colour of {service}"),
+            Order::Backup { set } => write!(f, "back up {set}"),
+            Order::Drill { name } => write!(f, "drill {name}"),
+        }
+    }
+}
+
+/// Owns a project's operations: the one implementation drives them, in the agent or in the foreground.
+#[async_trait]
+pub trait Operator: Send + Sync + 'static {
+    /// Plans the order and writes the journal's first record; nothing is changed yet.
+    async fn begin(&self, order: &Order, by: &str) -> Result<OperationId, OperationError>;
+    /// Drives an operation from where its journal stands to its end; also after a crash.
+    async fn finish(
+        &self,
+        id: &OperationId,
+        watch: &dyn Watch,
+        petitions: mpsc::Receiver<Petition>,
+    ) -> Result<Receipt, OperationError>;
+    /// What became of an operation, or how far it is (`outcome` is `running` then).
+    fn receipt(&self, id: &OperationId) -> Result<Receipt, OperationError>;
+    /// Every operation, oldest first.
+    fn history(&self) -> Result<Vec<Receipt>, OperationError>;
+    /// Operations whose journal has no end, with their lane.
+    fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError>;
+    /// Chores that have come due, such as removing a warm colour.
+    async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError>;
+    /// Schedules: each order with its crontab line.
+    fn scheduled(&self) -> Vec<(Order, crate::schedule::Crontab)>;
+}
+
+/// Why an order was not taken or not brought to an end; made to cross a socket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct OperationError {
+    pub blame: Blame,
+    /// The whole chain of causes.
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Who can do something about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blame {
+    Failed,
+    Input,
+    Engine,
+    Host,
+    Busy,
+    Damaged,
+    NotFound,
+    Stuck,
+}
+
+impl OperationError {
+    pub fn new(blame: Blame, error: impl std::error::Error) -> Self {
+        OperationError {
+            blame,
+            message: super::StepFailed::from(error).to_string(),
+            hint: None,
+        }
+    }
+
+    pub fn because(blame: Blame, message: impl Into<String>) -> Self {
+        OperationError {
+            blame,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
