@@ -22,7 +22,7 @@ enum Format {
 /// Prints the project after interpolation, merge and normalisation.
 pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
-    let loaded = project::load(global)?;
+    let loaded = project::stack(global)?;
     for warning in &loaded.warnings {
         terminal.warn(&loaded.secrets.redact(&warning.to_string()));
     }

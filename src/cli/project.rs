@@ -1,20 +1,35 @@
-use super::{Failure, Global, Kind, OrFail};
-use crate::stack::{self, LoadRequest, Loaded};
-use crate::state::Disk;
+use super::{Failure, Global, Kind};
+use crate::app::{self, LoadProjectError, Project, Selection};
+use crate::stack::Loaded;
 
-/// Loads the Compose project the arguments and the environment name.
-pub fn load(global: &Global) -> Result<Loaded, Failure> {
-    let request = LoadRequest {
+/// The Compose project the arguments and the environment name.
+pub fn stack(global: &Global) -> Result<Loaded, Failure> {
+    app::load_stack(&selection(global)).map_err(failure)
+}
+
+/// The Compose project with its arkwright.yaml; what holds without one where there is none.
+pub fn project(global: &Global) -> Result<Project, Failure> {
+    Project::load(&selection(global)).map_err(failure)
+}
+
+/// The same for verbs that make no sense without an arkwright.yaml.
+pub fn configured(global: &Global) -> Result<Project, Failure> {
+    project(global)?.with_config().map_err(failure)
+}
+
+fn selection(global: &Global) -> Selection {
+    Selection {
         files: global.files.clone(),
         project_name: global.project_name.clone(),
-        // A variable that is not UTF-8 cannot be written into a Compose file anyway.
-        env: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        project_directory: global.project_directory.clone(),
         env_files: global.env_file.clone(),
         profiles: global.profile.clone(),
-        project_directory: global.project_directory.clone(),
-        current_dir: std::env::current_dir().or_fail(Kind::Host)?,
-    };
-    stack::load(&request, &Disk).or_fail(Kind::Input)
+        config: global.config.clone(),
+        state: global.state.clone(),
+        host: global.host.clone(),
+    }
+}
+
+fn failure(error: LoadProjectError) -> Failure {
+    Failure::new(Kind::Input, error)
 }

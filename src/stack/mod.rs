@@ -43,3 +43,4 @@ pub use model::*;
 pub use redact::{REDACTED, Secrets};
 pub use render::{redact_tree, render_json, render_yaml};
 pub use request::{Files, LoadRequest, Loaded, Unread, Warning};
+pub use yaml::place_of;

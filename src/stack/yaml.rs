@@ -17,6 +17,21 @@ pub(super) const MOST_NODES: usize = 200_000;
 /// Most text in one file once every alias is written out, in bytes.
 const MOST_TEXT: usize = 32 << 20;
 
+/// Line and column (both from 1) of the key at a path of keys, or of the deepest part of the path that is there.
+pub fn place_of(text: &str, path: &[&str]) -> Option<(u32, u32)> {
+    let documents = parse(text, 0).ok()?;
+    let mut node = documents.first()?;
+    let mut place = None;
+    for key in path {
+        let Some(entry) = node.as_map().and_then(|map| map.get(*key)) else {
+            break;
+        };
+        place = Some((entry.key_at.line, entry.key_at.column));
+        node = &entry.node;
+    }
+    place
+}
+
 /// The documents of one file, empty ones left out.
 pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
