@@ -1,12 +1,18 @@
 //! Performs the steps of operations through the ports: the same code in the agent and in the foreground.
 
+pub mod backup;
+mod blocking;
 mod check;
 mod converge;
 mod drive;
 mod facts;
+pub mod keys;
 mod ledger;
 mod news;
 mod operator;
+pub mod restore;
+pub mod snapshots;
+pub mod verify;
 
 pub use check::{Finding, Severity, check_host, check_stack};
 pub use converge::{Converge, ConvergeError, Patience};
