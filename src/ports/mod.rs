@@ -8,7 +8,7 @@ mod store;
 mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
-pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
+pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use router::{Figures, Route, Router, RouterError, Slot, SlotState, SlotView};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
