@@ -1,5 +1,7 @@
 //! The agent against an operator that follows a script; days pass in milliseconds.
 
+mod api;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::{Arc, Mutex};
