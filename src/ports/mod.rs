@@ -9,7 +9,7 @@ mod store;
 mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
-pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
+pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use router::{Figures, Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
