@@ -1,7 +1,9 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
 mod completions;
+mod config;
 mod failure;
+mod project;
 mod schema;
 mod terminal;
 
@@ -62,6 +64,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Print the Compose project after interpolation, merge and normalisation
+    Config(config::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Print the JSON Schema of arkwright.yaml
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Schema => schema::run(&global),
     }

@@ -9,12 +9,13 @@ mod store;
 mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
-pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
-pub use router::{Figures, Route, Router, RouterError, Slot, SlotState, SlotView};
+pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
+pub use router::{Figures, Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec,
+    Container, ContainerSpec, ContainerState, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route, Slot,
+    SlotState, VolumeSpec,
 };
