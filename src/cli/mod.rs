@@ -1,8 +1,10 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+mod backup;
 mod completions;
 mod config;
 mod failure;
+mod key;
 mod project;
 mod schema;
 mod terminal;
@@ -66,6 +68,10 @@ pub struct Global {
 enum Command {
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
+    /// Take backups, verify and restore them
+    Backup(backup::Args),
+    /// Make keys
+    Key(key::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Print the JSON Schema of arkwright.yaml
@@ -97,6 +103,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Config(args) => config::run(&global, &args),
+        Command::Backup(args) => backup::run(&global, &args).await,
+        Command::Key(args) => key::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Schema => schema::run(&global),
     }
