@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod failure;
+mod owner;
 mod project;
 mod schema;
 mod terminal;
