@@ -3,8 +3,10 @@
 mod completions;
 mod config;
 mod failure;
+mod history;
 mod owner;
 mod project;
+mod resume;
 mod schema;
 mod terminal;
 
@@ -67,6 +69,10 @@ pub struct Global {
 enum Command {
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
+    /// What releases, backups and drills came to
+    History(history::Args),
+    /// Take what is unfinished or stuck to its end
+    Resume(resume::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Print the JSON Schema of arkwright.yaml
@@ -98,6 +104,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Config(args) => config::run(&global, &args),
+        Command::History(args) => history::run(&global, &args).await,
+        Command::Resume(args) => resume::run(&global, &args).await,
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Schema => schema::run(&global),
     }

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Failure, Kind, OrFail, Terminal};
-use crate::app::{BuildError, Project};
+use crate::app::{BuildError, Project, SystemClock, SystemEntropy};
 use crate::http::AgentClient;
 use crate::journal::Request;
 use crate::model::OperationId;
 use crate::ports::EngineError;
 use crate::run::agent::Submission;
-use crate::run::{Host, Operator, Order, Petition, Receipt};
+use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
 use crate::state::{HostLock, LockError};
 
 /// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
@@ -82,11 +82,34 @@ impl Owner {
         }
     }
 
-    pub async fn history(&self) -> Result<Vec<Receipt>, Failure> {
-        match self {
-            Owner::Agent(client) => client.history().await.map_err(client_failure),
-            Owner::Foreground { host, .. } => Ok(host.history()?),
+    /// What every operation came to; takes no lock, so that it can be asked while another process is at work.
+    pub async fn history(project: &Project) -> Result<Vec<Receipt>, Failure> {
+        let found = AgentClient::find(&project.socket()).await;
+        match found.map_err(|e| Failure::new(Kind::Host, e))? {
+            Some(client) => client.history().await.map_err(client_failure),
+            None => {
+                let folder = project.folder().or_fail(Kind::Host)?;
+                let (clock, entropy) = (SystemClock, SystemEntropy);
+                let ledger = Ledger {
+                    folder: &folder,
+                    clock: &clock,
+                    entropy: &entropy,
+                };
+                Ok(crate::run::history(&ledger)?)
+            }
         }
+    }
+
+    /// Operations without an end, oldest first.
+    pub async fn unfinished(&self) -> Result<Vec<OperationId>, Failure> {
+        let receipts = match self {
+            Owner::Agent(client) => client.history().await.map_err(client_failure)?,
+            Owner::Foreground { host, .. } => host.history()?,
+        };
+        let open = receipts
+            .into_iter()
+            .filter(|receipt| matches!(receipt.outcome.as_str(), "running" | "stuck"));
+        Ok(open.map(|receipt| receipt.operation).collect())
     }
 
     /// Follows to the end; an interrupt asks for an abort, a second one leaves the operation to the agent.

@@ -169,6 +169,22 @@ impl Operator for Host {
     }
 }
 
+/// What became of every operation in the journals, oldest first.
+pub fn history(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
+    ledger
+        .operations()?
+        .iter()
+        .map(|(id, kind)| receipt(ledger, id, kind))
+        .collect()
+}
+
+fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {
+    match kind {
+        "backup" => ledger.receipt::<BackupStep>(id),
+        other => Err(unknown_kind(id, other)),
+    }
+}
+
 fn lane_of(kind: &str) -> &'static str {
     match kind {
         "backup" => "backup",

@@ -20,7 +20,7 @@ pub use check::{Finding, Severity, check_host, check_stack};
 pub use converge::{Converge, ConvergeError, Patience};
 pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
 pub use facts::{FactsError, facts};
-pub use host::Host;
+pub use host::{Host, history};
 pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
 pub use operator::{Blame, OperationError, Operator, Order};
