@@ -1,5 +1,7 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod site;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use crate::source::HostSources;
 use crate::stack::{self, LoadError, LoadRequest, Loaded};
 use crate::state::{Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
+
+pub use site::{Site, SiteError};
 
 /// The host's own clock.
 pub struct SystemClock;

@@ -33,6 +33,13 @@ pub enum StateError {
 }
 
 impl ProjectFolder {
+    /// Its places, for looking only: nothing is made, and nothing need be there.
+    pub fn named(state: &Path, project: &ProjectName) -> Self {
+        ProjectFolder {
+            root: state.join(project.as_str()),
+        }
+    }
+
     /// Makes the folder where it is missing.
     pub fn open(state: &Path, project: &ProjectName) -> Result<Self, StateError> {
         let root = state.join(project.as_str());
