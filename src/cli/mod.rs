@@ -1,5 +1,7 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+pub mod action;
+pub mod agent;
 mod completions;
 mod failure;
 mod schema;
@@ -62,6 +64,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
+    Action(action::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Print the JSON Schema of arkwright.yaml
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Action(args) => action::run(&args).await,
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Schema => schema::run(&global),
     }
