@@ -1,5 +1,7 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+pub mod action;
+pub mod agent;
 mod check;
 mod completions;
 mod config;
@@ -92,6 +94,8 @@ enum Command {
     History(history::Args),
     /// Take what is unfinished or stuck to its end
     Resume(resume::Args),
+    /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
+    Action(action::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Print the JSON Schema of arkwright.yaml
@@ -131,6 +135,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Config(args) => config::run(&global, &args),
         Command::History(args) => history::run(&global, &args).await,
         Command::Resume(args) => resume::run(&global, &args).await,
+        Command::Action(args) => action::run(&args).await,
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Schema => schema::run(&global),
     }
