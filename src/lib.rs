@@ -26,6 +26,7 @@
 //! `tests/layering.rs` holds this.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod journal;

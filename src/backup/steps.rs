@@ -1,0 +1,111 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Source;
+use crate::journal::{Plan, Step};
+use crate::model::{Generation, OperationId, ProjectName, ServiceName, Size};
+
+use super::Totals;
+
+/// What a backup does. Until `Publish` has finished there is no snapshot; segments without one harm nobody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupStep {
+    /// Reads every source, stores the segments, and stages the listing in the scratch folder.
+    Read,
+    /// Puts listing, signature and, last, the header.
+    Publish,
+    /// Empties the scratch folder.
+    Discard,
+}
+
+/// One set into one store, with everything it depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupSubject {
+    /// Names the scratch folder.
+    pub operation: OperationId,
+    pub project: ProjectName,
+    pub set: String,
+    /// Its key in `backups.stores`.
+    pub store: String,
+    /// Absolute; the folder entries' paths are relative to.
+    pub folder: PathBuf,
+    /// Databases first.
+    pub sources: Vec<Source>,
+    /// Compose files, arkwright.yaml, env files; absolute.
+    pub stack_files: Vec<PathBuf>,
+    /// What each service runs.
+    pub images: Vec<(ServiceName, String)>,
+    /// age public keys.
+    pub recipients: Vec<String>,
+    /// Folders that are never read: stores and state; absolute.
+    pub skip: Vec<PathBuf>,
+    /// Begins a new chain although this host published into the store before and the store has lost it.
+    #[serde(default)]
+    pub begin_again: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "found", rename_all = "snake_case")]
+pub enum BackupOutput {
+    #[default]
+    Nothing,
+    Read {
+        totals: Totals,
+        notes: Vec<String>,
+    },
+    Published {
+        generation: Generation,
+    },
+}
+
+impl BackupStep {
+    /// The same for every backup.
+    pub fn plan() -> Plan<BackupStep> {
+        let forward = vec![BackupStep::Read, BackupStep::Publish];
+        Plan {
+            commit: forward.len(),
+            forward,
+            finally: vec![BackupStep::Discard],
+        }
+    }
+}
+
+impl Step for BackupStep {
+    const KIND: &'static str = "backup";
+    type Subject = BackupSubject;
+    type Output = BackupOutput;
+
+    /// Nothing has to be taken back: what is not published does not exist.
+    fn undo(&self) -> Option<Self> {
+        None
+    }
+}
+
+impl fmt::Display for BackupStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BackupStep::Read => "read and store",
+            BackupStep::Publish => "publish",
+            BackupStep::Discard => "clear up",
+        })
+    }
+}
+
+impl fmt::Display for BackupOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackupOutput::Nothing => f.write_str("done"),
+            BackupOutput::Read { totals, .. } => write!(
+                f,
+                "{} files, {}, {} new in the store",
+                totals.files,
+                Size(totals.bytes),
+                Size(totals.added)
+            ),
+            BackupOutput::Published { generation } => write!(f, "snapshot {}", generation.0),
+        }
+    }
+}
