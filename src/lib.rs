@@ -29,6 +29,7 @@ pub mod app;
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod drill;
 pub mod journal;
 pub mod model;
 pub mod plan;
