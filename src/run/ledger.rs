@@ -1,0 +1,107 @@
+use std::io;
+
+use tokio::sync::mpsc;
+
+use crate::journal::{Event, Next, Plan, Request};
+use crate::model::OperationId;
+use crate::ports::{Clock, Entropy};
+use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
+
+use super::{Blame, DriveError, News, OperationError, Perform, Petition, Receipt, Receipted, Watch, drive};
+
+/// The journals of a project: begins operations, takes them to their end, and reads back what became of them.
+pub struct Ledger<'a> {
+    pub folder: &'a ProjectFolder,
+    pub clock: &'a dyn Clock,
+    pub entropy: &'a dyn Entropy,
+}
+
+impl Ledger<'_> {
+    /// Writes the plan down; from here on the operation exists.
+    pub fn begin<S: Receipted>(
+        &self,
+        subject: S::Subject,
+        plan: Plan<S>,
+        by: &str,
+    ) -> Result<OperationId, OperationError> {
+        let now = self.clock.now();
+        let mut chance = [0; 3];
+        self.entropy.fill(&mut chance);
+        let id = OperationId::new(now, chance);
+        JournalFile::create(
+            &self.folder.journal(S::KIND, &id),
+            now,
+            Event::Planned {
+                subject,
+                plan,
+                by: by.to_owned(),
+            },
+        )?;
+        Ok(id)
+    }
+
+    /// Drives an operation to its end; one that is stuck is tried again first.
+    pub async fn finish<S: Receipted>(
+        &self,
+        id: &OperationId,
+        performer: &dyn Perform<S>,
+        watch: &dyn Watch,
+        mut petitions: mpsc::Receiver<Petition>,
+    ) -> Result<Receipt, OperationError> {
+        let mut journal = JournalFile::<S>::open(&self.folder.journal(S::KIND, id))?;
+        let now = self.clock.now();
+        if let Next::Stuck { .. } = journal.saga().next(now) {
+            journal.append(
+                now,
+                Event::Requested {
+                    request: Request::Retry,
+                    by: "recovery".into(),
+                },
+            )?;
+        }
+        let receipt = match drive(id, &mut journal, performer, self.clock, watch, &mut petitions).await {
+            Ok(outcome) => Receipt::of(id, journal.saga(), Some(&outcome), "over"),
+            Err(DriveError::Stuck { step, error }) => {
+                let mut receipt = Receipt::of(id, journal.saga(), None, "stuck");
+                receipt.because = Some(format!("{step}: {error}"));
+                receipt
+            }
+            Err(DriveError::Journal(error)) => return Err(error.into()),
+        };
+        watch.hear(News::Ended(Box::new(receipt.clone())));
+        Ok(receipt)
+    }
+
+    /// What became of one operation, or how far it is.
+    pub fn receipt<S: Receipted>(&self, id: &OperationId) -> Result<Receipt, OperationError> {
+        let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
+        Ok(match saga.next(self.clock.now()) {
+            Next::Done(outcome) => Receipt::of(id, &saga, Some(&outcome), "over"),
+            Next::Stuck { step, error } => {
+                let mut receipt = Receipt::of(id, &saga, None, "stuck");
+                receipt.because = Some(format!("{step}: {error}"));
+                receipt
+            }
+            _ => Receipt::of(id, &saga, None, "running"),
+        })
+    }
+
+    /// Ids and kinds of all operations, oldest first.
+    pub fn operations(&self) -> Result<Vec<(OperationId, String)>, OperationError> {
+        self.folder
+            .operations()
+            .map_err(|error: io::Error| OperationError::new(Blame::Host, error))
+    }
+}
+
+impl From<JournalError> for OperationError {
+    fn from(error: JournalError) -> Self {
+        let blame = match error {
+            JournalError::Corrupt { .. } | JournalError::Illegal { .. } | JournalError::Empty { .. } => Blame::Damaged,
+            JournalError::Write { .. } => Blame::Host,
+            JournalError::Read { ref source, .. } if source.kind() == io::ErrorKind::NotFound => Blame::NotFound,
+            JournalError::Read { .. } => Blame::Host,
+        };
+        OperationError::new(blame, error)
+    }
+}
