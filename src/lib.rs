@@ -30,6 +30,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod drill;
+pub mod engine;
 pub mod journal;
 pub mod model;
 pub mod plan;
