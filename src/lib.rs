@@ -10,12 +10,13 @@
 //! schedule/  crontab line + time zone → next run                               │
 //! journal/   records, framing, and the saga every operation is                 │
 //! config/    arkwright.yaml → Config; secrets                                  ┘
-//! ports      the traits: Engine, Router, Store, Forge, Clock, Entropy
+//! ports      the traits: Engine, Router, Sources, Store, Forge, Clock, Entropy
 //! run/       performs the steps through the ports; the agent's loop; the host lock
 //! state/     durable files: atomic writes, journal files, the project's folder ┐
 //! engine/    bollard, and what Podman needs different                          │ EDGES: each implements a
 //! router/    HAProxy: rendered configuration, runtime API, hold gate           │ port and knows nothing of
-//! store/     objects on a disk                                                 │ the others
+//! source/    what a set's sources hold: files, SQLite databases                │ the others
+//! store/     objects on a disk                                                 │
 //! github/    the runner's contract, deployments                                │
 //! http/      the agent's API, health and metrics                               ┘
 //! app        the one place where edges are built and handed to run/
@@ -37,5 +38,7 @@ pub mod plan;
 pub mod ports;
 pub mod run;
 pub mod schedule;
+pub mod source;
 pub mod stack;
 pub mod state;
+pub mod store;

@@ -5,31 +5,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Source;
 use crate::journal::{Plan, Step};
-use crate::model::{Generation, OperationId, ProjectName, ServiceName, Size};
+use crate::model::{Digest, Generation, ProjectName, ServiceName, Size};
 
 use super::Totals;
 
-/// What a backup does. Until `Publish` has finished there is no snapshot; segments without one harm nobody.
+/// What a backup does, store by store. Until `Publish` has finished there is no snapshot in that store; segments without
+/// one harm nobody.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupStep {
     /// Reads every source, stores the segments, and stages the listing in the scratch folder.
-    Read,
+    Read { store: String },
     /// Puts listing, signature and, last, the header.
-    Publish,
+    Publish { store: String },
     /// Empties the scratch folder.
     Discard,
 }
 
-/// One set into one store, with everything it depends on.
+/// One set, with everything its backup depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackupSubject {
-    /// Names the scratch folder.
-    pub operation: OperationId,
     pub project: ProjectName,
     pub set: String,
-    /// Its key in `backups.stores`.
-    pub store: String,
+    /// Keys of `backups.stores`, in the order they are filled.
+    pub stores: Vec<String>,
+    /// The name of the scratch folder, random.
+    pub scratch: String,
     /// Absolute; the folder entries' paths are relative to.
     pub folder: PathBuf,
     /// Databases first.
@@ -57,14 +58,24 @@ pub enum BackupOutput {
         notes: Vec<String>,
     },
     Published {
+        store: String,
         generation: Generation,
+        /// Of the header's bytes.
+        sha256: Digest,
     },
 }
 
-impl BackupStep {
-    /// The same for every backup.
-    pub fn plan() -> Plan<BackupStep> {
-        let forward = vec![BackupStep::Read, BackupStep::Publish];
+impl BackupSubject {
+    /// The same shape for every backup. What failed before the last store is published leaves nothing to take back.
+    pub fn plan(&self) -> Plan<BackupStep> {
+        let forward: Vec<BackupStep> = self
+            .stores
+            .iter()
+            .flat_map(|store| {
+                let store = store.clone();
+                [BackupStep::Read { store: store.clone() }, BackupStep::Publish { store }]
+            })
+            .collect();
         Plan {
             commit: forward.len(),
             forward,
@@ -86,11 +97,11 @@ impl Step for BackupStep {
 
 impl fmt::Display for BackupStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            BackupStep::Read => "read and store",
-            BackupStep::Publish => "publish",
-            BackupStep::Discard => "clear up",
-        })
+        match self {
+            BackupStep::Read { store } => write!(f, "read and store in {store}"),
+            BackupStep::Publish { store } => write!(f, "publish in {store}"),
+            BackupStep::Discard => f.write_str("clear up"),
+        }
     }
 }
 
@@ -105,7 +116,7 @@ impl fmt::Display for BackupOutput {
                 Size(totals.bytes),
                 Size(totals.added)
             ),
-            BackupOutput::Published { generation } => write!(f, "snapshot {}", generation.0),
+            BackupOutput::Published { generation, .. } => write!(f, "snapshot {}", generation.0),
         }
     }
 }
