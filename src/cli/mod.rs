@@ -2,6 +2,7 @@
 
 mod completions;
 mod failure;
+mod probe;
 mod schema;
 mod terminal;
 
@@ -64,6 +65,9 @@ pub struct Global {
 enum Command {
     /// Print a completion script
     Completions(completions::Args),
+    /// Look around from inside a drill's sandbox
+    #[command(hide = true)]
+    Probe(probe::Args),
     /// Print the JSON Schema of arkwright.yaml
     Schema,
 }
@@ -93,6 +97,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
     }
 }

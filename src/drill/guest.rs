@@ -211,7 +211,7 @@ pub struct Site<'a> {
     /// The project's folder, which binds are compared with.
     pub folder: &'a Path,
     /// The drill's own folder; the restored tree is `tree` in it.
-    pub root: &'a Path,
+    pub root: PathBuf,
     pub shelter: &'a Shelter,
 }
 

@@ -417,7 +417,7 @@ fn site<'a>(subject: &'a DrillSubject, shelter: &'a Shelter) -> Site<'a> {
         project: &subject.project,
         deadline: subject.deadline,
         folder: &subject.folder,
-        root: Path::new("/state/scratch/drill-x"),
+        root: "/state/scratch/drill-x".into(),
         shelter,
     }
 }
