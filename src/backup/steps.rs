@@ -43,9 +43,6 @@ pub struct BackupSubject {
     pub recipients: Vec<String>,
     /// Folders that are never read: stores and state; absolute.
     pub skip: Vec<PathBuf>,
-    /// Begins a new chain although this host published into the store before and the store has lost it.
-    #[serde(default)]
-    pub begin_again: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,10 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
 mod completions;
+mod config;
 mod failure;
 mod probe;
+mod project;
 mod schema;
 mod terminal;
 
@@ -63,6 +65,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Print the Compose project after interpolation, merge and normalisation
+    Config(config::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Look around from inside a drill's sandbox
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),

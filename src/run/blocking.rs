@@ -42,7 +42,11 @@ impl Ticker {
     /// At most twice a second.
     pub(super) fn tick(&self, text: impl FnOnce() -> String) {
         let now = Instant::now();
-        if self.last.get().is_none_or(|last| now - last > Duration::from_millis(500)) {
+        if self
+            .last
+            .get()
+            .is_none_or(|last| now - last > Duration::from_millis(500))
+        {
             self.last.set(Some(now));
             self.say(text());
         }

@@ -104,8 +104,11 @@ impl Catalogue {
                 found,
             });
         }
-        db.execute_batch(SCHEMA).map_err(unusable)?;
-        db.pragma_update(None, "user_version", FORMAT).map_err(unusable)?;
+        // Not on every opening: it would wait for whoever is writing.
+        if found < FORMAT {
+            db.execute_batch(SCHEMA).map_err(unusable)?;
+            db.pragma_update(None, "user_version", FORMAT).map_err(unusable)?;
+        }
         db.prepare("SELECT sha256 FROM seen LIMIT 1")
             .and_then(|mut query| query.exists([]))
             .map_err(unusable)?;
@@ -289,6 +292,25 @@ impl Catalogue {
                 sha256: Digest::from_bytes(sha256),
             })
         }))
+    }
+
+    /// The store's loss of what was published is known and accepted: the next backup builds upon what is there.
+    pub fn forget_head(&self) -> Result<(), CatalogueError> {
+        self.db
+            .execute("DELETE FROM head WHERE store = ?1", [&self.store])
+            .map(|_rows| ())
+            .map_err(|e| self.unusable(e))
+    }
+
+    /// A damaged segment is used no more, so that the next backup stores its contents again.
+    pub fn forget_segment(&self, name: &SegmentName) -> Result<(), CatalogueError> {
+        self.db
+            .execute(
+                "DELETE FROM segment WHERE store = ?1 AND id = ?2",
+                params![self.store, name.id.as_str()],
+            )
+            .map(|_rows| ())
+            .map_err(|e| self.unusable(e))
     }
 
     /// Synced before it returns.
