@@ -17,6 +17,13 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
+    /// A name for an operation that is yet to be planned.
+    pub fn name(&self) -> OperationId {
+        let mut chance = [0; 3];
+        self.entropy.fill(&mut chance);
+        OperationId::new(self.clock.now(), chance)
+    }
+
     /// Writes the plan down; from here on the operation exists.
     pub fn begin<S: Receipted>(
         &self,
@@ -24,20 +31,29 @@ impl Ledger<'_> {
         plan: Plan<S>,
         by: &str,
     ) -> Result<OperationId, OperationError> {
-        let now = self.clock.now();
-        let mut chance = [0; 3];
-        self.entropy.fill(&mut chance);
-        let id = OperationId::new(now, chance);
+        let id = self.name();
+        self.begin_as(&id, subject, plan, by)?;
+        Ok(id)
+    }
+
+    /// The same for an operation whose plan knows its name.
+    pub fn begin_as<S: Receipted>(
+        &self,
+        id: &OperationId,
+        subject: S::Subject,
+        plan: Plan<S>,
+        by: &str,
+    ) -> Result<(), OperationError> {
         JournalFile::create(
-            &self.folder.journal(S::KIND, &id),
-            now,
+            &self.folder.journal(S::KIND, id),
+            self.clock.now(),
             Event::Planned {
                 subject,
                 plan,
                 by: by.to_owned(),
             },
         )?;
-        Ok(id)
+        Ok(())
     }
 
     /// Drives an operation to its end; one that is stuck is tried again first.
