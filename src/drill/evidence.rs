@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::backup::{Break, ImageRecord, Object};
+use crate::backup::{Break, ImageRecord, Link, ManifestPart, Object};
 use crate::config::Objectives;
 use crate::journal::Saga;
 use crate::model::{Digest, Generation, OperationId, ProjectName, Timestamp};
@@ -62,7 +62,9 @@ pub struct SnapshotUsed {
     pub set: String,
     pub generation: Generation,
     pub taken: Timestamp,
-    pub header: Object,
+    /// The manifest's object, and the hash of its bytes.
+    pub manifest: String,
+    pub header: Link,
     pub objects: Vec<Object>,
     /// Fingerprint of the key that signed the manifest.
     pub signer: String,
@@ -166,7 +168,8 @@ impl SnapshotUsed {
             set: chosen.set.clone(),
             generation: chosen.generation,
             taken: chosen.taken,
-            header: chosen.header.clone(),
+            manifest: ManifestPart::Header.name(chosen.generation),
+            header: chosen.header,
             objects: chosen.objects.clone(),
             signer: chosen.signer.clone(),
             tool: chosen.tool.clone(),

@@ -30,7 +30,7 @@ fn write_all(out: &mut String, evidence: &Evidence) -> std::fmt::Result {
     if let Some(snapshot) = &evidence.snapshot {
         rows.push(("Snapshot", format!("{} {} of {}", snapshot.set, snapshot.generation, time(&snapshot.taken))));
         rows.push(("Store", snapshot.store.clone()));
-        rows.push(("Manifest", format!("{} sha256:{}", snapshot.header.name, snapshot.header.sha256.hex())));
+        rows.push(("Manifest", format!("{} {}", snapshot.manifest, snapshot.header.sha256)));
         rows.push(("Manifest signed by", snapshot.signer.clone()));
         rows.push(("Objects", snapshot.objects.len().to_string()));
     }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::{EntryPath, ImageRecord, Object, Snapshot, SourceRecord};
+use crate::backup::{EntryPath, ImageRecord, Link, Object, Snapshot, SourceRecord};
 use crate::config::Objectives;
 use crate::journal::Step;
 use crate::model::{Digest, Generation, OperationId, ProjectName, ServiceName, Size, Span, Timestamp};
@@ -99,8 +99,8 @@ pub struct Chosen {
     pub set: String,
     pub generation: Generation,
     pub taken: Timestamp,
-    /// The header itself, as stored.
-    pub header: Object,
+    /// The header itself, by the hash of its bytes.
+    pub header: Link,
     /// Everything the header refers to.
     pub objects: Vec<Object>,
     /// Of the files, as restored.
@@ -113,8 +113,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// `header`: name, hash and length of the header's bytes.
-    pub fn of(store: String, header: Object, snapshot: &Snapshot) -> Self {
+    pub fn of(store: String, header: Link, snapshot: &Snapshot) -> Self {
         Chosen {
             store,
             set: snapshot.set.clone(),

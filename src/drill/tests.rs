@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::backup::{EntryPath, Object};
+use crate::backup::{EntryPath, Link, Object};
 use crate::config::{self, Config};
 use crate::journal::{Event, Next, Outcome, Plan, Record, Request, Saga};
 use crate::model::{Digest, Generation, OperationId, ServiceName, Span, Timestamp};
@@ -179,7 +179,7 @@ fn planned() -> (DrillSubject, Plan<DrillStep>) {
 /// What each step finds when all is well.
 fn good(step: &DrillStep, subject: &DrillSubject) -> DrillOutput {
     let object = Object {
-        name: "man/0000000001.json".into(),
+        name: "man/0000000001.json.age".into(),
         sha256: Digest::of(b"x"),
         bytes: 1,
     };
@@ -189,7 +189,10 @@ fn good(step: &DrillStep, subject: &DrillSubject) -> DrillOutput {
             set: subject.set.clone(),
             generation: Generation(1),
             taken: at(-600),
-            header: object.clone(),
+            header: Link {
+                generation: Generation(1),
+                sha256: Digest::of(b"x"),
+            },
             objects: vec![object],
             bytes: 1000,
             signer: "SHA256:x".into(),

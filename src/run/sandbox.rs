@@ -237,7 +237,8 @@ impl Sandbox<'_> {
         for prepared in &placed.prepared {
             match prepared {
                 Prepared::File(path, text) => self.write(path, text)?,
-                Prepared::Folder(path) => make_folder(path, 0o755).map_err(|source| SandboxError::Folder {
+                // Whoever the service runs as may write there; above it lies a folder only root may enter.
+                Prepared::Folder(path) => make_folder(path, 0o777).map_err(|source| SandboxError::Folder {
                     path: path.clone(),
                     source,
                 })?,

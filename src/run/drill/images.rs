@@ -1,12 +1,15 @@
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use futures_util::TryStreamExt;
-use tokio_util::io::ReaderStream;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
-use crate::backup::{IMAGES, ImageRecord};
-use crate::drill::{Chosen, DrillSubject, ImageUse};
-use crate::model::ServiceName;
+use crate::backup::{EntryPath, IMAGES, ImageRecord};
+use crate::drill::{Chosen, DrillSubject, Found, ImageUse, on_disk};
+use crate::model::{Digest, ServiceName};
 use crate::ports::EngineError;
+use crate::run::blocking::{ChannelWriter, QUEUE};
 use crate::run::{Progress, StepFailed};
 
 use super::DrillPerformer;
@@ -20,13 +23,12 @@ impl DrillPerformer {
         chosen: &Chosen,
         progress: &dyn Progress,
     ) -> Result<Vec<ImageUse>, StepFailed> {
-        let mut imported = false;
         let mut used = Vec::new();
         for guest in &subject.guests {
             let pinned = chosen.images.iter().find(|image| image.service == guest.service);
             used.push(match pinned {
                 None => missing(&guest.service, &guest.spec.image, "the snapshot pins no image of it"),
-                Some(pinned) => self.image(subject, pinned, &mut imported, progress).await?,
+                Some(pinned) => self.image(subject, pinned, progress).await?,
             });
         }
         Ok(used)
@@ -36,7 +38,6 @@ impl DrillPerformer {
         &self,
         subject: &DrillSubject,
         pinned: &ImageRecord,
-        imported: &mut bool,
         progress: &dyn Progress,
     ) -> Result<ImageUse, StepFailed> {
         let Some(id) = &pinned.id else {
@@ -52,11 +53,15 @@ impl DrillPerformer {
         if self.has(id).await? {
             return Ok(found("this host"));
         }
-        if !std::mem::replace(imported, true) {
-            self.import(&self.tree(subject).join(IMAGES), progress).await?;
-        }
-        if self.has(id).await? {
-            return Ok(found("the snapshot"));
+        let tree = self.tree(subject);
+        if let Some(place) = place_of(id)
+            && self.inspector.find(&tree, &place) == Found::Folder
+        {
+            progress.say(&format!("loading the image of {}", pinned.service));
+            self.import(on_disk(&tree, &place)).await?;
+            if self.has(id).await? {
+                return Ok(found("the snapshot"));
+            }
         }
         let Some(digest) = &pinned.digest else {
             let why = "its image is neither on this host nor in the snapshot";
@@ -78,35 +83,31 @@ impl DrillPerformer {
         Ok(self.engine.image(id).await?.is_some_and(|image| image.id == id))
     }
 
-    /// Loads every archive the snapshot has.
-    async fn import(&self, folder: &Path, progress: &dyn Progress) -> Result<(), StepFailed> {
-        for archive in archives(folder)? {
-            let name = archive.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            progress.say(&format!("loading the image {name}"));
-            let file = tokio::fs::File::open(&archive).await?;
-            self.engine.import_image(Box::pin(ReaderStream::new(file).into_stream())).await?;
-        }
+    /// Loads one image out of the snapshot, where it lies as the unpacked archive the engine made of it.
+    async fn import(&self, folder: PathBuf) -> Result<(), StepFailed> {
+        let (out, body) = mpsc::channel(QUEUE);
+        let packing = tokio::task::spawn_blocking(move || pack(&folder, &out));
+        let loaded = self.engine.import_image(Box::pin(ReceiverStream::new(body))).await;
+        packing.await?;
+        loaded?;
         Ok(())
     }
 }
 
-/// The archives in a folder that may be missing, by name; links are passed over.
-fn archives(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_file() && path.extension().is_some_and(|end| end == "tar") {
-            found.push(path);
-        }
+/// Puts the folder's files into one archive; what goes wrong makes whoever reads it fail.
+fn pack(folder: &Path, out: &mpsc::Sender<io::Result<Bytes>>) {
+    let writer = ChannelWriter::new(out.clone());
+    let mut archive = tar::Builder::new(writer);
+    archive.follow_symlinks(false);
+    let packed = archive
+        .append_dir_all(".", folder)
+        .and_then(|()| archive.into_inner())
+        .and_then(|mut writer| writer.flush());
+    if let Err(error) = packed
+        && out.blocking_send(Err(error)).is_err()
+    {
+        tracing::debug!("the engine had stopped reading before");
     }
-    found.sort();
-    Ok(found)
 }
 
 fn missing(service: &ServiceName, reference: &str, why: &str) -> ImageUse {
@@ -116,4 +117,10 @@ fn missing(service: &ServiceName, reference: &str, why: &str) -> ImageUse {
         id: None,
         from: why.to_owned(),
     }
+}
+
+/// `@images/<64 hex digits>`, where a backup puts the image; `None` for what is no id.
+fn place_of(id: &str) -> Option<EntryPath> {
+    let digest: Digest = id.parse().ok()?;
+    format!("{IMAGES}/{}", digest.hex()).parse().ok()
 }

@@ -3,6 +3,7 @@
 mod evidence;
 mod images;
 mod receipt;
+mod restorer;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use super::sandbox::{Sandbox, SandboxError, shelter};
 use super::{Perform, Progress, StepFailed};
 
 pub use evidence::{EvidenceError, EvidenceFile, verify_evidence};
+pub use restorer::StoreRestorer;
 
 /// Gets snapshots out of a store; nothing is believed before its signature and hashes were checked.
 #[async_trait]
