@@ -11,6 +11,7 @@ mod history;
 mod logs;
 mod owner;
 mod plan;
+mod probe;
 mod project;
 mod ps;
 mod resume;
@@ -100,6 +101,9 @@ enum Command {
     Action(action::Args),
     /// Print a completion script
     Completions(completions::Args),
+    /// Look around from inside a drill's sandbox
+    #[command(hide = true)]
+    Probe(probe::Args),
     /// Print the JSON Schema of arkwright.yaml
     Schema,
 }
@@ -140,6 +144,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Resume(args) => resume::run(&global, &args).await,
         Command::Action(args) => action::run(&args).await,
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
     }
 }
