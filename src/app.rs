@@ -13,7 +13,7 @@ use crate::engine;
 use crate::model::Timestamp;
 use crate::ports::{Clock, Engine, EngineError, Entropy, Store, StoreError};
 use crate::run::Host;
-use crate::source::HostSources;
+use crate::source::{HostSources, ThisHost, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded};
 use crate::state::{Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
@@ -169,6 +169,8 @@ pub enum BuildError {
     State(#[from] StateError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("the path of this program cannot be determined")]
+    Program(#[source] io::Error),
     #[error("the store `{name}` cannot be used")]
     Store {
         name: String,
@@ -207,6 +209,9 @@ impl Project {
             engine,
             stores: self.stores()?,
             sources: Arc::new(HostSources),
+            inspector: Arc::new(TreeInspector),
+            machine: Arc::new(ThisHost),
+            program: std::env::current_exe().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         })

@@ -7,14 +7,17 @@ use tokio::sync::mpsc;
 
 use crate::backup::BackupStep;
 use crate::config::{Backups, Config};
+use crate::drill::{self, DrillStep};
 use crate::model::{OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Sources, Store};
+use crate::ports::{Clock, Engine, Entropy, Inspector, Sources, Store};
 use crate::schedule::Crontab;
 use crate::stack::Stack;
 use crate::state::ProjectFolder;
 
 use super::backup::{BackupPerformer, BackupScope, plan_backup};
+use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
+use super::snapshots::Trust;
 use super::{Blame, Ledger, OperationError, Operator, Order, Petition, Receipt, Watch};
 
 /// A project on this host with the edges it is driven through.
@@ -27,6 +30,10 @@ pub struct Host {
     pub engine: Arc<dyn Engine>,
     pub stores: BTreeMap<String, Arc<dyn Store>>,
     pub sources: Arc<dyn Sources>,
+    pub inspector: Arc<dyn Inspector>,
+    pub machine: Arc<dyn crate::ports::Host>,
+    /// Our own program on this host.
+    pub program: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -102,6 +109,45 @@ impl Host {
         })?;
         self.ledger().begin::<BackupStep>(id, subject, plan, by)
     }
+
+    fn begin_drill(&self, id: &OperationId, name: &str, by: &str) -> Result<(), OperationError> {
+        let now = self.clock.now();
+        let mut fill = |bytes: &mut [u8]| self.entropy.fill(bytes);
+        let (subject, plan) = drill::plan(id, name, &self.config, &self.stack, now, &mut fill)
+            .map_err(|e| OperationError::new(Blame::Input, e))?;
+        // A missing key is better known before the drill begins than in its middle.
+        self.drill_performer(&subject.set)?;
+        self.ledger().begin::<DrillStep>(id, subject, plan, by)
+    }
+
+    fn drill_performer(&self, set: &str) -> Result<DrillPerformer, OperationError> {
+        let backups = self.backups()?;
+        let key = |e| OperationError::new(Blame::Input, e);
+        let signing = self.folder.key(&backups.keys.signing);
+        let named = backups.sets.get(set).and_then(|config| config.stores.first());
+        let store = match named {
+            Some(name) => self.stores.get(name),
+            None => self.stores.values().next(),
+        };
+        let store =
+            store.ok_or_else(|| OperationError::because(Blame::Input, format!("the set `{set}` has no store")))?;
+        Ok(DrillPerformer {
+            engine: self.engine.clone(),
+            restorer: Arc::new(StoreRestorer {
+                store: store.clone(),
+                trust: Trust {
+                    keys: keys::trusted(&signing).map_err(key)?,
+                    newest: None,
+                },
+                identities: keys::identities(&self.folder.key(&backups.keys.drill_identity)).map_err(key)?,
+            }),
+            inspector: self.inspector.clone(),
+            host: self.machine.clone(),
+            folder: self.folder.clone(),
+            signer: keys::signer(&signing).map_err(key)?,
+            program: self.program.clone(),
+        })
+    }
 }
 
 #[async_trait]
@@ -109,6 +155,7 @@ impl Operator for Host {
     async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
+            Order::Drill { name } => self.begin_drill(id, name, by),
             _ => Err(OperationError::because(Blame::Input, "not wired yet")),
         }
     }
@@ -123,6 +170,12 @@ impl Operator for Host {
             "backup" => {
                 self.ledger()
                     .finish::<BackupStep>(id, &self.backup_performer()?, watch, petitions)
+                    .await
+            }
+            "drill" => {
+                let subject = self.ledger().subject::<DrillStep>(id)?;
+                self.ledger()
+                    .finish::<DrillStep>(id, &self.drill_performer(&subject.set)?, watch, petitions)
                     .await
             }
             other => Err(unknown_kind(id, other)),
@@ -181,6 +234,7 @@ pub fn history(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
 fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {
     match kind {
         "backup" => ledger.receipt::<BackupStep>(id),
+        "drill" => ledger.receipt::<DrillStep>(id),
         other => Err(unknown_kind(id, other)),
     }
 }

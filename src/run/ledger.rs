@@ -62,6 +62,12 @@ impl Ledger<'_> {
         Ok(receipt)
     }
 
+    /// What an operation is about, as it was planned.
+    pub fn subject<S: Receipted>(&self, id: &OperationId) -> Result<S::Subject, OperationError> {
+        let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
+        Ok(saga.subject().clone())
+    }
+
     /// What became of one operation, or how far it is.
     pub fn receipt<S: Receipted>(&self, id: &OperationId) -> Result<Receipt, OperationError> {
         let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
