@@ -28,6 +28,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod journal;
 pub mod model;
 pub mod plan;

@@ -3,7 +3,9 @@
 pub mod desired;
 pub mod labels;
 mod observed;
+mod route;
 mod spec;
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
+pub use route::{Route, Slot, SlotState};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};

@@ -1,0 +1,215 @@
+use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, TagImageOptions};
+use futures_util::{Stream, StreamExt};
+use std::time::Duration;
+
+use crate::ports::{ByteStream, EngineError, ImageInfo, PullProgress};
+
+use super::bollard::Bollard;
+use super::error::{call, refusal, refused, timeout};
+use super::lenient;
+use super::limits;
+
+impl Bollard {
+    /// The image and the name this engine knows it by: Podman's Docker API looks for a name without a registry on
+    /// Docker Hub only, and an image built here is under `localhost/`.
+    pub(super) async fn find_image(&self, reference: &str) -> Result<Option<(String, ImageInfo)>, EngineError> {
+        check_reference(reference)?;
+        let mut names = vec![reference.to_owned()];
+        if self.podman() && !has_registry(reference) {
+            names.push(format!("localhost/{reference}"));
+        }
+        for name in names {
+            let found = self.get(&format!("/images/{name}/json"), limits::READ).await?;
+            if let Some(info) = found.as_ref().and_then(lenient::image) {
+                return Ok(Some((name, info)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn pull_image(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        check_reference(reference)?;
+        let what = format!("the pull of {reference}");
+        let (name, tag) = split_reference(reference);
+        let options = CreateImageOptions {
+            from_image: Some(name.to_owned()),
+            tag: Some(tag.to_owned()),
+            ..CreateImageOptions::default()
+        };
+        self.count_write();
+        let mut messages = Box::pin(self.docker.create_image(Some(options), None, None));
+        while let Some(message) = next(&mut messages, &what, limits::PULL_SILENCE).await? {
+            match message {
+                Ok(info) => {
+                    let detail = info.progress_detail.unwrap_or_default();
+                    let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                    progress(PullProgress {
+                        layer: info.id.unwrap_or_default(),
+                        status: info.status.unwrap_or_default(),
+                        current: bytes(detail.current),
+                        total: bytes(detail.total),
+                    });
+                }
+                Err(error) => return Err(refused(&what, refusal(&what, limits::PULL_SILENCE, error)?)),
+            }
+        }
+        match self.find_image(reference).await? {
+            Some(_) => Ok(()),
+            None => Err(refused(&what, "it ended without an error and without the image".into())),
+        }
+    }
+
+    pub(super) async fn tag_image(&self, image: &str, repository: &str, tag: &str) -> Result<(), EngineError> {
+        check_reference(repository)?;
+        let what = format!("the name {repository}:{tag} for {image}");
+        let Some((name, _)) = self.find_image(image).await? else {
+            return Err(EngineError::NotFound {
+                what: format!("image {image}"),
+            });
+        };
+        let options = TagImageOptions {
+            repo: Some(repository.to_owned()),
+            tag: Some(tag.to_owned()),
+        };
+        self.count_write();
+        let tagged = call(&what, limits::CHANGE, self.docker.tag_image(&name, Some(options)));
+        tagged.await?.map_err(|message| refused(&what, message))
+    }
+
+    pub(super) async fn image_archive(&self, reference: &str) -> Result<ByteStream, EngineError> {
+        let Some((name, _)) = self.find_image(reference).await? else {
+            return Err(EngineError::NotFound {
+                what: format!("image {reference}"),
+            });
+        };
+        let docker = self.docker.clone();
+        let archive = async_stream(docker, name);
+        Ok(Box::pin(archive))
+    }
+
+    pub(super) async fn load_image(&self, archive: ByteStream) -> Result<(), EngineError> {
+        let what = "the import of an image".to_owned();
+        self.count_write();
+        let loading = async {
+            let mut answers = Box::pin(
+                self.docker
+                    .import_image_stream(ImportImageOptions::default(), archive, None),
+            );
+            while let Some(answer) = answers.next().await {
+                answer?;
+            }
+            Ok(())
+        };
+        let loaded = call(&what, limits::IMPORT, loading).await?;
+        loaded.map_err(|message| refused(&what, message))
+    }
+}
+
+/// The next message, `None` at the end.
+async fn next<T>(
+    stream: &mut (impl Stream<Item = T> + Unpin),
+    what: &str,
+    silence: Duration,
+) -> Result<Option<T>, EngineError> {
+    tokio::time::timeout(silence, stream.next())
+        .await
+        .map_err(|_| timeout(what, silence))
+}
+
+/// Owns the connection, so that the archive can be read after the call that asked for it.
+fn async_stream(docker: bollard::Docker, name: String) -> impl Stream<Item = std::io::Result<bytes::Bytes>> {
+    let archive: std::pin::Pin<Box<dyn Stream<Item = Result<bytes::Bytes, bollard::errors::Error>> + Send>> =
+        Box::pin(docker.export_image(&name));
+    futures_util::stream::unfold(Some(archive), |state| async move {
+        let mut archive = state?;
+        match tokio::time::timeout(limits::PULL_SILENCE, archive.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(archive))),
+            Ok(Some(Err(error))) => Some((Err(std::io::Error::other(error)), None)),
+            Err(_) => Some((Err(std::io::ErrorKind::TimedOut.into()), None)),
+        }
+    })
+}
+
+/// A reference goes into a path unescaped, since its slashes belong there; so nothing else may be in it.
+fn check_reference(reference: &str) -> Result<(), EngineError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b':' | b'@');
+    let walks = reference
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..");
+    if reference.len() <= 1024 && reference.bytes().all(plain) && !walks {
+        return Ok(());
+    }
+    let shown: String = reference.chars().take(80).collect();
+    Err(EngineError::Refused {
+        what: format!("image `{shown}`"),
+        message: "this is not an image reference; write name:tag or name@sha256:…".into(),
+    })
+}
+
+/// Docker's rule: what stands before the first slash is a registry if it has a dot or colon or is `localhost`.
+fn has_registry(reference: &str) -> bool {
+    reference.starts_with("sha256:")
+        || reference
+            .split_once('/')
+            .is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
+}
+
+/// Name and tag or digest, `latest` where nothing is said: without a tag the API pulls all of them.
+fn split_reference(reference: &str) -> (&str, &str) {
+    if let Some((name, digest)) = reference.split_once('@') {
+        return (name, digest);
+    }
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_split_as_docker_splits_it() {
+        assert_eq!(split_reference("redis"), ("redis", "latest"));
+        assert_eq!(split_reference("host:5000/a/b"), ("host:5000/a/b", "latest"));
+        assert_eq!(split_reference("host:5000/a/b:v1"), ("host:5000/a/b", "v1"));
+        assert_eq!(split_reference("a/b:v1@sha256:00"), ("a/b:v1", "sha256:00"));
+    }
+
+    #[test]
+    fn a_registry_is_told_from_a_folder() {
+        for (reference, has) in [
+            ("redis", false),
+            ("team/app:1", false),
+            ("localhost/app", true),
+            ("ghcr.io/a/b", true),
+            ("host:5000/a", true),
+        ] {
+            assert_eq!(has_registry(reference), has, "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_reference_cannot_walk_out_of_its_path() {
+        for bad in [
+            "",
+            "a b",
+            "../info",
+            "a/../../info",
+            "a?x=1",
+            "a//b",
+            "a#b",
+            "é",
+            &"a".repeat(2000),
+        ] {
+            assert!(check_reference(bad).is_err(), "{bad}");
+        }
+        assert!(check_reference("ghcr.io/Team/app_1.x@sha256:00").is_ok());
+    }
+}

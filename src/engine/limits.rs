@@ -1,0 +1,17 @@
+//! How long each kind of call may take, and how much of an answer is kept.
+
+use std::time::Duration;
+
+pub(super) const READ: Duration = Duration::from_secs(30);
+pub(super) const CHANGE: Duration = Duration::from_secs(120);
+/// Beyond a container's own grace, for an engine that is busy.
+pub(super) const STOP_SLACK: Duration = Duration::from_secs(30);
+/// Without a word from the engine: a layer may take long, silence may not.
+pub(super) const PULL_SILENCE: Duration = Duration::from_secs(300);
+pub(super) const IMPORT: Duration = Duration::from_secs(3600);
+
+pub(super) const EXEC_OUTPUT: usize = 1 << 20;
+pub(super) const LOG_TAIL: usize = 256 << 10;
+
+/// The most seconds an engine takes for a grace.
+pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(7 * 86_400);

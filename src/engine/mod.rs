@@ -1,0 +1,22 @@
+//! Docker and Podman through bollard, and what Podman needs different.
+//!
+//! Changes go through bollard. Reading lists and inspections does not: bollard's types refuse Podman's state `stopped`
+//! and would lose a whole list over one field, so those answers are read leniently over a connection of our own.
+
+mod body;
+mod bollard;
+mod connect;
+mod containers;
+mod error;
+mod exec;
+mod images;
+mod lenient;
+mod limits;
+mod logs;
+mod networks;
+mod podman;
+mod volumes;
+mod wire;
+
+pub use bollard::Bollard;
+pub use connect::connect;

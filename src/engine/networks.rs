@@ -1,0 +1,168 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
+use serde_json::json;
+
+use crate::model::ContainerId;
+use crate::plan::{NetworkAttachment, NetworkSpec, ObservedNetwork};
+use crate::ports::EngineError;
+
+use super::body;
+use super::bollard::Bollard;
+use super::containers::matches_label;
+use super::error::{call, refused};
+use super::lenient;
+use super::limits;
+use super::wire;
+
+impl Bollard {
+    pub(super) async fn networks_with(&self, label: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
+        let filters = json!({ "label": [label] }).to_string();
+        let list = self.list("/networks", &filters, false).await?;
+        let mut networks: Vec<ObservedNetwork> = lenient::items(&list)
+            .iter()
+            .filter_map(lenient::network)
+            .filter(|network| matches_label(&network.labels, label))
+            .collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(networks)
+    }
+
+    /// By its whole name or id: the engines also answer to the first digits of an id.
+    pub(super) async fn inspect_network(&self, name: &str) -> Result<Option<ObservedNetwork>, EngineError> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let found = self
+            .get(&format!("/networks/{}", wire::escape(name)), limits::READ)
+            .await?;
+        let network = found.as_ref().and_then(lenient::network);
+        Ok(network.filter(|network| network.name == name || network.id == name))
+    }
+
+    /// Docker makes a second network of the same name without a word, so the name is looked up first.
+    pub(super) async fn make_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
+        let what = format!("network {}", spec.name);
+        if self.inspect_network(&spec.name).await?.is_some() {
+            return Err(EngineError::Conflict { what });
+        }
+        let mut options: HashMap<String, String> = spec.driver_opts.clone().into_iter().collect();
+        if spec.dns_disabled && self.podman() {
+            options.insert("disable_dns".into(), "true".into());
+        }
+        let pools: Vec<IpamConfig> = spec
+            .subnets
+            .iter()
+            .map(|pool| IpamConfig {
+                subnet: pool.subnet.clone(),
+                gateway: pool.gateway.clone(),
+                ip_range: pool.ip_range.clone(),
+                auxiliary_addresses: None,
+            })
+            .collect();
+        let request = NetworkCreateRequest {
+            name: spec.name.clone(),
+            driver: spec.driver.clone(),
+            internal: Some(spec.internal),
+            attachable: Some(spec.attachable),
+            enable_ipv6: Some(spec.ipv6),
+            options: Some(options),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            ipam: (!pools.is_empty()).then(|| Ipam {
+                config: Some(pools),
+                ..Ipam::default()
+            }),
+            ..NetworkCreateRequest::default()
+        };
+        self.count_write();
+        match call(&what, limits::CHANGE, self.docker.create_network(request)).await? {
+            Ok(_) => Ok(()),
+            Err(message) => Err(match self.inspect_network(&spec.name).await? {
+                Some(_) => EngineError::Conflict { what },
+                None => refused(&what, message),
+            }),
+        }
+    }
+
+    pub(super) async fn drop_network(&self, name: &str) -> Result<(), EngineError> {
+        if self.inspect_network(name).await?.is_none() {
+            return Ok(());
+        }
+        let what = format!("the removal of network {name}");
+        self.count_write();
+        match call(&what, limits::CHANGE, self.docker.remove_network(&wire::escape(name))).await? {
+            Ok(()) => Ok(()),
+            Err(message) => match self.inspect_network(name).await? {
+                Some(_) => Err(refused(&what, message)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    pub(super) async fn attach(
+        &self,
+        network: &str,
+        id: &ContainerId,
+        aliases: &[String],
+        ipv4: Option<&str>,
+        ipv6: Option<&str>,
+    ) -> Result<(), EngineError> {
+        let what = format!("connecting {id} to {network}");
+        let attachment = NetworkAttachment {
+            network: network.to_owned(),
+            aliases: aliases.to_vec(),
+            ipv4: ipv4.map(str::to_owned),
+            ipv6: ipv6.map(str::to_owned),
+        };
+        let request = NetworkConnectRequest {
+            container: id.to_string(),
+            endpoint_config: Some(body::endpoint(&attachment)),
+        };
+        self.count_write();
+        let name_in_path = wire::escape(network);
+        let connected = self.docker.connect_network(&name_in_path, request);
+        let Err(message) = call(&what, limits::CHANGE, connected).await? else {
+            return Ok(());
+        };
+        let Some(container) = self.inspect_container(id.as_str()).await? else {
+            return Err(EngineError::NotFound {
+                what: format!("container {id}"),
+            });
+        };
+        let wanted: Option<IpAddr> = ipv4.or(ipv6).and_then(|ip| ip.parse().ok());
+        match container.networks.get(network) {
+            None if self.inspect_network(network).await?.is_none() => Err(EngineError::NotFound {
+                what: format!("network {network}"),
+            }),
+            None => Err(refused(&what, message)),
+            Some(found)
+                if aliases.iter().all(|alias| found.aliases.contains(alias))
+                    && (wanted.is_none() || found.ip.is_none() || wanted == found.ip) =>
+            {
+                Ok(())
+            }
+            Some(_) => Err(EngineError::Conflict {
+                what: format!("the connection of {} to {network}", container.name),
+            }),
+        }
+    }
+
+    pub(super) async fn detach(&self, network: &str, id: &ContainerId) -> Result<(), EngineError> {
+        let what = format!("disconnecting {id} from {network}");
+        let request = NetworkDisconnectRequest {
+            container: id.to_string(),
+            force: Some(true),
+        };
+        self.count_write();
+        let name_in_path = wire::escape(network);
+        let disconnected = self.docker.disconnect_network(&name_in_path, request);
+        match call(&what, limits::CHANGE, disconnected).await? {
+            Ok(()) => Ok(()),
+            Err(message) => match self.inspect_container(id.as_str()).await? {
+                Some(container) if container.networks.contains_key(network) => Err(refused(&what, message)),
+                _ => Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,156 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::ports::EngineError;
+
+/// The most bytes of one answer: a list of several thousand containers stays below.
+const LARGEST: usize = 64 << 20;
+
+/// Where an engine listens.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Address {
+    Unix(PathBuf),
+    /// `host:port`
+    Tcp(String),
+}
+
+impl Address {
+    pub fn parse(host: &str) -> Result<Self, EngineError> {
+        if let Some(path) = host.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
+            return Ok(Address::Unix(path.into()));
+        }
+        if let Some(authority) = host.strip_prefix("tcp://").filter(|authority| !authority.is_empty()) {
+            return Ok(Address::Tcp(authority.trim_end_matches('/').to_owned()));
+        }
+        Err(EngineError::Unsupported {
+            what: format!("be reached at `{host}`"),
+            why: "write unix:///path/to/the.sock or tcp://host:port".into(),
+        })
+    }
+}
+
+/// One GET a connection; `Ok(Err(message))` is the engine's refusal, `Ok(Ok(None))` a 404.
+pub(super) async fn get(
+    address: &Address,
+    path_and_query: &str,
+    limit: Duration,
+) -> Result<Result<Option<Value>, String>, EngineError> {
+    let what = || format!("GET {}", path_and_query.split('?').next().unwrap_or_default());
+    let asked = async {
+        match address {
+            Address::Unix(path) => ask(UnixStream::connect(path).await?, path_and_query).await,
+            Address::Tcp(authority) => ask(TcpStream::connect(authority).await?, path_and_query).await,
+        }
+    };
+    let (status, body) = tokio::time::timeout(limit, asked)
+        .await
+        .map_err(|_| EngineError::Timeout {
+            what: what(),
+            seconds: limit.as_secs(),
+        })?
+        .map_err(|source| EngineError::Broken { what: what(), source })?;
+    if status == StatusCode::NOT_FOUND {
+        return Ok(Ok(None));
+    }
+    if !status.is_success() {
+        return Ok(Err(format!("{} {}", status.as_u16(), message(&body))));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(value) => Ok(Ok(Some(value))),
+        Err(error) => Err(EngineError::Broken {
+            what: what(),
+            source: Box::new(error),
+        }),
+    }
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path_and_query: &str,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(path_and_query)
+        .header("host", "engine")
+        .header("connection", "close")
+        .body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LARGEST).collect().await?.to_bytes();
+        Ok((status, body))
+    };
+    tokio::pin!(connection, exchange);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        // The connection's end wakes the exchange with the rest of the body or the error.
+        ended = &mut connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// The engines put their reason in `message` (Podman also in `cause`).
+fn message(body: &[u8]) -> String {
+    let parsed: Option<String> = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
+    let text = parsed.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(500)]).trim().to_owned());
+    text.chars().take(2000).collect()
+}
+
+/// One path segment or query value; everything but unreserved characters is escaped.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_unix_or_tcp() {
+        assert_eq!(
+            Address::parse("unix:///run/x.sock").expect("unix"),
+            Address::Unix("/run/x.sock".into())
+        );
+        assert_eq!(
+            Address::parse("tcp://10.0.0.1:2375/").expect("tcp"),
+            Address::Tcp("10.0.0.1:2375".into())
+        );
+        for bad in ["", "unix://", "unix://relative", "ssh://host", "tcp://", "/run/x.sock"] {
+            let error = Address::parse(bad).expect_err(bad);
+            assert!(matches!(error, EngineError::Unsupported { .. }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_name_leaves_its_segment() {
+        assert_eq!(escape("a/../b?x=1#y é"), "a%2F..%2Fb%3Fx%3D1%23y%20%C3%A9");
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_engine_said() {
+        assert_eq!(
+            message(br#"{"message":"no such thing","response":404}"#),
+            "no such thing"
+        );
+        assert_eq!(message(b"  Not Found\n"), "Not Found");
+        assert_eq!(message(br#"{"message":5}"#), r#"{"message":5}"#);
+    }
+}
