@@ -7,5 +7,5 @@ mod route;
 mod spec;
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
-pub use route::{Route, Slot, SlotState};
+pub use route::{Figures, Route, Slot, SlotState};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};

@@ -9,11 +9,11 @@ mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
 pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
-pub use router::{Figures, Router, RouterError, SlotView};
+pub use router::{Router, RouterError, SlotView};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route, Slot,
-    SlotState, VolumeSpec,
+    Container, ContainerSpec, ContainerState, Figures, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route,
+    Slot, SlotState, VolumeSpec,
 };

@@ -154,7 +154,7 @@ impl HaProxy {
     async fn differences(&self, route: &Route) -> Result<Vec<String>, RouterError> {
         let running = self.look(&route.service).await?;
         let mut commands = Vec::new();
-        for (slot, replica) in render::servers(route) {
+        for (slot, replica) in render::heaviest_first(route) {
             let server = render::server(slot, replica);
             let plain = format!("{}/{server}", route.service);
             let apart = format!("{}/{server}", render::upgraded(&route.service));
@@ -279,7 +279,7 @@ impl Router for HaProxy {
         Ok(self.stored().await?.routes)
     }
 
-    async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<(), RouterError> {
+    async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError> {
         let _turn = self.turn.lock().await;
         let mut stored = self.stored().await?;
         let route = stored.route(service)?;
@@ -289,14 +289,16 @@ impl Router for HaProxy {
             }
         }
         let mut commands = Vec::new();
-        for (slot, replica) in render::servers(route) {
+        for (slot, replica) in render::heaviest_first(route) {
             let server = render::server(slot, replica);
             for backend in [service.to_string(), render::upgraded(service)] {
                 commands.push(format!("set server {backend}/{server} weight {}", render::weight(slot)));
             }
         }
         self.store(&stored).await?;
-        self.change(&commands).await
+        let begun = Instant::now();
+        self.change(&commands).await?;
+        Ok(begun.elapsed().into())
     }
 
     async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError> {

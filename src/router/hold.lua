@@ -73,7 +73,7 @@ core.register_cli({ "arkwright", "gate" },
     end
   end)
 
--- Gates that were closed when the router was last started or reloaded: service=ms,service=ms
-for service, ends in string.gmatch(os.getenv("ARKWRIGHT_GATES") or "", "([^=,]+)=(%d+)") do
+-- Gates that were closed when the router was last started or reloaded: "closed:" service=ms,service=ms
+for service, ends in string.gmatch(os.getenv("ARKWRIGHT_GATES") or "", "([^:=,]+)=(%d+)") do
   gates[service] = { ends = tonumber(ends), longest = 0 }
 end

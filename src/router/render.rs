@@ -54,9 +54,10 @@ pub fn render(routes: &[Route], gates: &BTreeMap<ServiceName, u64>, inside: &Ins
         .iter()
         .map(|(service, ends)| format!("{service}={ends}"))
         .collect();
+    // An empty value is refused, so there is always a word in front.
     let mut text = format!(
         "global
-    setenv ARKWRIGHT_GATES \"{gates}\"
+    setenv ARKWRIGHT_GATES closed:{gates}
     lua-load {config}/hold.lua
     stats socket {run}/admin.sock mode 660 level admin expose-fd listeners
     fd-hard-limit 20000
@@ -168,6 +169,13 @@ pub fn servers(route: &Route) -> impl Iterator<Item = (&Slot, usize)> {
         .slots
         .iter()
         .flat_map(|slot| (0..route.replicas.max(1) as usize).map(move |replica| (slot, replica)))
+}
+
+/// The same, those with most weight first: commands are carried out one by one, and in between somebody has to serve.
+pub fn heaviest_first(route: &Route) -> Vec<(&Slot, usize)> {
+    let mut servers: Vec<_> = servers(route).collect();
+    servers.sort_by_key(|(slot, _)| std::cmp::Reverse(weight(slot)));
+    servers
 }
 
 fn millis(span: Span) -> u128 {
