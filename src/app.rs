@@ -1,9 +1,24 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod site;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::config::{self, Config, ConfigError, StoreConfig};
+use crate::engine;
 use crate::model::Timestamp;
-use crate::ports::{Clock, Entropy};
+use crate::ports::{Clock, Engine, EngineError, Entropy, Store, StoreError};
+use crate::run::Host;
+use crate::source::HostSources;
+use crate::stack::{self, LoadError, LoadRequest, Loaded};
+use crate::state::{Disk, ProjectFolder, StateError};
+use crate::store::FsStore;
+
+pub use site::{Site, SiteError};
 
 /// The host's own clock.
 pub struct SystemClock;
@@ -22,4 +37,194 @@ impl Entropy for SystemEntropy {
         // The kernel's generator does not fail once it is seeded, which it is long before this runs.
         getrandom::fill(bytes).expect("the kernel has no random bytes");
     }
+}
+
+/// What the command line says about which project is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub files: Vec<PathBuf>,
+    pub project_name: Option<String>,
+    pub project_directory: Option<PathBuf>,
+    pub env_files: Vec<PathBuf>,
+    pub profiles: Vec<String>,
+    pub config: Option<PathBuf>,
+    pub state: Option<PathBuf>,
+    pub host: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadProjectError {
+    #[error(transparent)]
+    Stack(#[from] LoadError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{path} cannot be read")]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("there is no {0}; `arkwright init` writes one")]
+    NoConfig(PathBuf),
+    #[error("the current folder cannot be determined")]
+    NoFolder(#[source] io::Error),
+}
+
+/// A Compose project and its arkwright.yaml, read and validated; nothing of the host has been touched.
+pub struct Project {
+    pub loaded: Loaded,
+    pub config: Config,
+    /// `None`: there is no arkwright.yaml, and `config` says what holds without one.
+    pub config_file: Option<PathBuf>,
+    pub selection: Selection,
+}
+
+impl Project {
+    pub fn load(selection: &Selection) -> Result<Self, LoadProjectError> {
+        let loaded = load_stack(selection)?;
+        let (file, named) = match &selection.config {
+            Some(file) => (absolute(file)?, true),
+            None => (loaded.stack.folder.join("arkwright.yaml"), false),
+        };
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LoadProjectError::NoConfig(file)),
+            Err(source) => return Err(LoadProjectError::Unreadable { path: file, source }),
+        };
+        let services = loaded
+            .stack
+            .services
+            .keys()
+            .chain(loaded.stack.disabled.keys())
+            .cloned()
+            .collect();
+        let mut config = config::load(&file, text.as_deref().unwrap_or("{}"), &services)?;
+        if let Some(state) = &selection.state {
+            config.state = absolute(state)?;
+        } else {
+            config.state = config.folder.join(&config.state);
+        }
+        Ok(Project {
+            loaded,
+            config,
+            config_file: text.map(|_| file),
+            selection: selection.clone(),
+        })
+    }
+
+    /// For verbs that make no sense without an arkwright.yaml.
+    pub fn with_config(self) -> Result<Self, LoadProjectError> {
+        match self.config_file {
+            Some(_) => Ok(self),
+            None => Err(LoadProjectError::NoConfig(
+                self.loaded.stack.folder.join("arkwright.yaml"),
+            )),
+        }
+    }
+
+    pub fn stack(&self) -> &stack::Stack {
+        &self.loaded.stack
+    }
+
+    pub fn folder(&self) -> Result<ProjectFolder, StateError> {
+        ProjectFolder::open(&self.config.state, &self.loaded.stack.name)
+    }
+
+    /// Where the agent of this project is reached.
+    pub fn socket(&self) -> PathBuf {
+        let usual = || PathBuf::from(format!("/run/arkwright/{}.sock", self.loaded.stack.name));
+        self.config.agent.socket.clone().unwrap_or_else(usual)
+    }
+}
+
+/// The Compose project alone.
+pub fn load_stack(selection: &Selection) -> Result<Loaded, LoadProjectError> {
+    let request = LoadRequest {
+        files: selection.files.clone(),
+        project_name: selection.project_name.clone(),
+        env: environment(),
+        env_files: selection.env_files.clone(),
+        profiles: selection.profiles.clone(),
+        project_directory: selection.project_directory.clone(),
+        current_dir: std::env::current_dir().map_err(LoadProjectError::NoFolder)?,
+    };
+    Ok(stack::load(&request, &Disk)?)
+}
+
+/// The process environment; variables that are not UTF-8 are not Compose's business.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, LoadProjectError> {
+    std::path::absolute(path).map_err(LoadProjectError::NoFolder)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("the store `{name}` cannot be used")]
+    Store {
+        name: String,
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl Project {
+    /// The engine of `--host`, of DOCKER_HOST, or the first that answers where they usually listen.
+    pub async fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
+        connect(self.selection.host.as_deref()).await
+    }
+
+    /// The stores of arkwright.yaml by name; a folder that is missing is made.
+    pub fn stores(&self) -> Result<BTreeMap<String, Arc<dyn Store>>, BuildError> {
+        let configured = self.config.backups.iter().flat_map(|backups| &backups.stores);
+        let open = |(name, store): (&String, &StoreConfig)| {
+            let opened = FsStore::create(self.config.folder.join(&store.path));
+            let opened = opened.map_err(|source| BuildError::Store {
+                name: name.clone(),
+                source,
+            })?;
+            Ok((name.clone(), Arc::new(opened) as Arc<dyn Store>))
+        };
+        configured.map(open).collect()
+    }
+
+    /// Everything operations are driven through.
+    pub fn host(&self, engine: Arc<dyn Engine>) -> Result<Host, BuildError> {
+        Ok(Host {
+            stack: self.loaded.stack.clone(),
+            config: self.config.clone(),
+            config_file: self.config_file.clone(),
+            folder: self.folder()?,
+            engine,
+            stores: self.stores()?,
+            sources: Arc::new(HostSources),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        })
+    }
+}
+
+/// Connects to the engine named, or to the first that answers.
+pub async fn connect(host: Option<&str>) -> Result<Arc<dyn Engine>, EngineError> {
+    let environment = environment();
+    let named = host
+        .map(str::to_owned)
+        .or_else(|| environment.get("DOCKER_HOST").filter(|h| !h.is_empty()).cloned());
+    let mut usual = vec![
+        "unix:///var/run/docker.sock".to_owned(),
+        "unix:///run/podman/podman.sock".to_owned(),
+    ];
+    if let Some(runtime) = environment.get("XDG_RUNTIME_DIR") {
+        usual.push(format!("unix://{runtime}/podman/podman.sock"));
+    }
+    Ok(Arc::new(engine::connect(named.as_deref(), &usual).await?))
 }

@@ -10,25 +10,30 @@
 //! schedule/  crontab line + time zone → next run                               │
 //! journal/   records, framing, and the saga every operation is                 │
 //! config/    arkwright.yaml → Config; secrets                                  ┘
-//! ports      the traits: Engine, Router, Store, Forge, Clock, Entropy
+//! ports      the traits: Engine, Router, Sources, Store, Forge, Clock, Entropy
 //! run/       performs the steps through the ports; the agent's loop; the host lock
 //! state/     durable files: atomic writes, journal files, the project's folder ┐
 //! engine/    bollard, and what Podman needs different                          │ EDGES: each implements a
 //! router/    HAProxy: rendered configuration, runtime API, hold gate           │ port and knows nothing of
-//! store/     objects on a disk                                                 │ the others
+//! source/    what a set's sources hold: files, SQLite databases                │ the others
+//! store/     objects on a disk                                                 │
 //! github/    the runner's contract, deployments                                │
 //! http/      the agent's API, health and metrics                               ┘
 //! app        the one place where edges are built and handed to run/
 //! cli/       one file a verb, rendering, failures, exit codes
 //! ```
 //!
-//! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
+//! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure. `http/` serves what
+//! `run/` owns and carries its words over a socket, so it may import `run`.
 //! `tests/layering.rs` holds this.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod github;
+pub mod http;
 pub mod journal;
 pub mod model;
 pub mod plan;
@@ -37,5 +42,7 @@ pub mod release;
 pub mod router;
 pub mod run;
 pub mod schedule;
+pub mod source;
 pub mod stack;
 pub mod state;
+pub mod store;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ServiceName;
 use crate::schedule::Crontab;
+use crate::stack::place_of;
 
 use super::{Backups, Check, ConfigError, DrillConfig, ServiceConfig, Source, Swap};
 
@@ -135,8 +136,8 @@ impl Reading<'_> {
 
     /// An error about the value at a path of keys.
     fn at(&self, path: &[&str], message: String, help: Option<String>) -> ConfigError {
-        let (line, column) = locate(self.text, path);
-        self.error(line, column, message, help)
+        let (line, column) = place_of(self.text, path).unwrap_or_default();
+        self.error(line as usize, column as usize, message, help)
     }
 
     fn services(&self, config: &Config, known: &BTreeSet<ServiceName>) -> Result<(), ConfigError> {
@@ -352,27 +353,6 @@ fn nearest_of(message: &str) -> Option<String> {
     let (head, tail) = message.split_once("expected")?;
     let written = head.split('`').nth(1)?;
     nearest(written, tail.split('`').skip(1).step_by(2))
-}
-
-/// Line and column (1-based) of the value at a path of keys, or of the deepest part of the path that is there.
-fn locate(text: &str, path: &[&str]) -> (usize, usize) {
-    use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
-    let Ok(documents) = MarkedYaml::load_from_str(text) else {
-        return (0, 0);
-    };
-    let Some(mut node) = documents.first() else {
-        return (0, 0);
-    };
-    let mut place = (0, 0);
-    for key in path {
-        let YamlData::Mapping(map) = &node.data else { break };
-        let Some((name, value)) = map.iter().find(|(name, _)| name.data.as_str() == Some(key)) else {
-            break;
-        };
-        place = (name.span.start.line(), name.span.start.col() + 1);
-        node = value;
-    }
-    place
 }
 
 #[cfg(test)]

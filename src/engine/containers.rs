@@ -54,7 +54,7 @@ impl Bollard {
 
     /// The engines also find a container by the first digits of its id; a name of hexadecimal digits is not taken so.
     async fn inspection(&self, name_or_id: &str) -> Result<Option<Value>, EngineError> {
-        if name_or_id.is_empty() {
+        if !wire::askable(name_or_id) {
             return Ok(None);
         }
         let path = format!("/containers/{}/json", wire::escape(name_or_id));

@@ -31,7 +31,7 @@ impl Bollard {
 
     /// By its whole name or id: the engines also answer to the first digits of an id.
     pub(super) async fn inspect_network(&self, name: &str) -> Result<Option<ObservedNetwork>, EngineError> {
-        if name.is_empty() {
+        if !wire::askable(name) {
             return Ok(None);
         }
         let found = self

@@ -30,7 +30,7 @@ impl Bollard {
     }
 
     async fn volume_inspection(&self, name: &str) -> Result<Option<Value>, EngineError> {
-        if name.is_empty() {
+        if !wire::askable(name) {
             return Ok(None);
         }
         let found = self

@@ -107,6 +107,11 @@ fn message(body: &[u8]) -> String {
     text.chars().take(2000).collect()
 }
 
+/// Whether a name can be asked for at all: the engines redirect away from empty and walking segments.
+pub(super) fn askable(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 1024 && !name.contains('/') && name != "." && name != ".."
+}
+
 /// One path segment or query value; everything but unreserved characters is escaped.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Release};
@@ -46,16 +46,20 @@ pub fn container(
     number: u32,
     folders: &HostFolders,
 ) -> Result<ContainerSpec, DesiredError> {
-    let name = match (&service.container_name, number) {
-        (Some(name), 1) => name.clone(),
-        _ => format!("{}-{}-{number}", stack.name, service.name),
-    };
     let mut spec = bare(stack, service, folders)?;
-    spec.name = name;
+    spec.name = container_name(stack, service, number);
     spec.labels
         .extend(labels::container(stack, service.name.as_str(), number));
     seal(&mut spec);
     Ok(spec)
+}
+
+/// `container_name` where there is one, else Compose's `{project}-{service}-{number}`.
+fn container_name(stack: &Stack, service: &Service, number: u32) -> String {
+    match (&service.container_name, number) {
+        (Some(name), 1) => name.clone(),
+        _ => format!("{}-{}-{number}", stack.name, service.name),
+    }
 }
 
 /// One replica of one colour of a released service: no name, alias or published port of the service's own.
@@ -70,7 +74,7 @@ pub fn colour(
     if service.network_mode.is_some() || service.networks.is_empty() {
         return Err(DesiredError::NoNetwork(service.name.clone()));
     }
-    let mut spec = bare(&stack.clone(), &with_image(service, image), folders)?;
+    let mut spec = bare(stack, &with_image(service, image), folders)?;
     spec.name = colour_name(stack, &service.name, colour, replica);
     spec.ports.clear();
     for attachment in &mut spec.networks {
@@ -209,6 +213,23 @@ pub fn inline_files(stack: &Stack, folders: &HostFolders) -> Vec<InlineFile> {
         .collect()
 }
 
+/// Those of [`inline_files`] that this service mounts.
+pub(super) fn inline_files_of(stack: &Stack, service: &Service, folders: &HostFolders) -> BTreeSet<PathBuf> {
+    let granted = [
+        ("secret", &service.secrets, &stack.secrets),
+        ("config", &service.configs, &stack.configs),
+    ];
+    granted
+        .iter()
+        .flat_map(|(kind, grants, objects)| grants.iter().map(move |grant| (kind, grant, objects)))
+        .filter(|(_, grant, objects)| {
+            let from = objects.get(&grant.source).map(|object| &object.from);
+            matches!(from, Some(FileSource::Environment(_) | FileSource::Content(_)))
+        })
+        .map(|(kind, grant, _)| inline_path(folders, kind, &grant.source))
+        .collect()
+}
+
 fn inline_path(folders: &HostFolders, kind: &str, key: &str) -> PathBuf {
     folders.files.join(format!("{kind}-{key}"))
 }
@@ -239,7 +260,10 @@ fn bare(stack: &Stack, service: &Service, folders: &HostFolders) -> Result<Conta
         NetworkMode::None => "none".to_owned(),
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::Bridge => "bridge".to_owned(),
-        NetworkMode::Service(other) => format!("container:{}-{other}-1", stack.name),
+        NetworkMode::Service(other) => match stack.services.get(other) {
+            Some(other) => format!("container:{}", container_name(stack, other, 1)),
+            None => format!("container:{}-{other}-1", stack.name),
+        },
         NetworkMode::Container(id) => format!("container:{id}"),
     });
     Ok(ContainerSpec {

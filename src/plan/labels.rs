@@ -10,6 +10,8 @@ use crate::stack::Stack;
 pub const PROJECT: &str = "com.docker.compose.project";
 pub const SERVICE: &str = "com.docker.compose.service";
 pub const NUMBER: &str = "com.docker.compose.container-number";
+/// `True` of what `docker compose run` started.
+pub const ONEOFF: &str = "com.docker.compose.oneoff";
 pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 pub const NETWORK: &str = "com.docker.compose.network";
 pub const VOLUME: &str = "com.docker.compose.volume";
@@ -28,7 +30,7 @@ pub fn container(stack: &Stack, service: &str, number: u32) -> BTreeMap<String, 
     [
         (PROJECT, stack.name.to_string()),
         (SERVICE, service.to_owned()),
-        ("com.docker.compose.oneoff", "False".to_owned()),
+        (ONEOFF, "False".to_owned()),
         (NUMBER, number.to_string()),
         (VERSION.0, VERSION.1.to_owned()),
         (

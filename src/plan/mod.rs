@@ -1,11 +1,25 @@
 //! What a stack should be, what the engine has, and the changes between them, each with its reason.
 
+mod change;
 pub mod desired;
+mod diff;
+mod facts;
 pub mod labels;
 mod observed;
+mod order;
 mod route;
 mod spec;
+mod target;
+mod teardown;
+#[cfg(test)]
+mod tests;
+
+pub use change::{Action, Adoption, Change, Leftover, Notice, Plan};
+pub use diff::{Wishes, diff};
+pub use facts::{Facts, FileFact};
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
 pub use route::{Figures, Route, Slot, SlotState};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
+pub use target::{BindSource, Desired, DesiredNetwork, DesiredService, DesiredVolume, Released, Serving};
+pub use teardown::{TearDown, teardown};

@@ -4,12 +4,14 @@
 mod engine;
 mod forge;
 mod router;
+mod source;
 mod store;
 mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
-pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
+pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use router::{Router, RouterError, SlotView};
+pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 

@@ -1,11 +1,26 @@
 //! Performs the steps of operations through the ports: the same code in the agent and in the foreground.
 
+pub mod agent;
+pub mod backup;
+mod blocking;
+mod check;
+mod converge;
 mod drive;
+mod facts;
+mod host;
+pub mod keys;
 mod ledger;
 mod news;
 mod operator;
+pub mod restore;
+pub mod snapshots;
+pub mod verify;
 
+pub use check::{Finding, Severity, check_host, check_stack};
+pub use converge::{Converge, ConvergeError, Patience};
 pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
+pub use facts::{FactsError, facts};
+pub use host::{Host, history};
 pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
 pub use operator::{Blame, OperationError, Operator, Order};

@@ -231,7 +231,8 @@ pub struct FileObject {
     pub from: FileSource,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileSource {
     File(PathBuf),
     Environment(String),
@@ -268,4 +269,63 @@ pub struct Volume {
     pub driver: Option<String>,
     pub driver_opts: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+}
+
+impl Service {
+    /// A service that says nothing but its name, one replica of it.
+    pub fn named(name: ServiceName) -> Self {
+        Service {
+            name,
+            image: None,
+            build: None,
+            container_name: None,
+            command: None,
+            entrypoint: None,
+            environment: BTreeMap::new(),
+            hostname: None,
+            domainname: None,
+            user: None,
+            working_dir: None,
+            restart: Restart::No,
+            restart_unenforced: Vec::new(),
+            ports: Vec::new(),
+            expose: Vec::new(),
+            mounts: Vec::new(),
+            networks: BTreeMap::new(),
+            network_mode: None,
+            depends_on: BTreeMap::new(),
+            healthcheck: None,
+            logging: None,
+            resources: Resources::default(),
+            replicas: 1,
+            labels: BTreeMap::new(),
+            stop_signal: None,
+            stop_grace: None,
+            init: None,
+            privileged: false,
+            read_only: false,
+            tty: false,
+            stdin_open: false,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            security_opt: Vec::new(),
+            extra_hosts: Vec::new(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_opt: Vec::new(),
+            sysctls: BTreeMap::new(),
+            ulimits: BTreeMap::new(),
+            devices: Vec::new(),
+            group_add: Vec::new(),
+            shm_size: None,
+            pid: None,
+            ipc: None,
+            userns_mode: None,
+            secrets: Vec::new(),
+            configs: Vec::new(),
+            profiles: Vec::new(),
+            platform: None,
+            pull_policy: None,
+        }
+    }
 }

@@ -33,6 +33,13 @@ pub enum StateError {
 }
 
 impl ProjectFolder {
+    /// Its places, for looking only: nothing is made, and nothing need be there.
+    pub fn named(state: &Path, project: &ProjectName) -> Self {
+        ProjectFolder {
+            root: state.join(project.as_str()),
+        }
+    }
+
     /// Makes the folder where it is missing.
     pub fn open(state: &Path, project: &ProjectName) -> Result<Self, StateError> {
         let root = state.join(project.as_str());
@@ -89,6 +96,11 @@ impl ProjectFolder {
 
     pub fn last_runs(&self) -> PathBuf {
         self.root.join("schedule.json")
+    }
+
+    /// Orders taken and not yet ended, so that a restart forgets none.
+    pub fn orders(&self) -> PathBuf {
+        self.root.join("orders.json")
     }
 
     pub fn journal(&self, kind: &str, id: &OperationId) -> PathBuf {

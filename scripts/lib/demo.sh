@@ -1,0 +1,149 @@
+# shellcheck shell=bash
+# What the quickstart does with the demo stack, and the receipt it prints. Sourced after stack.sh.
+
+# demo_settings ENGINE: names and ports; both engines' demos can stand side by side.
+demo_settings() {
+    DEMO_ENGINE="$1"
+    DEMO_FOLDER="$DEMO_STATE/$DEMO_ENGINE/memoryark"
+    DEMO_OUT="$DEMO_STATE/$DEMO_ENGINE/receipts"
+    DEMO_PROJECT="memoryark-$DEMO_ENGINE"
+    ARKWRIGHT="$PWD/target/release/arkwright"
+    LOAD="$PWD/target/release/load"
+    case "$DEMO_ENGINE" in
+    docker) DEMO_HOST="unix://$DOCKER_SOCKET" ports=(18080 18443 19090 19093 17077) ;;
+    podman) DEMO_HOST="unix://$PODMAN_SOCKET" ports=(28080 28443 29090 29093 27077) ;;
+    esac
+    HTTP_PORT="${ports[0]}" HTTPS_PORT="${ports[1]}" PROMETHEUS_PORT="${ports[2]}" ALERTMANAGER_PORT="${ports[3]}"
+    AGENT_PORT="${ports[4]}"
+    NEW_VERSION=1.1.0
+    NEW_LINE_IMAGE="localhost/memoryark/line-service:$NEW_VERSION"
+    NEW_BACKEND_IMAGE="localhost/memoryark/backend:$NEW_VERSION"
+    BROKEN_IMAGE="localhost/memoryark/line-service:broken"
+    export ARKWRIGHT_STATE="$DEMO_STATE/$DEMO_ENGINE/state"
+    mkdir -p "$DEMO_OUT"
+}
+
+# ark ARGUMENT...: arkwright on the demo stack.
+ark() {
+    "$ARKWRIGHT" --host "$DEMO_HOST" -p "$DEMO_PROJECT" -f "$DEMO_FOLDER/compose.yaml" "$@"
+}
+
+# ark_receipt NAME ARGUMENT...: the same, its receipt kept as NAME.json.
+ark_receipt() {
+    local name="$1"
+    shift
+    ark --json "$@" >"$DEMO_OUT/$name.json"
+}
+
+# step TITLE COMMAND...: says what happens now; ends everything where it fails.
+step() {
+    local title="$1" status=0
+    shift
+    say "$title"
+    "$@" || status=$?
+    ((status == 0)) || die "\"$title\" failed (exit code $status); what ran is left as it is, ./scripts/quickstart --down removes it"
+}
+
+ensure_rust() {
+    have cargo && return 0
+    ensure_packages "Rust" rustup || die "Rust 1.95 or newer is needed: install it, then run this again"
+    rustup default stable
+}
+
+build_arkwright() {
+    say "building arkwright (the first time takes some minutes)"
+    # Only the programs themselves are linked statically, so that libraries are built once for tests and programs.
+    cargo rustc --quiet --release --locked --bin arkwright -- -C target-feature=+crt-static
+}
+
+# prepare_keys: keys once; their public halves into arkwright.yaml. The recovery key would leave a real host.
+prepare_keys() {
+    local recovery="$DEMO_STATE/$DEMO_ENGINE/recovery.key" config="$DEMO_FOLDER/arkwright.yaml"
+    if [[ ! -e "$recovery" ]]; then
+        ark --json key new --recovery "$recovery" >"$DEMO_OUT/keys.json"
+    fi
+    sed -i \
+        -e "s|^  recipients: .*|  recipients: $(jq -c .recipients "$DEMO_OUT/keys.json")|" \
+        -e "s|^state: .*|state: $ARKWRIGHT_STATE|" "$config"
+    grep -q '^agent:' "$config" || printf '\nagent: { listen: "127.0.0.1:%s", socket: %s }\n' \
+        "$AGENT_PORT" "$DEMO_STATE/$DEMO_ENGINE/agent.sock" >>"$config"
+}
+
+start_agent() {
+    remembered_pid "agent-$DEMO_ENGINE" >/dev/null && return 0
+    say "starting the agent (log: $DEMO_STATE/$DEMO_ENGINE/agent.log)"
+    setsid "$ARKWRIGHT" --host "$DEMO_HOST" -p "$DEMO_PROJECT" -f "$DEMO_FOLDER/compose.yaml" agent \
+        >>"$DEMO_STATE/$DEMO_ENGINE/agent.log" 2>&1 </dev/null &
+    remember_process "agent-$DEMO_ENGINE" "$!"
+    _wait_until 20 "agent-$DEMO_ENGINE" agent_answers || die "the agent did not come up; see $DEMO_STATE/$DEMO_ENGINE/agent.log"
+}
+agent_answers() { curl -fsS --max-time 2 "http://127.0.0.1:$AGENT_PORT/healthz" >/dev/null 2>&1; }
+
+seed_photos() {
+    local count="$1" first
+    first="$(date +%s)"
+    send_photos "$DEMO_FOLDER" "$first" "$count" >/dev/null
+    await_photos "$DEMO_FOLDER" "$count" 30
+}
+
+# Load through TLS, nginx and the router, on keep-alive connections that never send a request twice.
+start_load() {
+    LOAD_STOP="$DEMO_OUT/load.stop"
+    rm -f "$LOAD_STOP"
+    say "sending load: 32 connections that never retry, and 10 WebSockets"
+    "$LOAD" --ca "$DEMO_FOLDER/certs/fullchain.pem" --connect "127.0.0.1:$HTTPS_PORT" --connections 32 \
+        --url "https://line.memoryark.net:$HTTPS_PORT/version" --url "https://memoryark.net:$HTTPS_PORT/api/files?limit=1" \
+        --websockets 10 --ws-url "wss://line.memoryark.net:$HTTPS_PORT/ws" --stop-file "$LOAD_STOP" --json \
+        --rate 600 >"$DEMO_OUT/load.json" &
+    LOAD_PID=$!
+    trap 'touch "$LOAD_STOP"' EXIT
+}
+
+# At least this many requests make a statement.
+LEAST_REQUESTS=20000
+
+finish_load() {
+    local status=0
+    touch "$LOAD_STOP"
+    wait "$LOAD_PID" || status=$?
+    ((status == 0)) || die "requests were lost under load: $(jq -c . "$DEMO_OUT/load.json")"
+    (($(jq .sent "$DEMO_OUT/load.json") >= LEAST_REQUESTS)) ||
+        die "only $(jq .sent "$DEMO_OUT/load.json") requests were sent: too few to say anything"
+}
+
+refuse_broken() {
+    local status=0
+    ark --json deploy "line-service=$BROKEN_IMAGE" --yes >"$DEMO_OUT/broken.json" || status=$?
+    ((status == 1)) || die "a broken image should end with exit code 1, not $status"
+}
+
+verify_backup() {
+    ark --json backup verify --level files >"$DEMO_OUT/verify.json"
+}
+
+# print_receipt: everything the run showed, from what the programs themselves reported.
+print_receipt() {
+    local line
+    printf '\nArkwright, %s, %s\n' "$DEMO_ENGINE" "$(date '+%Y-%m-%d %H:%M')"
+    printf '  %-22s %s\n' "prepared in" "${prepared} s"
+    [[ -z "$profiles_off" ]] || printf '  %-22s %s\n' "left out" "$profiles_off (no registry answers)"
+    jq -r '"  requests sent          \(.sent)\n  requests lost          \(.lost)\n  slowest request        \(.latency_ms.max) ms (p50 \(.latency_ms.p50), p99 \(.latency_ms.p99))\n  WebSockets cut         \(.websockets.cut) of \(.websockets.opened)"' "$DEMO_OUT/load.json"
+    for line in deploy rollback swap broken backup drill; do
+        jq -r '"\n\(if .ok then "✓" else "✗" end) \(.kind) \(.subject): \(.outcome)", (.lines[] | "    \(.label + (" " * ([26 - (.label|length), 1] | max)))\(.value)"), (if .because then "    because: \(.because|split("\n")[0])" else empty end)' "$DEMO_OUT/$line.json"
+    done
+    printf '\nverified: %s\n' "$(jq -c '{level, objects, damaged}' "$DEMO_OUT/verify.json" 2>/dev/null || cat "$DEMO_OUT/verify.json")"
+    printf '\nThe stack runs on: https://localhost:%s  ·  ./scripts/quickstart%s --down removes it all\n' \
+        "$HTTPS_PORT" "$([[ "$DEMO_ENGINE" == podman ]] && printf ' --podman')"
+}
+
+# demo_down: agent, stack, volumes, folders; and the engine where it was started here.
+demo_down() {
+    stop_remembered "agent-$DEMO_ENGINE" 15
+    if [[ -x "$ARKWRIGHT" && -e "$DEMO_FOLDER/compose.yaml" ]] && "${DEMO_ENGINE}_answers"; then
+        say "taking the stack down"
+        ark down --volumes --remove-orphans
+    fi
+    "stop_$DEMO_ENGINE"
+    say "removing $DEMO_STATE/$DEMO_ENGINE"
+    rm -rf --one-file-system "${DEMO_STATE:?}/$DEMO_ENGINE"
+}

@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# The demo's images: built from Debian packages and from the stand-ins, rebuilt only when what goes in changed.
+# Sourced after base.sh.
+
+IMAGES_FOLDER="$DEMO_LIB/../../compose/memoryark/images"
+CONTENT_LABEL="arkwright.demo.content"
+STATIC_TARGET="x86_64-unknown-linux-gnu"
+
+# NAME:TAG, folder below images/, and build arguments. An image comes after the one it is built on.
+DEMO_IMAGES=(
+    "nginx:1.22              nginx"
+    "haproxy:2.6             haproxy"
+    "redis:7.0               redis"
+    "prometheus:2.42         prometheus"
+    "alertmanager:0.25       alertmanager"
+    "node-exporter:1.5       node-exporter"
+    "frontend:1.0.0          memoryark-frontend"
+    "backend:1.0.0           memoryark-backend  VERSION=1.0.0"
+    "backend:1.1.0           memoryark-backend  VERSION=1.1.0"
+    "backend:broken          memoryark-backend  VERSION=broken UNHEALTHY=1"
+    "line-service:1.0.0      line-service       VERSION=1.0.0"
+    "line-service:1.1.0      line-service       VERSION=1.1.0"
+    "line-service:broken     line-service       VERSION=broken UNHEALTHY=1"
+)
+# What can only be pulled, and what is left out where no registry answers.
+PULLED_ONLY=("docker.io/grafana/grafana:11.4.0 grafana")
+
+# Where the static programs are; built by build_standins unless ARKWRIGHT_STANDINS names a folder with them.
+standins_folder() {
+    printf '%s\n' "${ARKWRIGHT_STANDINS:-${CARGO_TARGET_DIR:-$DEMO_LIB/../../target}/$STATIC_TARGET/release}"
+}
+
+# build_standins: the static programs for the images, and the load generator.
+build_standins() {
+    [[ -z "${ARKWRIGHT_STANDINS:-}" ]] || return 0
+    have cargo || die "building the stand-ins needs cargo (Rust 1.95 or newer)"
+    say "building the stand-ins"
+    (cd "$DEMO_LIB/../.." &&
+        RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked \
+            --target "$STATIC_TARGET" -p standins)
+}
+
+# One hash over everything that goes into an image: the id of what it is built on, arguments, files and their names.
+_content_hash() {
+    local folder="$1"
+    shift
+    {
+        printf '%s\n' "$@"
+        (cd "$folder" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+    } | sha256sum | cut -d ' ' -f 1
+}
+
+_image_label() {
+    engine "$1" image inspect --format "{{index .Config.Labels \"$CONTENT_LABEL\"}}" "$2" 2>/dev/null || true
+}
+_image_id() {
+    engine "$1" image inspect --format '{{.Id}}' "$2"
+}
+
+# build_image ENGINE NAME:TAG FOLDER [ARGUMENT=VALUE...]
+build_image() {
+    local which="$1" image="localhost/memoryark/$2" folder="$3" context base hash argument log
+    local -a options=()
+    shift 3
+    for argument in "$@"; do
+        options+=(--build-arg "$argument")
+    done
+    context="$(mktemp -d)"
+    cp -R "$IMAGES_FOLDER/$folder/." "$context/"
+    base="scratch"
+    if grep -q '^FROM scratch' "$context/Dockerfile"; then
+        local program
+        program="$(standins_folder)/$folder"
+        if [[ ! -x "$program" ]]; then
+            rm -rf "$context"
+            die "$program is missing: build_standins comes first"
+        fi
+        cp "$program" "$context/$folder"
+    else
+        base="$(sed -n 's/^ARG BASE=//p' "$context/Dockerfile")"
+        base="$(_image_id "$which" "$base")"
+    fi
+    hash="$(_content_hash "$context" "$base" "$@")"
+    if [[ "$(_image_label "$which" "$image")" == "$hash" ]]; then
+        rm -rf "$context"
+        return 0
+    fi
+    say "building $image"
+    options+=(--label "$CONTENT_LABEL=$hash" --tag "$image")
+    if [[ "$which" == podman ]]; then
+        # Docker's format keeps everything an image may say; stages' caches would only fill the disk.
+        options+=(--format docker --layers=false)
+    fi
+    mkdir -p "$DEMO_STATE"
+    log="${image##*/}"
+    log="$DEMO_STATE/build-${log/:/-}.log"
+    if ! engine "$which" build "${options[@]}" "$context" >"$log" 2>&1; then
+        rm -rf "$context"
+        die "building $image failed: $(tail -n 3 "$log" | tr '\n' ' ') (all of it: $log)"
+    fi
+    rm -rf "$context"
+}
+
+# build_images ENGINE: everything in DEMO_IMAGES; an image whose content did not change is left alone.
+build_images() {
+    local which="$1" line name folder
+    local -a arguments
+    build_standins
+    ensure_base_image "$which"
+    for line in "${DEMO_IMAGES[@]}"; do
+        read -r name folder line <<<"$line"
+        read -r -a arguments <<<"$line"
+        build_image "$which" "$name" "$folder" "${arguments[@]}"
+    done
+}
+
+# pull_images ENGINE: tries what can only be pulled; prints the profile of each that could not be had.
+pull_images() {
+    local which="$1" line image profile
+    for line in "${PULLED_ONLY[@]}"; do
+        read -r image profile <<<"$line"
+        engine "$which" image inspect "$image" >/dev/null 2>&1 && continue
+        if ! try_pull "$which" "$image"; then
+            warn "$image can be neither pulled nor built here: profile \`$profile\` stays off"
+            printf '%s\n' "$profile"
+        fi
+    done
+}

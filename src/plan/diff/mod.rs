@@ -1,0 +1,195 @@
+//! What has to change so that the engine has what the Compose file says, in the order it has to be done.
+
+mod objects;
+mod plain;
+mod released;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::ServiceName;
+use crate::stack::Condition;
+
+use super::desired::ROUTER;
+use super::{
+    Action, Change, Container, ContainerSpec, Desired, DesiredService, Facts, Leftover, Observed, Plan, labels,
+};
+
+/// What a person may ask for beyond the Compose file.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wishes {
+    pub remove_orphans: bool,
+    /// Take a change of the router's own container: its connections are cut.
+    pub recreate_router: bool,
+}
+
+/// Empty when nothing has to be done. Pure: the same arguments give the same plan.
+pub fn diff(desired: &Desired, observed: &Observed, facts: &Facts, wishes: Wishes) -> Plan {
+    let mut differ = Differ {
+        desired,
+        facts,
+        wishes,
+        by_service: by_service(observed),
+        plan: Plan::empty(desired.project.clone()),
+        steps: Vec::new(),
+        needed: Vec::new(),
+        touched: BTreeMap::new(),
+        waited: BTreeSet::new(),
+        left_alone: BTreeSet::new(),
+    };
+    differ.orphans();
+    differ.adoptions();
+    differ.router();
+    for service in &desired.services {
+        differ.service(service);
+    }
+    differ.assemble()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Touch {
+    Started,
+    Recreated,
+}
+
+struct Differ<'a> {
+    desired: &'a Desired,
+    facts: &'a Facts,
+    wishes: Wishes,
+    /// Long-lived containers by their service label.
+    by_service: BTreeMap<&'a str, Vec<&'a Container>>,
+    plan: Plan,
+    /// Changes of containers and routes, which come after those of what they need.
+    steps: Vec<Change>,
+    /// Specifications that will be created or started.
+    needed: Vec<(&'a DesiredService, &'a ContainerSpec, bool)>,
+    touched: BTreeMap<ServiceName, Touch>,
+    waited: BTreeSet<(ServiceName, String)>,
+    /// Released services that wait for the router.
+    left_alone: BTreeSet<ServiceName>,
+}
+
+/// Without one-off containers (`docker compose run`) and those of drills, which come and go by themselves.
+pub(super) fn by_service(observed: &Observed) -> BTreeMap<&str, Vec<&Container>> {
+    let mut map: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
+    for container in &observed.containers {
+        let passing = container
+            .label(labels::ONEOFF)
+            .is_some_and(|l| l.eq_ignore_ascii_case("true"))
+            || container.label(labels::DRILL).is_some();
+        if !passing {
+            map.entry(container.label(labels::SERVICE).unwrap_or_default())
+                .or_default()
+                .push(container);
+        }
+    }
+    map
+}
+
+impl<'a> Differ<'a> {
+    fn containers(&self, service: &str) -> Vec<&'a Container> {
+        self.by_service.get(service).cloned().unwrap_or_default()
+    }
+
+    fn step(&mut self, action: Action, reason: impl Into<String>) {
+        self.steps.push(Change {
+            action,
+            reason: reason.into(),
+        });
+    }
+
+    fn touch(&mut self, service: &ServiceName, touch: Touch) {
+        let entry = self.touched.entry(service.clone()).or_insert(touch);
+        *entry = (*entry).max(touch);
+    }
+
+    fn service(&mut self, service: &'a DesiredService) {
+        if self.left_alone.contains(&service.name) {
+            return;
+        }
+        match &service.released {
+            None => self.plain(service),
+            Some(released) => self.colours(service, released),
+        }
+    }
+
+    /// Waits for what `service` depends on, where that is not the case already.
+    fn waits(&mut self, service: &'a DesiredService) {
+        for (name, dependency) in &service.depends_on {
+            let Some(needed) = self.desired.service(name.as_str()) else {
+                continue;
+            };
+            let touched = self.touched.contains_key(name);
+            let observed: Vec<&Container> = self.serving(needed);
+            let holds = !touched
+                && observed.len() >= needed.containers.len()
+                && observed.iter().all(|container| match dependency.condition {
+                    Condition::Started => container.running(),
+                    Condition::Healthy => container.health == crate::model::Health::Healthy,
+                    Condition::Completed => container.exit_code == Some(0),
+                });
+            let key = (name.clone(), format!("{:?}", dependency.condition));
+            if holds || !self.waited.insert(key) {
+                continue;
+            }
+            let names = match self.left_alone.contains(name) {
+                true => observed.iter().map(|container| container.name.clone()).collect(),
+                false => needed.containers.iter().map(|spec| spec.name.clone()).collect(),
+            };
+            self.step(
+                Action::WaitFor {
+                    service: name.clone(),
+                    condition: dependency.condition,
+                    containers: names,
+                },
+                format!("{} depends on it", service.name),
+            );
+        }
+    }
+
+    /// The observed containers that stand for the service: of a released one those of the serving colour.
+    fn serving(&self, service: &DesiredService) -> Vec<&'a Container> {
+        let all = self.containers(service.name.as_str());
+        match &service.released {
+            Some(released) if !self.left_alone.contains(&service.name) => all
+                .into_iter()
+                .filter(|c| c.label(labels::COLOUR) == Some(released.colour.as_str()))
+                .collect(),
+            _ => all,
+        }
+    }
+
+    fn orphans(&mut self) {
+        let wanted = |service: &str| {
+            self.desired.service(service).is_some()
+                || self.desired.disabled.contains(service)
+                || service == ROUTER && self.desired.router.is_some()
+        };
+        let orphans: Vec<&Container> = self
+            .by_service
+            .iter()
+            .filter(|(service, _)| !wanted(service))
+            .flat_map(|(_, containers)| containers.iter().copied())
+            .collect();
+        for container in orphans {
+            let service = container.label(labels::SERVICE).unwrap_or_default().to_owned();
+            if self.wishes.remove_orphans {
+                self.step(
+                    Action::RemoveContainer {
+                        service: service.clone(),
+                        id: container.id.clone(),
+                        name: container.name.clone(),
+                        grace: None,
+                    },
+                    format!("the Compose file has no service `{service}`"),
+                );
+            } else {
+                self.plan.orphans.push(Leftover {
+                    container: container.name.clone(),
+                    id: container.id.clone(),
+                    what: format!("the Compose file has no service `{service}`; --remove-orphans removes it"),
+                    service,
+                });
+            }
+        }
+    }
+}

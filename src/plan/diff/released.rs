@@ -1,0 +1,303 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::model::Colour;
+use crate::plan::desired::ROUTER;
+use crate::plan::{
+    Action, Adoption, Container, ContainerState, DesiredService, Leftover, Notice, Released, Route, SlotState, labels,
+};
+use crate::stack::Condition;
+
+use super::{Differ, Touch};
+
+impl<'a> Differ<'a> {
+    /// Which released services still run as plain containers. Until they are adopted the router cannot take their names
+    /// and ports, so where it is not there yet no released service gets behind it.
+    pub(super) fn adoptions(&mut self) {
+        let router_there = self.by_service.contains_key(ROUTER);
+        let released: Vec<&DesiredService> = self.desired.services.iter().filter(|s| s.released.is_some()).collect();
+        for service in &released {
+            let all = self.containers(service.name.as_str());
+            let (coloured, plain): (Vec<&Container>, Vec<&Container>) =
+                all.into_iter().partition(|c| c.label(labels::COLOUR).is_some());
+            let routed = self.facts.routes.iter().any(|route| route.service == service.name);
+            if plain.is_empty() {
+                continue;
+            }
+            if router_there && (routed || !coloured.is_empty()) {
+                for container in plain {
+                    self.plan.strays.push(Leftover {
+                        container: container.name.clone(),
+                        id: container.id.clone(),
+                        service: service.name.to_string(),
+                        what: format!(
+                            "it answers to `{}` beside the router (did someone run `docker compose up`?), so requests reach \
+                             it past the release; stop and remove it",
+                            service.name
+                        ),
+                    });
+                }
+            } else {
+                self.plan.adoption.push(Adoption {
+                    service: service.name.clone(),
+                    containers: plain.iter().map(|container| container.name.clone()).collect(),
+                });
+                self.left_alone.insert(service.name.clone());
+            }
+        }
+        if !router_there && !self.left_alone.is_empty() {
+            for service in released {
+                if self.left_alone.insert(service.name.clone()) {
+                    self.plan.adoption.push(Adoption {
+                        service: service.name.clone(),
+                        containers: Vec::new(),
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn router(&mut self) {
+        let Some(spec) = &self.desired.router else { return };
+        let observed = self.containers(ROUTER).first().copied();
+        if observed.is_none() && !self.left_alone.is_empty() {
+            return;
+        }
+        let routes = self.routes();
+        if !same(&routes, &self.facts.routes) {
+            self.step(Action::RenderRoutes { routes }, "what the router has to serve changed");
+        }
+        let create = |id: Option<&Container>| match id {
+            None => Action::CreateContainer {
+                service: ROUTER.into(),
+                spec: Box::new(spec.clone()),
+            },
+            Some(old) => Action::RecreateContainer {
+                service: ROUTER.into(),
+                id: old.id.clone(),
+                grace: spec.stop_grace,
+                spec: Box::new(spec.clone()),
+            },
+        };
+        let start = Action::StartContainer {
+            service: ROUTER.into(),
+            name: spec.name.clone(),
+        };
+        let Some(router) = observed else {
+            self.step(create(None), "it is not there");
+            self.step(start, "it was just created");
+            return;
+        };
+        let hash = router.label(labels::SPEC_HASH);
+        let changed = match spec.labels.get(labels::SPEC_HASH).map(String::as_str) == hash {
+            // While a service waits for its adoption the router lacks that service's names and ports, which is no news.
+            false if self.left_alone.is_empty() => Some("its specification changed".to_owned()),
+            false => None,
+            true => self.image_moved(spec, router),
+        };
+        match changed {
+            Some(reason) if self.wishes.recreate_router => {
+                self.step(create(Some(router)), reason);
+                self.step(start, "it was just created");
+                return;
+            }
+            Some(reason) => self.plan.drift.push(Notice {
+                subject: "the router".into(),
+                what: format!("{reason}; `arkwright up --recreate-router` takes it, and cuts the connections it has"),
+            }),
+            None => {}
+        }
+        if matches!(
+            router.state,
+            ContainerState::Exited | ContainerState::Created | ContainerState::Dead
+        ) {
+            let name = router.name.clone();
+            self.step(
+                Action::StartContainer {
+                    service: ROUTER.into(),
+                    name,
+                },
+                "it is stopped",
+            );
+        }
+    }
+
+    /// Whether the router is begun by this plan, and so knows only what its file says.
+    fn router_begins(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::StartContainer { service, .. } if service == ROUTER))
+    }
+
+    /// For a service the router knows: what the Compose file and arkwright.yaml say, with the slots as they are.
+    fn routes(&self) -> Vec<Route> {
+        let released = self
+            .desired
+            .services
+            .iter()
+            .filter(|s| !self.left_alone.contains(&s.name));
+        released
+            .filter_map(|service| service.released.as_ref())
+            .map(|released| {
+                let known = self
+                    .facts
+                    .routes
+                    .iter()
+                    .find(|route| route.service == released.route.service);
+                Route {
+                    slots: known.map_or_else(|| released.route.slots.clone(), |route| route.slots.clone()),
+                    ..released.route.clone()
+                }
+            })
+            .collect()
+    }
+
+    /// The colours of a released service: what is missing or stopped is put back, what differs is told.
+    pub(super) fn colours(&mut self, service: &'a DesiredService, released: &'a Released) {
+        let all = self.containers(service.name.as_str());
+        let of = |colour: Colour| -> Vec<&'a Container> {
+            let label = colour.as_str();
+            all.iter()
+                .filter(|c| c.label(labels::COLOUR) == Some(label))
+                .copied()
+                .collect()
+        };
+        let observed = of(released.colour);
+        let find = |name: &str| observed.iter().find(|c| c.name == name).copied();
+        let down = |container: &Container| {
+            matches!(
+                container.state,
+                ContainerState::Exited | ContainerState::Created | ContainerState::Dead
+            )
+        };
+        if service.containers.iter().any(|spec| find(&spec.name).is_none_or(down)) {
+            self.waits(service);
+        }
+        let mut told = BTreeSet::new();
+        for spec in &service.containers {
+            let Some(container) = find(&spec.name) else {
+                self.create(
+                    service,
+                    spec,
+                    format!("the {} colour serves and it is not there", released.colour),
+                );
+                continue;
+            };
+            let differs =
+                match container.label(labels::SPEC_HASH) == spec.labels.get(labels::SPEC_HASH).map(String::as_str) {
+                    false => Some("its specification changed".to_owned()),
+                    true => self.image_moved(spec, container),
+                };
+            if let Some(differs) = differs
+                && told.insert(differs.clone())
+            {
+                self.drift(
+                    service,
+                    format!("{differs}; `arkwright deploy {}` takes it", service.name),
+                );
+            }
+            if down(container) {
+                self.start(
+                    service,
+                    spec,
+                    format!("the {} colour serves and it is stopped", released.colour),
+                );
+            }
+        }
+        let serving = service.containers.first().map(|spec| &spec.image);
+        if let (Some(wanted), Some(serving)) = (&released.compose_image, serving)
+            && wanted != serving
+        {
+            self.drift(
+                service,
+                format!(
+                    "it serves {serving} and the Compose file says {wanted}; `arkwright deploy {}` takes it",
+                    service.name
+                ),
+            );
+        }
+        if observed.len() > service.containers.len() {
+            self.drift(
+                service,
+                format!(
+                    "it has {} replicas and {} are asked for",
+                    observed.len(),
+                    service.containers.len()
+                ),
+            );
+        }
+        for colour in Colour::BOTH {
+            self.point(service, released, colour, &of(colour));
+        }
+    }
+
+    fn drift(&mut self, service: &DesiredService, what: String) {
+        self.plan.drift.push(Notice {
+            subject: service.name.to_string(),
+            what,
+        });
+    }
+
+    /// Gives the router a colour's addresses where it has others: they change with every start on some engines.
+    fn point(&mut self, service: &DesiredService, released: &Released, colour: Colour, observed: &[&'a Container]) {
+        let serving = colour == released.colour;
+        let known = self.facts.routes.iter().find(|route| route.service == service.name);
+        let slot = known.and_then(|route| route.slots.iter().find(|slot| slot.colour == colour));
+        let in_use = slot.is_some_and(|slot| slot.state != SlotState::Maint);
+        if !serving && !in_use {
+            return;
+        }
+        let running = observed.iter().filter(|c| c.running());
+        let now: BTreeSet<IpAddr> = running
+            .clone()
+            .filter_map(|c| c.networks.get(&released.network)?.ip)
+            .collect();
+        let given: BTreeSet<IpAddr> = slot.iter().flat_map(|slot| slot.addresses.iter().copied()).collect();
+        let touched = serving && self.touched.contains_key(&service.name);
+        if !touched && now == given && !self.router_begins() {
+            return;
+        }
+        let names: Vec<String> = match serving {
+            true => service.containers.iter().map(|spec| spec.name.clone()).collect(),
+            false => running.map(|c| c.name.clone()).collect(),
+        };
+        if touched {
+            let checked = service.containers.iter().any(|spec| {
+                let test = spec.healthcheck.as_ref().map(|check| check.test.as_slice());
+                test.is_some_and(|test| test.first().is_some_and(|word| word != "NONE"))
+            });
+            self.step(
+                Action::WaitFor {
+                    service: service.name.clone(),
+                    condition: if checked {
+                        Condition::Healthy
+                    } else {
+                        Condition::Started
+                    },
+                    containers: names.clone(),
+                },
+                "the router is given it next",
+            );
+        }
+        self.step(
+            Action::Point {
+                service: service.name.clone(),
+                colour,
+                network: released.network.clone(),
+                containers: names,
+            },
+            match touched {
+                true => "it was just started",
+                false => "its addresses are not what the router has",
+            },
+        );
+        if touched {
+            self.touch(&service.name, Touch::Started);
+        }
+    }
+}
+
+/// The order of routes says nothing.
+fn same(a: &[Route], b: &[Route]) -> bool {
+    a.len() == b.len() && a.iter().all(|route| b.contains(route))
+}

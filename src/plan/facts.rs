@@ -1,0 +1,35 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::model::Timestamp;
+
+use super::{ObservedNetwork, Route};
+
+/// What a plan needs to know beyond the project's own objects, looked up beforehand.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Image ids by reference; `None`: not on this host.
+    pub images: BTreeMap<String, Option<String>>,
+    /// Networks that exist under a name the project wants, whoever made them.
+    pub networks: BTreeMap<String, ObservedNetwork>,
+    /// Names of volumes the project wants that exist, whoever made them.
+    pub volumes: BTreeSet<String>,
+    /// Paths services mount, and whether they exist; one that is left out counts as existing (a distant engine's).
+    pub paths: BTreeMap<PathBuf, bool>,
+    /// Files made from secrets and configs.
+    pub files: BTreeMap<PathBuf, FileFact>,
+    /// The routes the router was last given.
+    pub routes: Vec<Route>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FileFact {
+    Missing,
+    /// It says something else than it should.
+    Outdated,
+    Current {
+        written: Option<Timestamp>,
+    },
+    /// What it should say cannot be had; for a person.
+    Unreadable(String),
+}

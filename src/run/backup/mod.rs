@@ -1,0 +1,12 @@
+//! Takes a backup: reads the sources, stores what is new, publishes a signed manifest.
+
+mod error;
+mod images;
+mod intake;
+mod packer;
+mod perform;
+mod publish;
+mod read;
+
+pub use error::BackupError;
+pub use perform::{BackupPerformer, BackupScope, plan_backup};

@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use crate::backup::{BackupOutput, BackupStep, BackupSubject, Signer, TrustedKeys};
+use crate::config::{Backups, SetConfig};
+use crate::journal::{Outcome, Plan, Saga};
+use crate::model::{ProjectName, ServiceName, Size};
+use crate::ports::{Clock, Engine, Entropy, Sources, Store};
+use crate::run::blocking::blocking;
+use crate::run::{Line, Perform, Progress, Receipted, StepFailed};
+use crate::state::{Catalogue, ProjectFolder};
+
+use super::BackupError;
+use super::images::{Export, survey};
+use super::publish::{Publish, list};
+use super::read::{Read, Staging};
+
+/// Notes beyond this many are in the listing only.
+const TOLD: usize = 50;
+
+/// What a backup is of, beside its set's configuration.
+#[derive(Clone, Debug)]
+pub struct BackupScope {
+    pub project: ProjectName,
+    /// The folder of arkwright.yaml, absolute.
+    pub folder: PathBuf,
+    /// The project's state folder.
+    pub state: PathBuf,
+    /// Compose files, arkwright.yaml, env files; absolute, and there.
+    pub stack_files: Vec<PathBuf>,
+    /// What each service runs.
+    pub images: Vec<(ServiceName, String)>,
+}
+
+/// Decides everything about a backup of a set; `None` when there is no such set.
+pub fn plan_backup(
+    backups: &Backups,
+    set: &str,
+    scope: &BackupScope,
+    entropy: &dyn Entropy,
+) -> Option<(BackupSubject, Plan<BackupStep>)> {
+    let config: &SetConfig = backups.sets.get(set)?;
+    let sources = backups.sources_of(set).ok()?.into_iter().cloned().collect();
+    let stores = match config.stores.is_empty() {
+        true => backups.stores.keys().cloned().collect(),
+        false => config.stores.clone(),
+    };
+    let absolute = |path: &Path| -> PathBuf { scope.folder.join(path).components().collect() };
+    let mut skip: Vec<PathBuf> = backups.stores.values().map(|store| absolute(&store.path)).collect();
+    skip.push(scope.state.clone());
+    let mut chance = [0; 8];
+    entropy.fill(&mut chance);
+    let subject = BackupSubject {
+        project: scope.project.clone(),
+        set: set.to_owned(),
+        stores,
+        scratch: format!("backup-{}", hex::encode(chance)),
+        folder: scope.folder.clone(),
+        sources,
+        stack_files: scope.stack_files.clone(),
+        images: scope.images.clone(),
+        recipients: backups.recipients.clone(),
+        skip,
+    };
+    let plan = subject.plan();
+    Some((subject, plan))
+}
+
+/// Performs the steps of backups.
+pub struct BackupPerformer {
+    /// By their names in arkwright.yaml.
+    pub stores: BTreeMap<String, Arc<dyn Store>>,
+    pub sources: Arc<dyn Sources>,
+    /// For the images of the services; without one they are only named.
+    pub engine: Option<Arc<dyn Engine>>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub signer: Signer,
+    /// Keys whose headers may be built upon: the signing key's own, and older ones.
+    pub keys: TrustedKeys,
+    pub state: ProjectFolder,
+}
+
+#[async_trait]
+impl Perform<BackupStep> for BackupPerformer {
+    async fn perform(
+        &self,
+        step: &BackupStep,
+        saga: &Saga<BackupStep>,
+        progress: &dyn Progress,
+    ) -> Result<BackupOutput, StepFailed> {
+        let subject = saga.subject();
+        let done = match step {
+            BackupStep::Read { store } => self.read(subject, store, progress).await,
+            BackupStep::Publish { store } => self.publish(subject, store).await,
+            BackupStep::Discard => self.discard(subject),
+        };
+        Ok(done?)
+    }
+}
+
+impl BackupPerformer {
+    fn store(&self, name: &str) -> Result<&Arc<dyn Store>, BackupError> {
+        self.stores
+            .get(name)
+            .ok_or_else(|| BackupError::NoStore(name.to_owned()))
+    }
+
+    fn scratch(&self, subject: &BackupSubject) -> PathBuf {
+        self.state.scratch().join(&subject.scratch)
+    }
+
+    async fn read(
+        &self,
+        subject: &BackupSubject,
+        store_name: &str,
+        progress: &dyn Progress,
+    ) -> Result<BackupOutput, BackupError> {
+        let store = self.store(store_name)?;
+        let listed = list(store.as_ref(), "seg/").await?;
+        let (images, wanted, notes) = survey(self.engine.as_deref(), subject).await?;
+        let export = |id| self.engine.clone().map(|engine| Export { id, engine });
+        let exports = wanted.into_iter().filter_map(export).collect();
+        let read = Read {
+            subject: subject.clone(),
+            store: store.clone(),
+            store_name: store_name.to_owned(),
+            sources: self.sources.clone(),
+            entropy: self.entropy.clone(),
+            catalogue: self.state.catalogue(),
+            scratch: self.scratch(subject),
+            now: self.clock.now(),
+            listed,
+            images,
+            exports,
+            notes,
+        };
+        let draft = blocking(progress, move |ticker, handle| read.run(ticker, handle)).await?;
+        let mut notes = draft.notes;
+        if notes.len() > TOLD {
+            let more = notes.len() - TOLD;
+            notes.truncate(TOLD);
+            notes.push(format!("and {more} more"));
+        }
+        Ok(BackupOutput::Read {
+            totals: draft.totals,
+            notes,
+        })
+    }
+
+    async fn publish(&self, subject: &BackupSubject, store_name: &str) -> Result<BackupOutput, BackupError> {
+        let store = self.store(store_name)?;
+        let catalogue = self.state.catalogue();
+        let head = Catalogue::open(&catalogue, store_name)?.head()?;
+        let publish = Publish {
+            subject,
+            store,
+            signer: &self.signer,
+            keys: &self.keys,
+            head,
+            finished: self.clock.now(),
+        };
+        let published = publish.run(&Staging::new(&self.scratch(subject), store_name)).await?;
+        Catalogue::open(&catalogue, store_name)?.set_head(&published)?;
+        Ok(BackupOutput::Published {
+            store: store_name.to_owned(),
+            generation: published.generation,
+            sha256: published.sha256,
+        })
+    }
+
+    fn discard(&self, subject: &BackupSubject) -> Result<BackupOutput, BackupError> {
+        let scratch = self.scratch(subject);
+        match std::fs::remove_dir_all(&scratch) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(BackupError::scratch(&scratch)(e)),
+            _ => Ok(BackupOutput::Nothing),
+        }
+    }
+}
+
+impl Receipted for BackupStep {
+    fn subject(saga: &Saga<Self>) -> String {
+        saga.subject().set.clone()
+    }
+
+    fn outcome(saga: &Saga<Self>, end: &Outcome) -> (String, bool) {
+        let published = saga
+            .finished()
+            .filter(|(_, output, _)| matches!(output, BackupOutput::Published { .. }))
+            .count();
+        match end {
+            Outcome::Succeeded => ("published".into(), true),
+            _ if published > 0 => ("partly published".into(), false),
+            Outcome::Unwound { .. } => ("not published".into(), false),
+            Outcome::Aborted { .. } => ("aborted".into(), false),
+        }
+    }
+
+    fn lines(saga: &Saga<Self>) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (step, output, took) in saga.finished() {
+            match output {
+                BackupOutput::Nothing => {}
+                BackupOutput::Read { totals, notes } => {
+                    lines.push(Line::new("files", totals.files.to_string()));
+                    lines.push(Line::new("size", Size(totals.bytes).to_string()));
+                    lines.push(Line::new("new in the store", Size(totals.added).to_string()));
+                    lines.push(Line::new(step.to_string(), took.human()));
+                    lines.extend(notes.iter().map(|note| Line::new("note", note)));
+                }
+                BackupOutput::Published { store, generation, .. } => {
+                    lines.push(Line::new(format!("snapshot in {store}"), generation.0.to_string()));
+                }
+            }
+        }
+        lines
+    }
+
+    fn detail(saga: &Saga<Self>) -> serde_json::Value {
+        let mut stores = serde_json::Map::new();
+        let mut read = None;
+        for (_, output, took) in saga.finished() {
+            match output {
+                BackupOutput::Nothing => {}
+                BackupOutput::Read { totals, notes } => read = Some((totals, notes, took)),
+                BackupOutput::Published {
+                    store,
+                    generation,
+                    sha256,
+                } => {
+                    let figures = read.take().map(|(totals, notes, took)| {
+                        json!({ "totals": totals, "notes": notes, "seconds": took.std().as_secs_f64() })
+                    });
+                    stores.insert(
+                        store.clone(),
+                        json!({ "generation": generation, "header_sha256": sha256.hex(), "read": figures }),
+                    );
+                }
+            }
+        }
+        json!({ "set": saga.subject().set, "stores": stores })
+    }
+}

@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::plan::{Desired, Facts, FileFact};
+use crate::ports::{Engine, EngineError, Router, RouterError};
+use crate::stack::FileSource;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    #[error("what the engine has could not be looked up")]
+    Engine(#[from] EngineError),
+    #[error("what the router serves could not be read")]
+    Router(#[from] RouterError),
+}
+
+/// Looks up what a plan needs to know; changes nothing. `environment` is the project's: secrets may name its variables.
+pub async fn facts(
+    desired: &Desired,
+    engine: &dyn Engine,
+    router: Option<&dyn Router>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Facts, FactsError> {
+    let mut facts = Facts::default();
+    let specs = desired
+        .services
+        .iter()
+        .flat_map(|s| &s.containers)
+        .chain(&desired.router);
+    for spec in specs {
+        if !facts.images.contains_key(&spec.image) {
+            let id = engine.image(&spec.image).await?.map(|image| image.id);
+            facts.images.insert(spec.image.clone(), id);
+        }
+    }
+    for network in desired.networks.iter().filter(|network| network.used) {
+        if let Some(found) = engine.network(&network.spec.name).await? {
+            facts.networks.insert(found.name.clone(), found);
+        }
+    }
+    for volume in desired.volumes.iter().filter(|volume| volume.used) {
+        if engine.volume(&volume.spec.name).await?.is_some() {
+            facts.volumes.insert(volume.spec.name.clone());
+        }
+    }
+    if local(engine) {
+        for bind in desired.services.iter().flat_map(|service| &service.binds) {
+            // A path that cannot be looked at is the engine's to judge.
+            let there = bind.path.try_exists().unwrap_or(true);
+            facts.paths.insert(bind.path.clone(), there);
+        }
+    }
+    for file in &desired.files {
+        facts
+            .files
+            .insert(file.path.clone(), file_fact(&file.path, &file.from, environment));
+    }
+    if let Some(router) = router.filter(|_| desired.router.is_some()) {
+        facts.routes = router.routes().await?;
+    }
+    Ok(facts)
+}
+
+/// Whether the engine's host is this one, so that paths mean the same.
+pub(super) fn local(engine: &dyn Engine) -> bool {
+    engine.info().host.starts_with("unix://")
+}
+
+/// The text a file made from a secret or config has; the error is for a person.
+pub(super) fn text_of(from: &FileSource, environment: &BTreeMap<String, String>) -> Result<String, String> {
+    match from {
+        FileSource::Content(text) => Ok(text.clone()),
+        FileSource::Environment(variable) => environment.get(variable).cloned().ok_or_else(|| {
+            format!(
+                "the variable {variable}, which a secret or config is made from, is not set; set it or put it into .env"
+            )
+        }),
+        FileSource::File(path) => Err(format!("{} is a file already", path.display())),
+        FileSource::External => Err("an external secret or config has no text here".into()),
+    }
+}
+
+fn file_fact(path: &Path, from: &FileSource, environment: &BTreeMap<String, String>) -> FileFact {
+    let wanted = match text_of(from, environment) {
+        Ok(wanted) => wanted,
+        Err(why) => return FileFact::Unreadable(why),
+    };
+    let read = || -> io::Result<(Vec<u8>, Option<std::time::SystemTime>)> {
+        let file = std::fs::File::open(path)?;
+        let written = file.metadata()?.modified().ok();
+        let mut bytes = Vec::new();
+        file.take(wanted.len() as u64 + 1).read_to_end(&mut bytes)?;
+        Ok((bytes, written))
+    };
+    match read() {
+        Ok((bytes, written)) if bytes == wanted.as_bytes() => FileFact::Current {
+            written: written.map(Into::into),
+        },
+        Ok(_) => FileFact::Outdated,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => FileFact::Missing,
+        Err(error) => FileFact::Unreadable(format!("{} cannot be read: {error}", path.display())),
+    }
+}

@@ -1,0 +1,187 @@
+//! Brings a snapshot, or a part of it, back to a folder.
+
+mod read;
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::backup::{Content, Entry, EntryPath, Identities, Node, NotAPath, Snapshot};
+use crate::model::{Generation, Timestamp};
+use crate::ports::{Store, StoreError};
+
+use super::Progress;
+use super::blocking::blocking;
+use super::snapshots::{self, SnapshotError, Trust, Which};
+
+/// What of a snapshot is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Selection {
+    /// All of it: what the sources held, the stack's own files below `@stack`, images below `@images`.
+    Everything,
+    /// What the sources held, without `@stack` and `@images`.
+    Data,
+    /// One file, or a folder and everything below it.
+    Path(EntryPath),
+}
+
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    pub selection: Selection,
+    /// Made where it is missing; entries' paths begin there.
+    pub target: PathBuf,
+    /// Replace files that are there. Without it their being there is an error, and nothing is changed.
+    pub overwrite: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RestoreReport {
+    pub generation: Generation,
+    pub set: String,
+    pub taken: Timestamp,
+    pub target: PathBuf,
+    pub files: u64,
+    pub bytes: u64,
+    pub folders: u64,
+    pub links: u64,
+    /// Segments that were read, every one to its last byte.
+    pub segments: u64,
+    /// What a person should know, such as owners that were not set.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the snapshot has nothing at `{0}`; `arkwright backup show` lists what it holds")]
+    NotInIt(EntryPath),
+    #[error("`{text}` is not a path of a snapshot")]
+    BadPath {
+        text: String,
+        #[source]
+        source: NotAPath,
+    },
+    #[error(
+        "{count} of the files are there already, such as {first}; nothing was changed: restore to another folder, or name --overwrite"
+    )]
+    Exists { first: PathBuf, count: u64 },
+    #[error("{path} is in the way: {why}")]
+    InTheWay { path: PathBuf, why: &'static str },
+    #[error("{path} could not be written")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the disk of {path} is full; free space, remove what was restored so far, and run it again")]
+    Full { path: PathBuf },
+    #[error(
+        "{} could not be restored, all else was: {}; `arkwright backup verify` says which snapshots are whole",
+        files(*unrestored), damaged.join("; ")
+    )]
+    Damaged {
+        /// Each with the reason.
+        damaged: Vec<String>,
+        objects: Vec<String>,
+        unrestored: u64,
+    },
+    #[error("the snapshot holds {0}, which this arkwright cannot restore; upgrade")]
+    Unsupported(EntryPath),
+    #[error("it was stopped")]
+    Stopped,
+}
+
+fn files(count: u64) -> String {
+    match count {
+        0 => "something".into(),
+        1 => "one file".into(),
+        many => format!("{many} files"),
+    }
+}
+
+impl RestoreError {
+    /// The stored objects it is about.
+    pub fn objects(&self) -> Vec<String> {
+        match self {
+            RestoreError::Snapshot(error) => error.objects(),
+            RestoreError::Damaged { objects, .. } => objects.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Restores from the snapshot that is meant.
+///
+/// Every object read has to be, to its last byte, what was signed for, and every file has its SHA-256 before it gets
+/// its name. When a segment is damaged the others are restored all the same, and the error names it.
+pub async fn restore(
+    store: &Arc<dyn Store>,
+    trust: &Trust,
+    identities: &Identities,
+    which: &Which,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<RestoreReport, RestoreError> {
+    let snapshot = snapshots::find(store.as_ref(), trust, which).await?;
+    let listing = snapshots::listing(store.as_ref(), &snapshot, identities).await?;
+    let entries = select(listing.entries, &options.selection)?;
+    let (store, identities, options) = (store.clone(), identities.clone(), options.clone());
+    blocking(progress, move |ticker, handle| {
+        read::run(&store, &identities, &snapshot, entries, &options, ticker, handle)
+    })
+    .await
+}
+
+/// The entries wanted; with one path also the folders above it, so that they get their modes.
+fn select(entries: Vec<Entry>, selection: &Selection) -> Result<Vec<Entry>, RestoreError> {
+    let wanted = |entry: &Entry| match selection {
+        Selection::Everything => true,
+        Selection::Data => entry.path.is_data(),
+        Selection::Path(path) => entry.path.is_within(path) || (entry.node == Node::Dir && path.is_within(&entry.path)),
+    };
+    let kept: Vec<Entry> = entries.into_iter().filter(wanted).collect();
+    if let Selection::Path(path) = selection
+        && !kept.iter().any(|entry| entry.path.is_within(path))
+    {
+        return Err(RestoreError::NotInIt(path.clone()));
+    }
+    if let Some(odd) = kept
+        .iter()
+        .find(|entry| matches!(entry.node, Node::Hardlink(_) | Node::Fifo | Node::Device { .. }))
+    {
+        return Err(RestoreError::Unsupported(odd.path.clone()));
+    }
+    Ok(kept)
+}
+
+/// The contents a selection needs, by segment, and whether the whole snapshot is read.
+fn is_whole(selection: &Selection) -> bool {
+    *selection == Selection::Everything
+}
+
+fn content(entry: &Entry) -> Option<&Content> {
+    match &entry.node {
+        Node::File(content) => Some(content),
+        _ => None,
+    }
+}
+
+fn report(snapshot: &Snapshot, options: &RestoreOptions) -> RestoreReport {
+    RestoreReport {
+        generation: snapshot.generation,
+        set: snapshot.set.clone(),
+        taken: snapshot.taken,
+        target: options.target.clone(),
+        files: 0,
+        bytes: 0,
+        folders: 0,
+        links: 0,
+        segments: 0,
+        notes: Vec::new(),
+    }
+}

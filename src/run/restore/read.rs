@@ -1,0 +1,232 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::backup::{
+    Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot, Tally, read_segment,
+};
+use crate::model::{Digest, Size};
+use crate::ports::{Store, StoreError};
+use crate::run::StepFailed;
+use crate::run::blocking::{StreamReader, Ticker};
+use crate::run::snapshots::SnapshotError;
+
+use super::target::{Target, Unnamed};
+use super::{RestoreError, RestoreOptions, RestoreReport, content, is_whole, report};
+
+pub(super) fn run(
+    store: &Arc<dyn Store>,
+    identities: &Identities,
+    snapshot: &Snapshot,
+    entries: Vec<Entry>,
+    options: &RestoreOptions,
+    ticker: &Ticker,
+    handle: &Handle,
+) -> Result<RestoreReport, RestoreError> {
+    let mut target = Target::open(&options.target, options.overwrite)?;
+    target.must_be_free(&entries)?;
+    let mut done = report(snapshot, options);
+    for entry in &entries {
+        if entry.node == Node::Dir {
+            target.make_folder(entry)?;
+            done.folders += 1;
+        }
+    }
+    let mut by_segment: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in &entries {
+        if let Some(content) = content(entry) {
+            by_segment.entry(content.segment.as_str()).or_default().push(entry);
+        }
+    }
+    let mut damaged: Vec<(String, String)> = Vec::new();
+    let mut unrestored = 0;
+    for segment in snapshot.segments.iter().chain([&snapshot.sums]) {
+        let wanted = by_segment.remove(segment.id.as_str()).unwrap_or_default();
+        if wanted.is_empty() && !is_whole(&options.selection) {
+            continue;
+        }
+        let mut pull = Pull::new(&mut target, &wanted, &mut done, ticker);
+        let read = pull.segment(store, identities, segment, handle);
+        unrestored += pull.left();
+        match read {
+            Ok(()) => done.segments += 1,
+            Err(Trouble::Damaged(why)) => damaged.push((segment.name.to_string(), why)),
+            Err(Trouble::Other(error)) => return Err(error),
+        }
+    }
+    for entry in &entries {
+        if let Node::Symlink(to) = &entry.node {
+            target.link(entry, to)?;
+            done.links += 1;
+        }
+    }
+    target.finish(&entries)?;
+    done.notes = target.notes();
+    // A segment the header does not name was refused when the listing was read.
+    unrestored += by_segment.values().map(|left| left.len() as u64).sum::<u64>();
+    if damaged.is_empty() && unrestored == 0 {
+        return Ok(done);
+    }
+    Err(RestoreError::Damaged {
+        damaged: damaged.iter().map(|(object, why)| format!("{object}: {why}")).collect(),
+        objects: damaged.into_iter().map(|(object, _)| object).collect(),
+        unrestored,
+    })
+}
+
+enum Trouble {
+    /// Of this segment alone.
+    Damaged(String),
+    Other(RestoreError),
+}
+
+/// Writes the files whose contents lie in one segment.
+struct Pull<'a> {
+    target: &'a mut Target,
+    done: &'a mut RestoreReport,
+    ticker: &'a Ticker,
+    /// Who wants the content at an offset.
+    wanted: BTreeMap<u64, Vec<&'a Entry>>,
+    open: Vec<(&'a Entry, Unnamed)>,
+    named: Option<Digest>,
+    failure: Option<RestoreError>,
+    wrong: Option<String>,
+}
+
+impl<'a> Pull<'a> {
+    fn new(target: &'a mut Target, entries: &[&'a Entry], done: &'a mut RestoreReport, ticker: &'a Ticker) -> Self {
+        let mut wanted: BTreeMap<u64, Vec<&Entry>> = BTreeMap::new();
+        for entry in entries {
+            if let Some(content) = content(entry) {
+                wanted.entry(content.offset).or_default().push(entry);
+            }
+        }
+        Pull {
+            target,
+            done,
+            ticker,
+            wanted,
+            open: Vec::new(),
+            named: None,
+            failure: None,
+            wrong: None,
+        }
+    }
+
+    /// Files that have not been written.
+    fn left(&self) -> u64 {
+        self.wanted.values().map(|entries| entries.len() as u64).sum::<u64>() + self.open.len() as u64
+    }
+
+    fn segment(
+        &mut self,
+        store: &Arc<dyn Store>,
+        identities: &Identities,
+        segment: &SegmentRecord,
+        handle: &Handle,
+    ) -> Result<(), Trouble> {
+        let object = segment.object();
+        let stream = match handle.block_on(store.get(&object.name)) {
+            Ok(stream) => stream,
+            Err(StoreError::NotFound { .. }) => return Err(Trouble::Damaged("it is missing".into())),
+            Err(error) => return Err(Trouble::Other(error.into())),
+        };
+        let mut from = Tally::new(StreamReader::new(handle, stream));
+        let read = read_segment(segment.name.coding, identities, &mut from, self);
+        if let Some(failure) = self.failure.take() {
+            return Err(Trouble::Other(failure));
+        }
+        let drained = io::copy(&mut from, &mut io::sink());
+        let (_, sha256, bytes) = from.finish();
+        drained.map_err(|e| Trouble::Damaged(StepFailed::from(e).to_string()))?;
+        if (sha256, bytes) != (object.sha256, object.bytes) {
+            return Err(Trouble::Damaged(
+                "its bytes are not the ones that were signed for".into(),
+            ));
+        }
+        match read {
+            Err(SegmentError::Open(OpenError::NoIdentity)) => {
+                Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))
+            }
+            Err(error) => Err(Trouble::Damaged(StepFailed::from(error).to_string())),
+            Ok(()) => match self.wrong.take() {
+                Some(why) => Err(Trouble::Damaged(why)),
+                None if self.left() > 0 => Err(Trouble::Damaged("it does not hold all that the listing says".into())),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn took<T>(&mut self, result: Result<T, RestoreError>) -> io::Result<T> {
+        result.map_err(|error| {
+            self.failure = Some(error);
+            io::Error::other("the target takes no more")
+        })
+    }
+}
+
+impl MemberSink for Pull<'_> {
+    fn begin(&mut self, member: Member, offset: u64, size: u64) -> io::Result<()> {
+        if self.ticker.stopped() {
+            self.failure = Some(RestoreError::Stopped);
+            return Err(io::Error::other("it was stopped"));
+        }
+        self.named = match member {
+            Member::Content(digest) => Some(digest),
+            Member::Sums => None,
+        };
+        let Some(entries) = self.wanted.get(&offset) else {
+            return Ok(());
+        };
+        let entries = entries.clone();
+        let fits = |entry: &&Entry| content(entry).is_some_and(|c| (c.size, Some(c.sha256)) == (size, self.named));
+        if !entries.iter().all(fits) {
+            self.wrong = Some(format!("what lies at {offset} is not what the listing says"));
+            return Ok(());
+        }
+        self.wanted.remove(&offset);
+        for entry in entries {
+            let begun = self.target.begin(entry);
+            let begun = self.took(begun)?;
+            self.open.push((entry, begun));
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.ticker.stopped() {
+            self.failure = Some(RestoreError::Stopped);
+            return Err(io::Error::other("it was stopped"));
+        }
+        for at in 0..self.open.len() {
+            let written = self.open[at].1.write(bytes);
+            self.took(written)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, sha256: Digest) -> io::Result<()> {
+        if self.named.is_some_and(|named| named != sha256) {
+            self.wrong = Some("a member is not what its name says".into());
+            // Their files are left without a name, and so removed, but they count as not restored.
+            for (entry, unnamed) in self.open.drain(..) {
+                drop(unnamed);
+                if let Some(content) = content(entry) {
+                    self.wanted.entry(content.offset).or_default().push(entry);
+                }
+            }
+            return Ok(());
+        }
+        for (entry, unnamed) in std::mem::take(&mut self.open) {
+            let named = self.target.name(entry, unnamed);
+            self.took(named)?;
+            self.done.files += 1;
+            self.done.bytes += content(entry).map_or(0, |content| content.size);
+            let (files, bytes) = (self.done.files, self.done.bytes);
+            self.ticker.tick(|| format!("{files} files, {} restored", Size(bytes)));
+        }
+        Ok(())
+    }
+}

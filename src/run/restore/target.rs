@@ -1,0 +1,318 @@
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use crate::backup::{Entry, EntryPath, Meta, Node};
+
+use super::RestoreError;
+
+/// A folder that is written into and never out of: each part of a path is opened below the one before, and no link is
+/// followed on the way.
+pub(super) struct Target {
+    root: OwnedFd,
+    path: PathBuf,
+    overwrite: bool,
+    /// Only root gives files away.
+    owns: bool,
+    /// The folder written into last.
+    last: Option<(Vec<Vec<u8>>, OwnedFd)>,
+    temporary: u64,
+}
+
+/// A file that is being written and has no name of its own yet; removed when dropped.
+pub(super) struct Unnamed {
+    file: File,
+    folder: OwnedFd,
+    temporary: String,
+    path: PathBuf,
+    named: bool,
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if !self.named
+            && let Err(error) = rustix::fs::unlinkat(&self.folder, &self.temporary, AtFlags::empty())
+        {
+            tracing::warn!(
+                "the unfinished file {} of {} stays: {error}",
+                self.temporary,
+                self.path.display()
+            );
+        }
+    }
+}
+
+impl Unnamed {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        self.file.write_all(bytes).map_err(|e| failed(&self.path, e))
+    }
+}
+
+fn failed(path: &Path, error: impl Into<io::Error>) -> RestoreError {
+    let (path, source) = (path.to_path_buf(), error.into());
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => RestoreError::Full { path },
+        _ => RestoreError::Write { path, source },
+    }
+}
+
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl Target {
+    /// The folder itself may be reached through links: it is where the caller said.
+    pub(super) fn open(path: &Path, overwrite: bool) -> Result<Self, RestoreError> {
+        std::fs::create_dir_all(path).map_err(|e| failed(path, e))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(path, e))?;
+        Ok(Target {
+            root,
+            path: path.to_path_buf(),
+            overwrite,
+            owns: rustix::process::geteuid().is_root(),
+            last: None,
+            temporary: 0,
+        })
+    }
+
+    fn at(&self, entry: &EntryPath) -> PathBuf {
+        self.path.join(OsStr::from_bytes(&entry.to_bytes()))
+    }
+
+    /// Nothing that will be written is there, or it may be replaced; folders may be there.
+    pub(super) fn must_be_free(&mut self, entries: &[Entry]) -> Result<(), RestoreError> {
+        let mut first = None;
+        let mut count = 0;
+        for entry in entries {
+            let Some(found) = self.look(&entry.path)? else {
+                continue;
+            };
+            let (there, wanted) = (found == FileType::Directory, entry.node == Node::Dir);
+            if there != wanted {
+                let why = if there { "it is a folder" } else { "it is not a folder" };
+                return Err(RestoreError::InTheWay {
+                    path: self.at(&entry.path),
+                    why,
+                });
+            }
+            if !there && !self.overwrite {
+                count += 1;
+                first.get_or_insert_with(|| self.at(&entry.path));
+            }
+        }
+        match first {
+            Some(first) => Err(RestoreError::Exists { first, count }),
+            None => Ok(()),
+        }
+    }
+
+    /// What is at the path, links not followed; `None` where nothing is.
+    fn look(&mut self, path: &EntryPath) -> Result<Option<FileType>, RestoreError> {
+        let mut parts = path.parts();
+        let Some(name) = parts.pop() else { return Ok(None) };
+        let folder = match self.walk(&parts, false) {
+            Ok(Some(folder)) => folder,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::statat(&folder, OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed(&self.at(path), error)),
+        }
+    }
+
+    /// The folder at these parts, made on the way where that is asked; `None` where it is missing and is not.
+    fn walk(&mut self, parts: &[Vec<u8>], make: bool) -> Result<Option<OwnedFd>, RestoreError> {
+        if let Some((known, folder)) = &self.last
+            && known == parts
+        {
+            return Ok(Some(folder.try_clone().map_err(|e| failed(&self.path, e))?));
+        }
+        let mut folder = self.root.try_clone().map_err(|e| failed(&self.path, e))?;
+        let mut path = self.path.clone();
+        for part in parts {
+            let name = OsStr::from_bytes(part);
+            path.push(name);
+            let opened = match rustix::fs::openat(&folder, name, FOLDER, Mode::empty()) {
+                Err(Errno::NOENT) if make => {
+                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(failed(&path, error)),
+                    }
+                    rustix::fs::openat(&folder, name, FOLDER, Mode::empty())
+                }
+                other => other,
+            };
+            folder = match opened {
+                Ok(opened) => opened,
+                Err(Errno::NOENT) if !make => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(RestoreError::InTheWay {
+                        path,
+                        why: "it is a link or a file where a folder should be, and nothing is written through it",
+                    });
+                }
+                Err(error) => return Err(failed(&path, error)),
+            };
+        }
+        let kept = folder.try_clone().map_err(|e| failed(&self.path, e))?;
+        self.last = Some((parts.to_vec(), kept));
+        Ok(Some(folder))
+    }
+
+    fn parent(&mut self, entry: &EntryPath) -> Result<(OwnedFd, Vec<u8>), RestoreError> {
+        let mut parts = entry.parts();
+        let name = parts.pop().unwrap_or_default();
+        match self.walk(&parts, true)? {
+            Some(folder) => Ok((folder, name)),
+            None => Err(failed(&self.at(entry), io::ErrorKind::NotFound)),
+        }
+    }
+
+    /// Writable for now; its own mode and time come at the end.
+    pub(super) fn make_folder(&mut self, entry: &Entry) -> Result<(), RestoreError> {
+        let parts = entry.path.parts();
+        self.walk(&parts, true).map(|_folder| ())
+    }
+
+    pub(super) fn begin(&mut self, entry: &Entry) -> Result<Unnamed, RestoreError> {
+        let path = self.at(&entry.path);
+        let (folder, _) = self.parent(&entry.path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            self.temporary += 1;
+            let temporary = format!(".arkwright-{}-{}.part", std::process::id(), self.temporary);
+            match rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o600)) {
+                Ok(file) => {
+                    return Ok(Unnamed {
+                        file: file.into(),
+                        folder,
+                        temporary,
+                        path,
+                        named: false,
+                    });
+                }
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+    }
+
+    /// Gives a file whose content was checked its owner, mode, time and name.
+    pub(super) fn name(&mut self, entry: &Entry, mut unnamed: Unnamed) -> Result<(), RestoreError> {
+        let path = self.at(&entry.path);
+        self.dress(unnamed.file.as_fd(), &entry.meta)
+            .map_err(|e| failed(&path, e))?;
+        let parts = entry.path.parts();
+        let name = OsStr::from_bytes(parts.last().map_or(&[], Vec::as_slice));
+        let renamed = if self.overwrite {
+            rustix::fs::renameat(&unnamed.folder, &unnamed.temporary, &unnamed.folder, name)
+        } else {
+            place_new(&unnamed.folder, &unnamed.temporary, name)
+        };
+        match renamed {
+            Ok(()) => {
+                unnamed.named = true;
+                Ok(())
+            }
+            Err(Errno::EXIST) => Err(RestoreError::Exists { first: path, count: 1 }),
+            Err(Errno::ISDIR) => Err(RestoreError::InTheWay {
+                path,
+                why: "it is a folder",
+            }),
+            Err(error) => Err(failed(&path, error)),
+        }
+    }
+
+    pub(super) fn link(&mut self, entry: &Entry, to: &[u8]) -> Result<(), RestoreError> {
+        let path = self.at(&entry.path);
+        let (folder, name) = self.parent(&entry.path)?;
+        let name = OsStr::from_bytes(&name);
+        let to = OsStr::from_bytes(to);
+        let mut made = rustix::fs::symlinkat(to, &folder, name);
+        if made == Err(Errno::EXIST) && self.overwrite {
+            rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(|e| failed(&path, e))?;
+            made = rustix::fs::symlinkat(to, &folder, name);
+        }
+        match made {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(RestoreError::Exists { first: path, count: 1 }),
+            Err(error) => return Err(failed(&path, error)),
+        }
+        if self.owns {
+            let (uid, gid) = owner(&entry.meta);
+            rustix::fs::chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(&path, e))?;
+        }
+        rustix::fs::utimensat(&folder, name, &times(&entry.meta), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| failed(&path, e))
+    }
+
+    /// Folders get mode, owner and time, the deepest first; then everything is synced.
+    pub(super) fn finish(&mut self, entries: &[Entry]) -> Result<(), RestoreError> {
+        let mut folders: Vec<&Entry> = entries.iter().filter(|entry| entry.node == Node::Dir).collect();
+        folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.parts().len()));
+        for entry in folders {
+            self.last = None;
+            let path = self.at(&entry.path);
+            if let Some(folder) = self.walk(&entry.path.parts(), false)? {
+                self.dress(folder.as_fd(), &entry.meta).map_err(|e| failed(&path, e))?;
+            }
+        }
+        rustix::fs::syncfs(&self.root).map_err(|e| failed(&self.path, e))
+    }
+
+    fn dress(&self, file: impl AsFd, meta: &Meta) -> Result<(), Errno> {
+        if self.owns {
+            let (uid, gid) = owner(meta);
+            rustix::fs::fchown(&file, uid, gid)?;
+        }
+        // After the owner, since changing that clears the set-id bits.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(meta.mode))?;
+        rustix::fs::futimens(&file, &times(meta))
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        match self.owns {
+            true => Vec::new(),
+            false => vec!["owners were not set: only root may give files away".into()],
+        }
+    }
+}
+
+/// Renames without ever replacing; by linking where the file system cannot do it in one.
+fn place_new(folder: &OwnedFd, from: &str, to: &OsStr) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::linkat(folder, from, folder, to, AtFlags::empty())?;
+            rustix::fs::unlinkat(folder, from, AtFlags::empty())
+        }
+        other => other,
+    }
+}
+
+fn owner(meta: &Meta) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+    // All ones would mean "leave it".
+    let uid = (meta.uid != u32::MAX).then(|| rustix::fs::Uid::from_raw(meta.uid));
+    let gid = (meta.gid != u32::MAX).then(|| rustix::fs::Gid::from_raw(meta.gid));
+    (uid, gid)
+}
+
+fn times(meta: &Meta) -> Timestamps {
+    let time = Timespec {
+        tv_sec: meta.mtime.div_euclid(1_000_000_000),
+        tv_nsec: meta.mtime.rem_euclid(1_000_000_000),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}

@@ -1,0 +1,496 @@
+//! Looks at everything a store holds and says what is not as it was signed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use crate::backup::{
+    Content, Header, Identities, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError, SegmentError,
+    SegmentName, Snapshot, Tally, read_segment, walk,
+};
+use crate::model::{Digest, Generation, Size};
+use crate::ports::{Store, StoreError};
+
+use super::blocking::{StreamReader, Ticker, blocking};
+use super::snapshots::{self, SnapshotError, Trust};
+use super::{Progress, StepFailed};
+
+/// How deep to look; each includes the ones before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Signatures, the chain, and the size and hash of every object. Needs no identity.
+    Objects,
+    /// Every segment opens to its end.
+    Segments,
+    /// Every file of every listing is where it should be and has its SHA-256.
+    Files,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Passed,
+    Failed,
+    /// It could not be looked at, so nothing is known: never the same as passed.
+    NotRun,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerifyCheck {
+    pub name: &'static str,
+    pub verdict: Verdict,
+    /// What was looked at, or why not.
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Damage {
+    pub object: String,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerifyReport {
+    pub store: String,
+    pub level: Level,
+    pub snapshots: u64,
+    pub objects: u64,
+    pub bytes: u64,
+    pub files: u64,
+    pub checks: Vec<VerifyCheck>,
+    pub damaged: Vec<Damage>,
+    /// Generations that cannot be restored whole.
+    pub affected: Vec<Generation>,
+}
+
+impl VerifyReport {
+    /// Failed if anything did; passed only if everything was looked at.
+    pub fn verdict(&self) -> Verdict {
+        let has = |verdict| self.checks.iter().any(|check| check.verdict == verdict);
+        if has(Verdict::Failed) || !self.damaged.is_empty() {
+            Verdict::Failed
+        } else if has(Verdict::NotRun) || self.checks.is_empty() {
+            Verdict::NotRun
+        } else {
+            Verdict::Passed
+        }
+    }
+
+    /// The segments that should not be built upon any more.
+    pub fn damaged_segments(&self) -> impl Iterator<Item = SegmentName> + '_ {
+        self.damaged.iter().filter_map(|damage| damage.object.parse().ok())
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct VerifyOptions {
+    /// One generation instead of all; the chain is looked at anyway.
+    pub only: Option<Generation>,
+}
+
+/// An error is a store that cannot be looked at; what is found in it is in the report.
+pub async fn verify(
+    store: &Arc<dyn Store>,
+    trust: &Trust,
+    identities: &Identities,
+    level: Level,
+    options: &VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<VerifyReport, SnapshotError> {
+    let mut survey = Survey::new(store.clone(), identities.clone(), level);
+    survey.headers(trust, options).await?;
+    survey.listings().await?;
+    survey.segments(progress).await?;
+    Ok(survey.report())
+}
+
+struct Survey {
+    store: Arc<dyn Store>,
+    identities: Identities,
+    level: Level,
+    snapshots: Vec<Snapshot>,
+    headers: u64,
+    damaged: BTreeSet<Damage>,
+    checks: Vec<VerifyCheck>,
+    /// Contents that should lie in each segment, by offset.
+    expected: BTreeMap<SegmentName, BTreeMap<u64, Content>>,
+    listings_sealed: u64,
+    objects: u64,
+    bytes: u64,
+    files: u64,
+}
+
+impl Survey {
+    fn new(store: Arc<dyn Store>, identities: Identities, level: Level) -> Self {
+        Survey {
+            store,
+            identities,
+            level,
+            snapshots: Vec::new(),
+            headers: 0,
+            damaged: BTreeSet::new(),
+            checks: Vec::new(),
+            expected: BTreeMap::new(),
+            listings_sealed: 0,
+            objects: 0,
+            bytes: 0,
+            files: 0,
+        }
+    }
+
+    fn damage(&mut self, object: impl Into<String>, why: impl Into<String>) {
+        self.damaged.insert(Damage {
+            object: object.into(),
+            why: why.into(),
+        });
+    }
+
+    /// Adds a check that failed when damage was found since `before`.
+    fn check(&mut self, name: &'static str, before: usize, detail: String) {
+        let verdict = match self.damaged.len() == before {
+            true => Verdict::Passed,
+            false => Verdict::Failed,
+        };
+        self.checks.push(VerifyCheck { name, verdict, detail });
+    }
+
+    async fn headers(&mut self, trust: &Trust, options: &VerifyOptions) -> Result<(), SnapshotError> {
+        let mut checked = Vec::new();
+        let mut unreadable = Vec::new();
+        for (generation, parts) in snapshots::generations(self.store.as_ref()).await? {
+            if !parts.contains(&ManifestPart::Header) {
+                continue;
+            }
+            self.headers += 1;
+            match snapshots::header(self.store.as_ref(), &trust.keys, generation).await {
+                Ok(found) => checked.push((found.sha256, found.header)),
+                Err(SnapshotError::Damaged { object, why }) => {
+                    if object == ManifestPart::Header.name(generation) {
+                        // Which of the two was changed cannot be told.
+                        self.damage(ManifestPart::Signature.name(generation), why.clone());
+                    }
+                    self.damage(object, why);
+                    unreadable.push(generation);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        self.check("signatures", 0, format!("{} headers", self.headers));
+        let before = self.damaged.len();
+        for broken in walk(&checked, &unreadable, trust.newest) {
+            self.damage(broken.object, broken.why);
+        }
+        self.check("chain", before, format!("{} links", checked.len()));
+        if self.headers == 0 {
+            self.checks.push(VerifyCheck {
+                name: "snapshots",
+                verdict: Verdict::NotRun,
+                detail: "the store holds no snapshot".into(),
+            });
+        }
+        if let Some(only) = options.only
+            && !checked.iter().any(|(_, header)| header.generation() == only)
+            && !unreadable.contains(&only)
+        {
+            return Err(SnapshotError::NoSuch {
+                store: self.store.describe(),
+                generation: only.0,
+            });
+        }
+        self.snapshots = checked
+            .into_iter()
+            .filter_map(|(_, header)| match header {
+                Header::Snapshot(snapshot) => Some(*snapshot),
+                Header::Tombstone(_) => None,
+            })
+            .filter(|snapshot| options.only.is_none_or(|only| snapshot.generation == only))
+            .collect();
+        Ok(())
+    }
+
+    async fn listings(&mut self) -> Result<(), SnapshotError> {
+        let before = self.damaged.len();
+        let mut read = 0;
+        for at in 0..self.snapshots.len() {
+            let snapshot = self.snapshots[at].clone();
+            self.objects += 1;
+            self.bytes += snapshot.listing.bytes;
+            match snapshots::listing(self.store.as_ref(), &snapshot, &self.identities).await {
+                Ok(listing) => {
+                    read += 1;
+                    self.expect(&snapshot, &listing);
+                }
+                // Its bytes are the signed ones: that was checked before it said so.
+                Err(SnapshotError::Sealed { .. }) => self.listings_sealed += 1,
+                Err(SnapshotError::Damaged { object, why }) => self.damage(object, why),
+                Err(other) => return Err(other),
+            }
+        }
+        let total = self.snapshots.len();
+        self.check(
+            "listings",
+            before,
+            format!("{total} listings have the hash that was signed"),
+        );
+        if self.level >= Level::Segments && self.listings_sealed > 0 {
+            self.checks.push(VerifyCheck {
+                name: "listings open",
+                verdict: Verdict::NotRun,
+                detail: format!(
+                    "{} of {total} could not be opened with the identities given",
+                    self.listings_sealed
+                ),
+            });
+        } else if self.level >= Level::Segments {
+            self.check("listings open", before, format!("{read} listings"));
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self, snapshot: &Snapshot, listing: &Listing) {
+        let names: BTreeMap<_, _> = snapshot.segments.iter().map(|s| (&s.id, &s.name)).collect();
+        for entry in &listing.entries {
+            if let Node::File(content) = &entry.node
+                && let Some(name) = names.get(&content.segment)
+            {
+                self.files += 1;
+                let segment = self.expected.entry((*name).clone()).or_default();
+                if let Some(other) = segment.insert(content.offset, content.clone())
+                    && other != *content
+                {
+                    let why = format!("it says two things of the segment {name}");
+                    self.damaged.insert(Damage {
+                        object: snapshot.listing.name.clone(),
+                        why,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn segments(&mut self, progress: &dyn Progress) -> Result<(), SnapshotError> {
+        let listed: BTreeMap<String, u64> = {
+            let objects = self.store.list("seg/").await?;
+            objects.into_iter().map(|object| (object.name, object.bytes)).collect()
+        };
+        let mut wanted: BTreeMap<SegmentName, Vec<Object>> = BTreeMap::new();
+        for snapshot in &self.snapshots {
+            for segment in snapshot.segments.iter().chain([&snapshot.sums]) {
+                let said = wanted.entry(segment.name.clone()).or_default();
+                let object = segment.object();
+                if !said.contains(&object) {
+                    said.push(object);
+                }
+            }
+        }
+        let (count, mut sealed, mut done) = (wanted.len(), 0, 0u64);
+        let before = self.damaged.len();
+        let mut unopened: BTreeSet<Damage> = BTreeSet::new();
+        for (name, said) in wanted {
+            let text = name.to_string();
+            done += 1;
+            self.objects += 1;
+            let [object] = said.as_slice() else {
+                self.damage(text, "headers say different things of it");
+                continue;
+            };
+            self.bytes += object.bytes;
+            match listed.get(&text) {
+                None => {
+                    self.damage(text, "it is missing");
+                    continue;
+                }
+                Some(bytes) if *bytes != object.bytes => {
+                    self.damage(text, format!("it has {bytes} bytes and should have {}", object.bytes));
+                    continue;
+                }
+                Some(_) => {}
+            }
+            let looked = self.look(&name, object, progress).await?;
+            match looked {
+                Looked::Whole => {}
+                Looked::Sealed => sealed += 1,
+                Looked::Damaged(why) => self.damage(text, why),
+                Looked::Contradicts(why) => {
+                    unopened.insert(Damage { object: text, why });
+                }
+            }
+            if done.is_multiple_of(16) {
+                progress.say(&format!("{done} of {count} segments, {}", Size(self.bytes)));
+            }
+        }
+        self.check(
+            "segments",
+            before,
+            format!("{count} segments have size and hash that were signed"),
+        );
+        if self.level >= Level::Segments {
+            let deeper = match self.level {
+                Level::Files => ("files", format!("{} files have their SHA-256", self.files)),
+                _ => ("segments open", format!("{count} segments")),
+            };
+            if sealed > 0 || (self.level == Level::Files && self.listings_sealed > 0) {
+                self.checks.push(VerifyCheck {
+                    name: deeper.0,
+                    verdict: Verdict::NotRun,
+                    detail: format!("{sealed} of {count} segments could not be opened with the identities given"),
+                });
+                self.damaged.extend(unopened);
+            } else {
+                self.damaged.extend(unopened);
+                self.check(deeper.0, before, deeper.1);
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(
+        &mut self,
+        name: &SegmentName,
+        object: &Object,
+        progress: &dyn Progress,
+    ) -> Result<Looked, SnapshotError> {
+        let store = self.store.clone();
+        let identities = self.identities.clone();
+        let (name, object) = (name.clone(), object.clone());
+        let expected = match self.level {
+            Level::Files => Some(self.expected.remove(&name).unwrap_or_default()),
+            _ => None,
+        };
+        let deep = self.level >= Level::Segments;
+        let looked = blocking(progress, move |ticker, handle| {
+            look(&store, &identities, &name, &object, deep, expected, ticker, handle)
+        });
+        Ok(looked.await?)
+    }
+
+    fn report(self) -> VerifyReport {
+        let broken: BTreeSet<&str> = self.damaged.iter().map(|damage| damage.object.as_str()).collect();
+        let affected = self
+            .snapshots
+            .iter()
+            .filter(|snapshot| snapshot.objects().any(|object| broken.contains(object.name.as_str())))
+            .map(|snapshot| snapshot.generation)
+            .chain(
+                broken
+                    .iter()
+                    .filter_map(|object| ManifestPart::parse(object).map(|(generation, _)| generation)),
+            )
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        VerifyReport {
+            store: self.store.describe(),
+            level: self.level,
+            snapshots: self.snapshots.len() as u64,
+            objects: self.objects + 2 * self.headers,
+            bytes: self.bytes,
+            files: self.files,
+            checks: self.checks,
+            damaged: self.damaged.iter().cloned().collect(),
+            affected,
+        }
+    }
+}
+
+enum Looked {
+    Whole,
+    Sealed,
+    Damaged(String),
+    /// The signed bytes open to something else than the listings say.
+    Contradicts(String),
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything a blocking thread needs of the survey"
+)]
+fn look(
+    store: &Arc<dyn Store>,
+    identities: &Identities,
+    name: &SegmentName,
+    object: &Object,
+    deep: bool,
+    expected: Option<BTreeMap<u64, Content>>,
+    ticker: &Ticker,
+    handle: &Handle,
+) -> Result<Looked, StoreError> {
+    let stream = match handle.block_on(store.get(&object.name)) {
+        Ok(stream) => stream,
+        Err(StoreError::NotFound { .. }) => return Ok(Looked::Damaged("it is missing".into())),
+        Err(error) => return Err(error),
+    };
+    let mut from = Tally::new(StreamReader::new(handle, stream));
+    let mut members = Members {
+        expected: expected.unwrap_or_default(),
+        current: None,
+        wrong: None,
+        ticker,
+    };
+    let opened = deep.then(|| read_segment(name.coding, identities, &mut from, &mut members));
+    let drained = io::copy(&mut from, &mut io::sink());
+    let (_, sha256, bytes) = from.finish();
+    if let Err(error) = drained {
+        return Ok(Looked::Damaged(StepFailed::from(error).to_string()));
+    }
+    if (sha256, bytes) != (object.sha256, object.bytes) {
+        return Ok(Looked::Damaged(
+            "its bytes are not the ones that were signed for".into(),
+        ));
+    }
+    Ok(match opened {
+        None => Looked::Whole,
+        Some(Err(SegmentError::Open(OpenError::NoIdentity))) => Looked::Sealed,
+        Some(Err(error)) => Looked::Damaged(StepFailed::from(error).to_string()),
+        Some(Ok(())) => match (members.wrong, members.expected.into_values().next()) {
+            (Some(why), _) => Looked::Contradicts(why),
+            (None, Some(missing)) => Looked::Contradicts(format!(
+                "it does not hold {} at {}, as a listing says",
+                missing.sha256.hex(),
+                missing.offset
+            )),
+            (None, None) => Looked::Whole,
+        },
+    })
+}
+
+/// Compares what lies in a segment with what the listings say; what is found is taken off.
+struct Members<'a> {
+    expected: BTreeMap<u64, Content>,
+    current: Option<(Member, u64, u64)>,
+    wrong: Option<String>,
+    ticker: &'a Ticker,
+}
+
+impl MemberSink for Members<'_> {
+    fn begin(&mut self, member: Member, offset: u64, size: u64) -> io::Result<()> {
+        self.current = Some((member, offset, size));
+        Ok(())
+    }
+
+    fn content(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        match self.ticker.stopped() {
+            true => Err(io::Error::other("it was stopped")),
+            false => Ok(()),
+        }
+    }
+
+    fn end(&mut self, sha256: Digest) -> io::Result<()> {
+        let Some((Member::Content(named), offset, size)) = self.current.take() else {
+            return Ok(());
+        };
+        if named != sha256 {
+            self.wrong = Some(format!("its member {} has the SHA-256 {}", named.hex(), sha256.hex()));
+        }
+        if let Some(content) = self.expected.remove(&offset)
+            && (content.sha256, content.size) != (sha256, size)
+        {
+            self.wrong = Some(format!("what lies at {offset} is not {}", content.sha256.hex()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::backup::{EntryPath, SourceRecord};
+use crate::model::Timestamp;
+use crate::ports::{Sink, SourceError};
+
+use super::tree::{Copy, meta_of};
+
+/// How long a writer may hold the database before the copy is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Copies a database consistently while it is written to, checks the copy, and hands it on.
+///
+/// All pages go in one step: in several, each write from outside would begin the copy anew.
+pub(super) fn read(
+    path: &Path,
+    entry: EntryPath,
+    newest: Option<&str>,
+    scratch: &Path,
+    sink: &mut dyn Sink,
+) -> Result<SourceRecord, SourceError> {
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(SourceError::Missing {
+                path: path.to_path_buf(),
+            });
+        }
+        Err(source) => {
+            return Err(SourceError::Unreadable {
+                path: path.to_path_buf(),
+                source,
+            });
+        }
+    };
+    if found.len() == 0 {
+        return Err(SourceError::Empty {
+            path: path.to_path_buf(),
+        });
+    }
+    let copy = Scratch::new(path, scratch)?;
+    copy_database(path, &copy.path)?;
+    let facts = examine(path, &copy.path, newest, sink)?;
+    let body = Copy {
+        path: copy.path.clone(),
+    };
+    let bytes = sink.file(entry.clone(), meta_of(&found), &body)?;
+    Ok(SourceRecord {
+        kind: "sqlite".into(),
+        path: entry,
+        files: 1,
+        bytes: bytes.unwrap_or_default(),
+        newest: facts.newest,
+        rows: facts.rows,
+    })
+}
+
+/// A folder of its own for the copy; gone when dropped.
+struct Scratch {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    fn new(source: &Path, scratch: &Path) -> Result<Self, SourceError> {
+        let folder = tempfile::Builder::new()
+            .prefix("sqlite-")
+            .tempdir_in(scratch)
+            .map_err(|e| SourceError::Database {
+                path: source.to_path_buf(),
+                what: "copied to the scratch folder",
+                source: e.into(),
+            })?;
+        Ok(Scratch {
+            path: folder.path().join("copy.db"),
+            _folder: folder,
+        })
+    }
+}
+
+fn failed(path: &Path, what: &'static str) -> impl Fn(rusqlite::Error) -> SourceError {
+    let path = path.to_path_buf();
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => SourceError::ScratchFull { path: path.clone() },
+        _ => SourceError::Database {
+            path: path.clone(),
+            what,
+            source: error.into(),
+        },
+    }
+}
+
+fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
+    let opened = failed(path, "opened");
+    // Writable, since a database in WAL mode that nobody has open cannot be read otherwise; nothing is written by us.
+    let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let from = match Connection::open_with_flags(path, writable) {
+        Ok(from) => from,
+        Err(_) => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(&opened)?,
+    };
+    from.busy_timeout(Duration::from_secs(1)).map_err(&opened)?;
+    let copied = failed(path, "copied");
+    let mut into = Connection::open(to).map_err(&copied)?;
+    // The copy is synced where it is stored.
+    into.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF;")
+        .map_err(&copied)?;
+    let backup = Backup::new(&from, &mut into).map_err(&copied)?;
+    let begun = std::time::Instant::now();
+    loop {
+        match backup.step(-1).map_err(&copied)? {
+            StepResult::Done => return Ok(()),
+            _ if begun.elapsed() > PATIENCE => {
+                return Err(SourceError::Database {
+                    path: path.to_path_buf(),
+                    what: "copied: a writer holds it locked",
+                    source: io::Error::from(io::ErrorKind::TimedOut).into(),
+                });
+            }
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Facts {
+    newest: Option<Timestamp>,
+    rows: BTreeMap<String, u64>,
+}
+
+/// `path` is for messages; `copy` is what is looked at.
+fn examine(path: &Path, copy: &Path, newest: Option<&str>, sink: &mut dyn Sink) -> Result<Facts, SourceError> {
+    let checked = failed(path, "checked");
+    let db = Connection::open(copy).map_err(&checked)?;
+    let findings: Vec<String> = db
+        .prepare("PRAGMA quick_check(3)")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => SourceError::Corrupt {
+                path: path.to_path_buf(),
+                finding: error.to_string(),
+            },
+            _ => checked(error),
+        })?;
+    if findings != ["ok"] {
+        return Err(SourceError::Corrupt {
+            path: path.to_path_buf(),
+            finding: findings.join("; ").chars().take(500).collect(),
+        });
+    }
+    let mut facts = Facts::default();
+    let tables: Vec<String> = db
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .map_err(&checked)?;
+    for table in tables {
+        let quoted = table.replace('"', "\"\"");
+        let rows = db.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), [], |row| {
+            row.get::<_, i64>(0)
+        });
+        match rows {
+            Ok(rows) => {
+                facts.rows.insert(table, rows.unsigned_abs());
+            }
+            // A virtual table of a module that is not here.
+            Err(error) => sink.note(format!("the rows of `{table}` were not counted: {error}")),
+        }
+    }
+    if let Some(query) = newest {
+        match db.query_row(query, [], |row| row.get::<_, Value>(0)) {
+            Ok(Value::Null) => {}
+            Ok(value) => match instant(&value) {
+                Some(instant) => facts.newest = Some(instant),
+                None => sink.note(format!(
+                    "`newest` of {} gave {value:?}, which is no time",
+                    path.display()
+                )),
+            },
+            Err(error) => sink.note(format!("`newest` of {} failed: {error}", path.display())),
+        }
+    }
+    Ok(facts)
+}
+
+/// ISO 8601, in UTC where no offset is said, or Unix seconds.
+fn instant(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::Integer(seconds) => DateTime::from_timestamp(*seconds, 0),
+        Value::Real(seconds) if seconds.abs() < 1e15 => DateTime::from_timestamp_micros((seconds * 1e6) as i64),
+        Value::Text(text) => {
+            let text = text.trim();
+            if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+                return Some(instant.to_utc());
+            }
+            for form in ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"] {
+                if let Ok(instant) = DateTime::parse_from_str(text, form) {
+                    return Some(instant.to_utc());
+                }
+            }
+            for form in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"] {
+                if let Ok(instant) = NaiveDateTime::parse_from_str(text, form) {
+                    return Some(instant.and_utc());
+                }
+            }
+            if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+                return day.and_hms_opt(0, 0, 0).map(|instant| instant.and_utc());
+            }
+            text.parse()
+                .ok()
+                .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_the_forms_databases_hold() {
+        let at = |text: &str| instant(&Value::Text(text.into())).map(|t| t.timestamp());
+        for text in [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02 03:04:05",
+            "2026-01-02T03:04:05.250",
+            "2026-01-02 11:04:05+08:00",
+            "2026-01-02T11:04:05+08:00",
+            "1767323045",
+        ] {
+            assert_eq!(at(text), Some(1_767_323_045), "{text}");
+        }
+        assert_eq!(
+            instant(&Value::Integer(1_767_323_045)),
+            instant(&Value::Real(1_767_323_045.0))
+        );
+        assert_eq!(at("2026-01-02"), Some(1_767_312_000));
+        for bad in ["yesterday", "", "2026-13-01"] {
+            assert_eq!(at(bad), None, "{bad}");
+        }
+        assert_eq!(instant(&Value::Real(f64::NAN)), None);
+    }
+}

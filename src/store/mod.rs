@@ -1,0 +1,5 @@
+//! Places that keep objects.
+
+mod fs;
+
+pub use fs::FsStore;

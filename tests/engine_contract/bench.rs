@@ -1,0 +1,138 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arkwright::engine::{self, Bollard};
+use arkwright::model::{ContainerId, ProjectName};
+use arkwright::plan::{ContainerSpec, NetworkSpec, labels};
+use arkwright::ports::{Container, Engine, EngineKind};
+
+/// One case's engine, with names of its own.
+pub struct Bench {
+    pub engine: Bollard,
+    pub project: ProjectName,
+    pub image: String,
+}
+
+/// Runs a case if the engine is named; what it leaves behind is removed, also when it fails.
+pub async fn run<F, T>(variable: &str, case: &str, body: F)
+where
+    F: FnOnce(Arc<Bench>) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    let Ok(host) = std::env::var(variable) else {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "{variable} must name an engine in CI"
+        );
+        println!("NOT RUN: {case}: {variable} names no engine");
+        return;
+    };
+    let engine = engine::connect(Some(&host), &[]).await.expect("an engine that answers");
+    let mut short: String = case.split('_').filter_map(|word| word.chars().next()).collect();
+    short.truncate(12);
+    let kind = if variable.ends_with("PODMAN") { "p" } else { "d" };
+    let project = format!("arkc-{kind}{}-{short}", std::process::id());
+    let bench = Arc::new(Bench {
+        engine,
+        project: project.parse().expect("a project name"),
+        image: std::env::var("ARKWRIGHT_TEST_IMAGE").unwrap_or_else(|_| "localhost/memoryark/debian:bookworm".into()),
+    });
+    let result = tokio::spawn(body(bench.clone())).await;
+    bench.clean().await;
+    if let Err(error) = result {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+impl Bench {
+    pub fn podman(&self) -> bool {
+        self.engine.info().kind == EngineKind::Podman
+    }
+
+    pub fn name(&self, what: &str) -> String {
+        format!("{}-{what}", self.project)
+    }
+
+    /// A container of the project that sleeps for ten minutes and dies at once when told.
+    pub fn sleeper(&self, what: &str) -> ContainerSpec {
+        ContainerSpec {
+            stop_signal: Some("SIGKILL".into()),
+            ..self.spec(what, &["sleep", "600"])
+        }
+    }
+
+    pub fn spec(&self, what: &str, command: &[&str]) -> ContainerSpec {
+        let labels = [(labels::PROJECT, self.project.as_str()), (labels::SERVICE, what)];
+        ContainerSpec {
+            name: self.name(what),
+            image: self.image.clone(),
+            command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            ..ContainerSpec::default()
+        }
+    }
+
+    pub async fn run(&self, spec: &ContainerSpec) -> ContainerId {
+        let id = self.engine.create_container(spec).await.expect("created");
+        self.engine.start_container(&id).await.expect("started");
+        id
+    }
+
+    pub async fn look(&self, id: &ContainerId) -> Container {
+        let found = self.engine.container(id.as_str()).await.expect("an answer");
+        found.expect("the container")
+    }
+
+    pub async fn network(&self, what: &str) -> String {
+        let name = self.name(what);
+        let spec = NetworkSpec {
+            name: name.clone(),
+            labels: [(labels::PROJECT.to_owned(), self.project.to_string())].into(),
+            ..NetworkSpec::default()
+        };
+        self.engine.create_network(&spec).await.expect("a network");
+        name
+    }
+
+    /// Standard output of a shell line that must succeed.
+    pub async fn sh(&self, id: &ContainerId, line: &str) -> String {
+        let command = ["sh", "-c", line].map(str::to_owned);
+        let output = self
+            .engine
+            .exec(id, &command, Duration::from_secs(60))
+            .await
+            .expect("run");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.exit_code, 0, "`{line}`: {stderr}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    async fn clean(&self) {
+        let left = self.engine.observe(&self.project).await.expect("observed");
+        for container in left.containers {
+            self.engine.remove_container(&container.id).await.expect("removed");
+        }
+        for network in left.networks {
+            self.engine.remove_network(&network.name).await.expect("removed");
+        }
+        for volume in left.volumes {
+            self.engine.remove_volume(&volume.name).await.expect("removed");
+        }
+    }
+}
+
+/// Asks until it is so, for at most half a minute.
+pub async fn until<F, T>(what: &str, mut is: F)
+where
+    F: FnMut() -> T,
+    T: Future<Output = bool>,
+{
+    for _ in 0..150 {
+        if is().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("never happened: {what}");
+}

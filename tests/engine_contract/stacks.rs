@@ -1,0 +1,440 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use arkwright::model::{ServiceName, Span};
+use arkwright::plan::desired::HostFolders;
+use arkwright::plan::{Action, Desired, Plan, TearDown, Wishes, diff, labels, teardown};
+use arkwright::ports::{Container, Engine};
+use arkwright::run::{Converge, ConvergeError, Patience, Progress, Severity, check_host, facts};
+use arkwright::stack::{
+    Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, Port, Restart,
+    Service, Stack, Volume,
+};
+
+use crate::bench::Bench;
+
+/// A project on this bench: its stack, and the folders it has on the host.
+struct Project<'a> {
+    bench: &'a Bench,
+    stack: Stack,
+    environment: BTreeMap<String, String>,
+    folder: tempfile::TempDir,
+    said: Said,
+}
+
+#[derive(Default)]
+struct Said(Mutex<Vec<String>>);
+
+impl Progress for Said {
+    fn say(&self, text: &str) {
+        self.0.lock().expect("unbroken").push(text.to_owned());
+    }
+}
+
+fn name(text: &str) -> ServiceName {
+    text.parse().expect("a name")
+}
+
+fn depends(on: &str, condition: Condition) -> BTreeMap<ServiceName, Dependency> {
+    let dependency = Dependency {
+        condition,
+        required: true,
+        restart: false,
+    };
+    [(name(on), dependency)].into()
+}
+
+fn service(bench: &Bench, text: &str, line: &str) -> Service {
+    Service {
+        image: Some(bench.image.clone()),
+        command: Some(["sh", "-c", line].map(str::to_owned).to_vec()),
+        networks: [("default".to_owned(), Attachment::default())].into(),
+        stop_signal: Some("SIGKILL".into()),
+        ..Service::named(name(text))
+    }
+}
+
+fn network(bench: &Bench, key: &str) -> Network {
+    Network {
+        name: bench.name(key),
+        external: false,
+        driver: None,
+        driver_opts: BTreeMap::new(),
+        internal: false,
+        attachable: false,
+        ipv6: false,
+        subnets: Vec::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+impl<'a> Project<'a> {
+    /// cache (healthy after a moment) ← migrate (a job that writes) ← web (on two networks, with a volume and a folder).
+    fn three(bench: &'a Bench) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Service {
+            healthcheck: Some(Healthcheck {
+                test: vec!["CMD-SHELL".into(), "test -e /tmp/ready".into()],
+                interval: Some(Span::millis(500)),
+                timeout: None,
+                start_period: None,
+                start_interval: None,
+                retries: Some(20),
+            }),
+            ..service(bench, "cache", "sleep 1; touch /tmp/ready; sleep 600")
+        };
+        let data = Mount::Volume {
+            source: Some("data".into()),
+            target: "/data".into(),
+            read_only: false,
+            nocopy: false,
+        };
+        let migrate = Service {
+            depends_on: depends("cache", Condition::Healthy),
+            mounts: vec![data.clone()],
+            restart: Restart::No,
+            ..service(bench, "migrate", "getent hosts cache && echo migrated >> /data/log")
+        };
+        let uploads = Mount::Bind {
+            source: folder.path().join("made/uploads"),
+            target: "/uploads".into(),
+            read_only: false,
+            create_host_path: true,
+            propagation: None,
+            selinux: None,
+        };
+        let web = Service {
+            depends_on: depends("migrate", Condition::Completed),
+            mounts: vec![data, uploads],
+            networks: ["default", "back"]
+                .map(|key| (key.to_owned(), Attachment::default()))
+                .into(),
+            ..service(bench, "web", "grep migrated /data/log && sleep 600")
+        };
+        let volume = Volume {
+            name: bench.name("data"),
+            external: false,
+            driver: None,
+            driver_opts: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        };
+        Project {
+            bench,
+            stack: Stack {
+                name: bench.project.clone(),
+                folder: folder.path().to_path_buf(),
+                files: vec![folder.path().join("compose.yaml")],
+                read_files: Vec::new(),
+                services: [cache, migrate, web].map(|s| (s.name.clone(), s)).into(),
+                disabled: BTreeMap::new(),
+                networks: ["default", "back"]
+                    .map(|key| (key.to_owned(), network(bench, key)))
+                    .into(),
+                volumes: [("data".to_owned(), volume)].into(),
+                secrets: BTreeMap::new(),
+                configs: BTreeMap::new(),
+            },
+            environment: BTreeMap::new(),
+            folder,
+            said: Said::default(),
+        }
+    }
+
+    fn service(&mut self, text: &str) -> &mut Service {
+        self.stack.services.get_mut(text).expect("a service")
+    }
+
+    fn folders(&self) -> HostFolders {
+        let inner = |what: &str| self.folder.path().join("state").join(what);
+        HostFolders {
+            files: inner("files"),
+            router_config: inner("router/config"),
+            router_run: inner("router/run"),
+        }
+    }
+
+    fn desired(&self) -> Desired {
+        Desired::of(&self.stack, None, &BTreeMap::new(), &self.folders()).expect("a desired state")
+    }
+
+    async fn plan(&self) -> Plan {
+        let desired = self.desired();
+        let observed = self.bench.engine.observe(&self.bench.project).await.expect("observed");
+        let facts = facts(&desired, &self.bench.engine, None, &self.environment)
+            .await
+            .expect("facts");
+        diff(&desired, &observed, &facts, Wishes::default())
+    }
+
+    async fn perform(&self, plan: &Plan) -> Result<(), ConvergeError> {
+        let folders = self.folders();
+        let converge = Converge {
+            engine: &self.bench.engine,
+            router: None,
+            folders: &folders,
+            environment: &self.environment,
+            progress: &self.said,
+            patience: Patience::default(),
+        };
+        converge.perform(plan).await
+    }
+
+    async fn up(&self) -> Plan {
+        let plan = self.plan().await;
+        if let Err(error) = self.perform(&plan).await {
+            panic!(
+                "{error}: {:?}",
+                std::error::Error::source(&error).map(ToString::to_string)
+            );
+        }
+        plan
+    }
+
+    async fn find(&self, service: &str) -> Container {
+        let full = format!("{}-{service}-1", self.bench.project);
+        self.bench
+            .engine
+            .container(&full)
+            .await
+            .expect("an answer")
+            .expect("the container")
+    }
+}
+
+fn words(plan: &Plan) -> Vec<String> {
+    let short = |change: &arkwright::plan::Change| format!("{} {}", change.action.kind(), change.action.subject());
+    plan.changes.iter().map(short).collect()
+}
+
+pub async fn a_stack_goes_up_stays_up_and_comes_down(bench: &Bench) {
+    let mut project = Project::three(bench);
+    project.up().await;
+    let said = project.said.0.lock().expect("unbroken").join("\n");
+    assert!(said.contains("wait for cache to be healthy"), "{said}");
+    let web = project.find("web").await;
+    assert_eq!(web.networks.len(), 2);
+    assert!(project.folder.path().join("made/uploads").is_dir());
+    let cache = project.find("cache").await;
+
+    // Again: nothing to do, and nothing done.
+    let writes = bench.engine.writes();
+    let again = project.up().await;
+    assert_eq!(words(&again), Vec::<String>::new());
+    assert_eq!(bench.engine.writes(), writes, "an unchanged stack must cost no write");
+
+    // Someone killed a container.
+    bench.engine.stop_container(&web.id, None).await.expect("stopped");
+    let plan = project.up().await;
+    assert_eq!(words(&plan), [format!("start container {}", web.name)]);
+    assert!(project.find("web").await.running());
+
+    // Someone removed one.
+    bench.engine.remove_container(&web.id).await.expect("removed");
+    project.up().await;
+    let web = project.find("web").await;
+    assert!(web.running());
+
+    // A changed variable recreates that one alone.
+    project
+        .service("web")
+        .environment
+        .insert("COLOUR".into(), Some("red".into()));
+    let plan = project.up().await;
+    assert_eq!(
+        words(&plan),
+        [
+            format!("recreate container {}", web.name),
+            format!("start container {}", web.name)
+        ]
+    );
+    let fresh = project.find("web").await;
+    assert_ne!(fresh.id, web.id);
+    assert_eq!(bench.sh(&fresh.id, "echo $COLOUR").await, "red\n");
+    assert_eq!(project.find("cache").await.id, cache.id);
+    assert_eq!(
+        bench.sh(&fresh.id, "cat /data/log").await,
+        "migrated\n",
+        "the job ran once"
+    );
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
+
+    // A second replica, and back to one.
+    project.service("web").replicas = 2;
+    let second = format!("{}-web-2", bench.project);
+    assert_eq!(
+        words(&project.up().await),
+        [
+            format!("create container {second}"),
+            format!("start container {second}")
+        ]
+    );
+    project.service("web").replicas = 1;
+    assert_eq!(words(&project.up().await), [format!("remove container {second}")]);
+
+    let observed = bench.engine.observe(&bench.project).await.expect("observed");
+    let kept = teardown(&project.desired(), &observed, TearDown::default());
+    project.perform(&kept).await.expect("down");
+    let left = bench.engine.observe(&bench.project).await.expect("observed");
+    assert_eq!(
+        (left.containers.len(), left.networks.len(), left.volumes.len()),
+        (0, 0, 1)
+    );
+    let all = TearDown {
+        volumes: true,
+        orphans: true,
+    };
+    project
+        .perform(&teardown(&project.desired(), &left, all))
+        .await
+        .expect("down with volumes");
+    assert_eq!(
+        bench.engine.observe(&bench.project).await.expect("observed"),
+        Default::default()
+    );
+}
+
+pub async fn a_plan_cut_off_is_finished_by_the_next(bench: &Bench) {
+    let project = Project::three(bench);
+    let whole = project.plan().await;
+    // The first network made by an attempt that then lost its connection: the same plan goes through.
+    for change in &whole.changes {
+        match &change.action {
+            Action::CreateNetwork { spec } => bench.engine.create_network(spec).await.expect("made"),
+            Action::CreateVolume { spec } => bench.engine.create_volume(spec).await.expect("made"),
+            Action::CreateContainer { spec, .. } => {
+                bench.engine.create_container(spec).await.expect("created");
+                break;
+            }
+            _ => {}
+        }
+    }
+    project.perform(&whole).await.expect("the whole plan again");
+    assert!(project.find("web").await.running());
+
+    // And one that stopped anywhere is continued by a plan made afresh.
+    let other = Project::three(bench);
+    for container in bench.engine.observe(&bench.project).await.expect("observed").containers {
+        bench.engine.remove_container(&container.id).await.expect("removed");
+    }
+    let mut cut = other.plan().await;
+    cut.changes.truncate(cut.changes.len() / 2);
+    other.perform(&cut).await.expect("half of it");
+    other.up().await;
+    assert!(other.find("web").await.running());
+    assert_eq!(words(&other.plan().await), Vec::<String>::new());
+}
+
+pub async fn a_dependency_that_fails_is_named_with_its_log(bench: &Bench) {
+    let mut project = Project::three(bench);
+    project.service("migrate").command = Some(
+        ["sh", "-c", "echo 'no such table: users' >&2; exit 4"]
+            .map(str::to_owned)
+            .to_vec(),
+    );
+    let plan = project.plan().await;
+    let error = project.perform(&plan).await.expect_err("the job fails").to_string();
+    for part in [
+        "migrate: ",
+        "ended with exit code 4",
+        "no such table: users",
+        "arkwright up",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let web = format!("{}-web-1", bench.project);
+    assert!(
+        bench.engine.container(&web).await.expect("an answer").is_none(),
+        "what depends on it is not created"
+    );
+
+    let mut ill = Project::three(bench);
+    if let Some(check) = ill.service("cache").healthcheck.as_mut() {
+        check.test = vec!["CMD-SHELL".into(), "false".into()];
+        check.retries = Some(1);
+    }
+    let plan = ill.plan().await;
+    let error = ill.perform(&plan).await.expect_err("never healthy").to_string();
+    assert!(error.contains("cache: ") && error.contains("is unhealthy"), "{error}");
+}
+
+pub async fn a_secret_from_the_environment_is_a_file_inside(bench: &Bench) {
+    let mut project = Project::three(bench);
+    project.stack.services.retain(|name, _| name.as_str() == "cache");
+    project.stack.secrets.insert(
+        "token".into(),
+        FileObject {
+            name: "token".into(),
+            from: FileSource::Environment("TOKEN".into()),
+        },
+    );
+    let cache = project.service("cache");
+    cache.user = Some("1234".into());
+    cache.secrets.push(FileGrant {
+        source: "token".into(),
+        target: "/run/secrets/token".into(),
+        uid: None,
+        gid: None,
+        mode: None,
+    });
+    let plan = project.plan().await;
+    assert!(plan.blocked.iter().any(|b| b.contains("TOKEN")), "{:?}", plan.blocked);
+    assert!(matches!(project.perform(&plan).await, Err(ConvergeError::Blocked(_))));
+
+    project.environment.insert("TOKEN".into(), "s3cret".into());
+    project.up().await;
+    let first = project.find("cache").await;
+    assert_eq!(bench.sh(&first.id, "cat /run/secrets/token").await, "s3cret");
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
+
+    project.environment.insert("TOKEN".into(), "changed".into());
+    project.up().await;
+    let second = project.find("cache").await;
+    assert_ne!(
+        second.id, first.id,
+        "a file that is mounted is seen anew only by a new container"
+    );
+    assert_eq!(bench.sh(&second.id, "cat /run/secrets/token").await, "changed");
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
+}
+
+pub async fn the_host_is_checked(bench: &Bench) {
+    let mut project = Project::three(bench);
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = |number: u16| Port {
+        host_ip: "127.0.0.1".into(),
+        published: number.to_string(),
+        target: 80,
+        protocol: "tcp".into(),
+    };
+    let number = holder.local_addr().expect("an address").port();
+    project.service("web").ports.push(port(number));
+    project.service("web").image = Some("localhost/arkwright-test/nowhere:1".into());
+    let gone: PathBuf = Path::new("/nonexistent/arkwright").into();
+    project.service("cache").mounts.push(Mount::Bind {
+        source: gone,
+        target: "/x".into(),
+        read_only: true,
+        create_host_path: false,
+        propagation: None,
+        selinux: None,
+    });
+    let plan = project.plan().await;
+    let observed = bench.engine.observe(&bench.project).await.expect("observed");
+    let found = check_host(&bench.engine, &project.stack, None, &observed, &plan);
+    let says = |severity, part: &str| found.iter().any(|f| f.severity == severity && f.what.contains(part));
+    assert!(says(Severity::Error, &format!("port {number}/tcp")), "{found:?}");
+    assert!(says(Severity::Error, "/nonexistent/arkwright"), "{found:?}");
+    assert!(says(Severity::Note, "nowhere:1"), "{found:?}");
+    assert!(found.iter().all(|f| !f.remedy.is_empty()));
+    let label = format!("{}={}", labels::PROJECT, bench.project);
+    assert!(
+        bench
+            .engine
+            .containers_labelled(&label)
+            .await
+            .expect("a list")
+            .is_empty(),
+        "a check changes nothing"
+    );
+}
