@@ -13,7 +13,7 @@ use crate::run::Operator;
 use crate::run::agent::Agent;
 use crate::state::{HostLock, LockError, ProjectFolder};
 
-use super::{Failure, Global, Kind, OrFail, Terminal};
+use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
 
 /// How often a held host lock is tried.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -33,6 +33,20 @@ pub struct Charge {
     pub config: AgentConfig,
     pub zone: Tz,
     pub folder: ProjectFolder,
+}
+
+/// The agent of the project the arguments name.
+pub async fn start(global: &Global, args: &Args) -> Result<(), Failure> {
+    let project = project::configured(global)?;
+    let engine = project.engine().await.map_err(owner::engine_failure)?;
+    let host = project.host(engine).map_err(owner::build_failure)?;
+    let charge = Charge {
+        project: project.stack().name.clone(),
+        config: project.config.agent.clone(),
+        zone: project.config.timezone,
+        folder: host.folder.clone(),
+    };
+    run(global, args, Arc::new(host), charge).await
 }
 
 /// Owns the project's operations until SIGTERM or SIGINT; what is at work then is resumed by the next agent.

@@ -48,7 +48,7 @@ async fn host(project: &Project, found: &mut Vec<Finding>) -> Result<(), SiteErr
     let observed = site.observe().await?;
     let plan = site.plan(&observed, Wishes::default()).await?;
     found.extend(check_host(
-        &site.engine,
+        site.engine.as_ref(),
         project.stack(),
         Some(&project.config),
         &observed,

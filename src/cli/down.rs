@@ -40,7 +40,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Usage, what).hinted("add --yes if that is meant; nothing was changed"));
     }
     let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.lock(), "arkwright down").or_fail(Kind::Busy)?;
+    let _lock = HostLock::take(&folder.stack_lock(), "arkwright down").or_fail(Kind::Busy)?;
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }

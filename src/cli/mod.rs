@@ -90,6 +90,8 @@ enum Command {
     Logs(logs::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
+    /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
+    Agent(agent::Args),
     /// What releases, backups and drills came to
     History(history::Args),
     /// Take what is unfinished or stuck to its end
@@ -133,6 +135,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
+        Command::Agent(args) => agent::start(&global, &args).await,
         Command::History(args) => history::run(&global, &args).await,
         Command::Resume(args) => resume::run(&global, &args).await,
         Command::Action(args) => action::run(&args).await,

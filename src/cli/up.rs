@@ -17,7 +17,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let failure = |error| stack_view::failure(&project, error);
     let site = project.site(None, &BTreeMap::new()).await.map_err(failure)?;
     let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.lock(), "arkwright up").or_fail(Kind::Busy)?;
+    let _lock = HostLock::take(&folder.stack_lock(), "arkwright up").or_fail(Kind::Busy)?;
     site.pull(&terminal).await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.plan(&observed, args.wishes.into()).await.map_err(failure)?;
