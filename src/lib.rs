@@ -39,6 +39,8 @@ pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod ports;
+pub mod release;
+pub mod router;
 pub mod run;
 pub mod schedule;
 pub mod source;

@@ -14,12 +14,12 @@ pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageI
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;
 pub use inspector::Inspector;
-pub use router::{Figures, Router, RouterError, SlotView};
+pub use router::{Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route, Slot,
-    SlotState, VolumeSpec,
+    Container, ContainerSpec, ContainerState, Figures, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route,
+    Slot, SlotState, VolumeSpec,
 };
