@@ -23,7 +23,8 @@
 //! cli/       one file a verb, rendering, failures, exit codes
 //! ```
 //!
-//! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure.
+//! cli → app → {run, edges}; run → ports + pure + state; edges → ports + model; pure → pure. `http/` serves what
+//! `run/` owns and carries its words over a socket, so it may import `run`.
 //! `tests/layering.rs` holds this.
 
 pub mod app;
@@ -32,6 +33,8 @@ pub mod cli;
 pub mod config;
 pub mod drill;
 pub mod engine;
+pub mod github;
+pub mod http;
 pub mod journal;
 pub mod model;
 pub mod plan;

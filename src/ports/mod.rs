@@ -11,7 +11,7 @@ mod store;
 mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
-pub use forge::{DeploymentState, Forge, ForgeError, NewDeployment};
+pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;
 pub use inspector::Inspector;
 pub use router::{Figures, Router, RouterError, SlotView};

@@ -127,12 +127,17 @@ pub async fn drive<S: Step>(
                 )?;
             }
             Next::Done(outcome) => return Ok(outcome),
-            Next::Stuck { step, error } => {
-                return Err(DriveError::Stuck {
-                    step: step.to_string(),
-                    error,
-                });
-            }
+            Next::Stuck { step, error } => match petitions.try_recv() {
+                Ok(petition) => {
+                    answer(petition, journal, &teller);
+                }
+                Err(_) => {
+                    return Err(DriveError::Stuck {
+                        step: step.to_string(),
+                        error,
+                    });
+                }
+            },
         }
     }
 }
@@ -143,30 +148,32 @@ async fn aborted<S: Step>(journal: &mut JournalFile<S>, teller: &Teller<'_>, pet
         let Some(petition) = petitions.recv().await else {
             return std::future::pending().await;
         };
-        let Petition { request, by, answer } = petition;
-        let taken = journal.append(
-            teller.clock.now(),
-            Event::Requested {
-                request: request.clone(),
-                by: by.clone(),
-            },
-        );
-        let (reply, changed) = match taken {
-            Ok(_) => {
-                teller.say(UpdateKind::Requested, format!("{request:?} by {by}").to_lowercase());
-                (Ok(()), true)
-            }
-            Err(JournalError::Illegal { source, .. }) => (Err(source), false),
-            // The disk refused: the next append will say so and end the drive.
-            Err(_) => (Err(Illegal::Over), false),
-        };
-        if answer.send(reply).is_err() {
-            tracing::debug!("whoever asked for {request:?} is gone");
-        }
-        if changed {
+        if answer(petition, journal, teller) {
             return;
         }
     }
+}
+
+/// Journals a request that fits and tells whoever asked; whether it was taken.
+fn answer<S: Step>(petition: Petition, journal: &mut JournalFile<S>, teller: &Teller<'_>) -> bool {
+    let Petition { request, by, answer } = petition;
+    let event = Event::Requested {
+        request: request.clone(),
+        by: by.clone(),
+    };
+    let (reply, taken) = match journal.append(teller.clock.now(), event) {
+        Ok(_) => {
+            teller.say(UpdateKind::Requested, format!("{request:?} by {by}").to_lowercase());
+            (Ok(()), true)
+        }
+        Err(JournalError::Illegal { source, .. }) => (Err(source), false),
+        // The disk refused: the next append will say so and end the drive.
+        Err(_) => (Err(Illegal::Over), false),
+    };
+    if answer.send(reply).is_err() {
+        tracing::debug!("whoever asked for {request:?} is gone");
+    }
+    taken
 }
 
 struct Teller<'a> {

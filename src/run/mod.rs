@@ -1,5 +1,6 @@
 //! Performs the steps of operations through the ports: the same code in the agent and in the foreground.
 
+pub mod agent;
 pub mod backup;
 mod blocking;
 mod check;

@@ -3,6 +3,8 @@ use serde::{Deserialize, Serialize};
 use crate::journal::{Outcome, Saga, Step};
 use crate::model::{OperationId, Timestamp};
 
+use super::OperationError;
+
 /// What a follower of an operation hears.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
@@ -10,6 +12,8 @@ pub enum News {
     Update(Update),
     /// The last thing heard.
     Ended(Box<Receipt>),
+    /// The last thing heard of one that was refused, or that could not be brought to an end.
+    Broken(OperationError),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -69,8 +69,11 @@ impl fmt::Display for Order {
 #[async_trait]
 pub trait Operator: Send + Sync + 'static {
     /// Plans the order and writes the journal's first record; nothing is changed yet.
-    async fn begin(&self, order: &Order, by: &str) -> Result<OperationId, OperationError>;
-    /// Drives an operation from where its journal stands to its end; also after a crash.
+    ///
+    /// `id` is the caller's choice, so that an order can be named and followed while it waits for its lane.
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError>;
+    /// Drives an operation from where its journal stands to its end; also after a crash. A stuck one is tried again
+    /// when a petition to retry is waiting. Whoever calls this tells the followers of the end; `watch` hears updates.
     async fn finish(
         &self,
         id: &OperationId,

@@ -91,6 +91,11 @@ impl ProjectFolder {
         self.root.join("schedule.json")
     }
 
+    /// Orders taken and not yet ended, so that a restart forgets none.
+    pub fn orders(&self) -> PathBuf {
+        self.root.join("orders.json")
+    }
+
     pub fn journal(&self, kind: &str, id: &OperationId) -> PathBuf {
         self.root.join("journal").join(format!("{id}.{kind}"))
     }

@@ -1,0 +1,13 @@
+//! The agent's face: its API over a unix socket, the client of it, and health and metrics on loopback.
+
+mod api;
+mod client;
+mod monitor;
+mod serve;
+mod socket;
+
+pub use api::{About, api};
+pub use client::{AgentClient, ClientError};
+pub use monitor::{NotLoopback, bind_monitor, monitor};
+pub use serve::{Listener, serve};
+pub use socket::{Socket, SocketError};
