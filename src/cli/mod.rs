@@ -1,12 +1,24 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+pub mod action;
+pub mod agent;
+mod check;
 mod completions;
 mod config;
+mod down;
 mod failure;
+mod history;
+mod logs;
+mod owner;
+mod plan;
 mod probe;
 mod project;
+mod ps;
+mod resume;
 mod schema;
+mod stack_view;
 mod terminal;
+mod up;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,8 +77,28 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Say what is wrong with the configuration or this host, and what to do
+    Check,
+    /// Show what `up` would change, and why
+    Plan(plan::Args),
+    /// Make the engine have what the Compose file says; a second run changes nothing
+    Up(up::Args),
+    /// Remove the project's containers and networks
+    Down(down::Args),
+    /// List the project's containers
+    Ps,
+    /// Print the containers' logs
+    Logs(logs::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
+    /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
+    Agent(agent::Args),
+    /// What releases, backups and drills came to
+    History(history::Args),
+    /// Take what is unfinished or stuck to its end
+    Resume(resume::Args),
+    /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
+    Action(action::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Look around from inside a drill's sandbox
@@ -100,7 +132,17 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Check => check::run(&global).await,
+        Command::Plan(args) => plan::run(&global, args).await,
+        Command::Up(args) => up::run(&global, &args).await,
+        Command::Down(args) => down::run(&global, args).await,
+        Command::Ps => ps::run(&global).await,
+        Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
+        Command::Agent(args) => agent::start(&global, &args).await,
+        Command::History(args) => history::run(&global, &args).await,
+        Command::Resume(args) => resume::run(&global, &args).await,
+        Command::Action(args) => action::run(&args).await,
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),

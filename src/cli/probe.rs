@@ -181,7 +181,11 @@ fn interfaces() -> Vec<u32> {
         return (1..=4).collect();
     };
     let index = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("ifindex")).ok();
-    folder.flatten().filter_map(index).filter_map(|text| text.trim().parse().ok()).collect()
+    folder
+        .flatten()
+        .filter_map(index)
+        .filter_map(|text| text.trim().parse().ok())
+        .collect()
 }
 
 async fn reach(address: SocketAddr, limit: Duration) -> Reached {
@@ -208,7 +212,9 @@ fn ask(name: &str, limit: Duration) -> Reached {
         match ask_server(server, name, limit) {
             Ok(true) => return Reached::Answered,
             Ok(false) => worst = Reached::Refused,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => worst = Reached::Silent,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                worst = Reached::Silent
+            }
             Err(error) => worst = Reached::Unreachable(error.to_string()),
         }
     }
@@ -288,9 +294,16 @@ mod tests {
         let report = seal(control, vec![control, gone], Vec::new(), Duration::from_secs(2)).await;
         assert!(report.control);
         let of = |address| {
-            report.attempts.iter().find(|a| a.way == WayOut::Tcp(address)).map(|a| a.reached.clone())
+            report
+                .attempts
+                .iter()
+                .find(|a| a.way == WayOut::Tcp(address))
+                .map(|a| a.reached.clone())
         };
-        assert_eq!((of(control), of(gone)), (Some(Reached::Answered), Some(Reached::Refused)));
+        assert_eq!(
+            (of(control), of(gone)),
+            (Some(Reached::Answered), Some(Reached::Refused))
+        );
         let read: SealReport = serde_json::from_str(&serde_json::to_string(&report).expect("text")).expect("reads");
         assert_eq!(read, report);
     }

@@ -118,12 +118,9 @@ impl Assertion {
                 under: place(under)?,
             },
             Check::Http { http, expect, contains } => {
-                let (service, port, path) =
-                    Check::http_target(http).ok_or_else(|| NotAPath::Outside(http.clone()))?;
+                let (service, port, path) = Check::http_target(http).ok_or_else(|| NotAPath::Outside(http.clone()))?;
                 Assertion::Http {
-                    service: service
-                        .parse()
-                        .map_err(|_| NotAPath::Outside(http.clone()))?,
+                    service: service.parse().map_err(|_| NotAPath::Outside(http.clone()))?,
                     port,
                     path: path.to_owned(),
                     expect: *expect,

@@ -143,7 +143,10 @@ impl Evidence {
                     DrillStep::Boot(service) => service.to_string(),
                     other => other.to_string(),
                 };
-                let told = booted.deviations.iter().map(|deviation| format!("{service}: {deviation}"));
+                let told = booted
+                    .deviations
+                    .iter()
+                    .map(|deviation| format!("{service}: {deviation}"));
                 self.deviations.extend(told);
             }
             DrillOutput::Nothing

@@ -59,7 +59,12 @@ pub struct GuestFile {
 }
 
 impl Guest {
-    pub fn new(stack: &Stack, service: &Service, replacements: &mut Replacements, fill: &mut dyn FnMut(&mut [u8])) -> Self {
+    pub fn new(
+        stack: &Stack,
+        service: &Service,
+        replacements: &mut Replacements,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Self {
         let nowhere = HostFolders {
             files: PathBuf::from("/"),
             router_config: PathBuf::from("/"),
@@ -82,7 +87,9 @@ impl Guest {
         match &service.network_mode {
             Some(NetworkMode::Host) => guest.barred = Some("it uses the host's own network".into()),
             Some(NetworkMode::Service(other)) => {
-                guest.barred = Some(format!("it shares the network of `{other}`, which a sandbox does not do"));
+                guest.barred = Some(format!(
+                    "it shares the network of `{other}`, which a sandbox does not do"
+                ));
             }
             Some(NetworkMode::Container(id)) => guest.barred = Some(format!("it uses the network of container {id}")),
             _ => {}
@@ -102,7 +109,8 @@ impl Guest {
     ) {
         for grant in &service.secrets {
             let content = replacements.stand_in(&format!("secret {}", grant.source), fill);
-            self.deviations.push(format!("secret `{}` is a random value", grant.source));
+            self.deviations
+                .push(format!("secret `{}` is a random value", grant.source));
             self.give(&grant.target, content);
         }
         for grant in &service.configs {
@@ -110,7 +118,8 @@ impl Guest {
                 Some(crate::stack::FileSource::Content(text)) => text.clone(),
                 Some(crate::stack::FileSource::File(_)) | None => continue,
                 Some(_) => {
-                    self.deviations.push(format!("config `{}` is a random value", grant.source));
+                    self.deviations
+                        .push(format!("config `{}` is a random value", grant.source));
                     replacements.stand_in(&format!("config {}", grant.source), fill)
                 }
             };
@@ -151,7 +160,11 @@ impl Guest {
         let dangerous = spec.cap_add.len();
         spec.cap_add.retain(|c| !DANGEROUS.contains(&plain(c).as_str()));
         drop(spec.cap_add.len() < dangerous, "dangerous capabilities");
-        if !spec.cap_drop.iter().any(|c| matches!(plain(c).as_str(), "ALL" | "NET_RAW")) {
+        if !spec
+            .cap_drop
+            .iter()
+            .any(|c| matches!(plain(c).as_str(), "ALL" | "NET_RAW"))
+        {
             spec.cap_drop.push("NET_RAW".into());
         }
         // A log driver sends to wherever the host sends, labels make proxies route to it.
@@ -175,8 +188,14 @@ impl Guest {
 
 /// Every name other services may call it by.
 fn names(stack: &Stack, service: &Service) -> Vec<String> {
-    let attached = service.networks.values().flat_map(|attachment| attachment.aliases.iter());
-    let mut names: Vec<String> = [service.name.to_string()].into_iter().chain(attached.cloned()).collect();
+    let attached = service
+        .networks
+        .values()
+        .flat_map(|attachment| attachment.aliases.iter());
+    let mut names: Vec<String> = [service.name.to_string()]
+        .into_iter()
+        .chain(attached.cloned())
+        .collect();
     names.extend(service.container_name.clone());
     names.extend(service.hostname.clone());
     names.push(format!("{}-{}-1", stack.name, service.name));
@@ -310,7 +329,12 @@ pub enum Barred {
 }
 
 /// Points a guest at the restored tree; `find` says what lies there.
-pub fn place(guest: &Guest, site: &Site<'_>, image: &str, find: &dyn Fn(&EntryPath) -> Found) -> Result<Placed, Barred> {
+pub fn place(
+    guest: &Guest,
+    site: &Site<'_>,
+    image: &str,
+    find: &dyn Fn(&EntryPath) -> Found,
+) -> Result<Placed, Barred> {
     if let Some(why) = &guest.barred {
         return Err(Barred::Guest(why.clone()));
     }
@@ -394,8 +418,9 @@ impl Placed {
         if data.top() == crate::backup::HOST {
             return Err(Barred::Outside(source.to_path_buf()));
         }
-        self.deviations
-            .push(format!("{target} is an empty folder: {data} is not in the snapshot, nor in {STACK}"));
+        self.deviations.push(format!(
+            "{target} is an empty folder: {data} is not in the snapshot, nor in {STACK}"
+        ));
         self.prepared.push(Prepared::Folder(spot.clone()));
         Ok(spot)
     }

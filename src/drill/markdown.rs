@@ -14,7 +14,13 @@ pub fn markdown(evidence: &Evidence) -> String {
 
 fn write_all(out: &mut String, evidence: &Evidence) -> std::fmt::Result {
     let time = |at: &crate::model::Timestamp| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    writeln!(out, "# Restore drill `{}` of {}: {}\n", plain(&evidence.drill), evidence.project, evidence.outcome)?;
+    writeln!(
+        out,
+        "# Restore drill `{}` of {}: {}\n",
+        plain(&evidence.drill),
+        evidence.project,
+        evidence.outcome
+    )?;
     for reason in &evidence.because {
         writeln!(out, "- {}", plain(reason))?;
     }
@@ -28,19 +34,28 @@ fn write_all(out: &mut String, evidence: &Evidence) -> std::fmt::Result {
         ("Ended", time(&evidence.ended)),
     ];
     if let Some(snapshot) = &evidence.snapshot {
-        rows.push(("Snapshot", format!("{} {} of {}", snapshot.set, snapshot.generation, time(&snapshot.taken))));
+        rows.push((
+            "Snapshot",
+            format!("{} {} of {}", snapshot.set, snapshot.generation, time(&snapshot.taken)),
+        ));
         rows.push(("Store", snapshot.store.clone()));
         rows.push(("Manifest", format!("{} {}", snapshot.manifest, snapshot.header.sha256)));
         rows.push(("Manifest signed by", snapshot.signer.clone()));
         rows.push(("Objects", snapshot.objects.len().to_string()));
     }
     if let Some(restored) = &evidence.restored {
-        rows.push(("Restored", format!("{} files, {}", restored.files, Size(restored.bytes))));
+        rows.push((
+            "Restored",
+            format!("{} files, {}", restored.files, Size(restored.bytes)),
+        ));
     }
     rows.push(("RTO", evidence.rto.to_string()));
     rows.push(("RPO", evidence.rpo.to_string()));
     rows.push(("Tool", evidence.tools.arkwright.clone()));
-    rows.push(("Engine", format!("{}, {}", evidence.tools.engine, evidence.tools.architecture)));
+    rows.push((
+        "Engine",
+        format!("{}, {}", evidence.tools.engine, evidence.tools.architecture),
+    ));
     rows.push(("Evidence signed by", evidence.tools.key.clone()));
     if let Some(previous) = &evidence.previous {
         rows.push(("Record before", format!("{} {}", previous.operation, previous.sha256)));

@@ -16,7 +16,9 @@ mod tests;
 mod verdict;
 
 pub use assertion::{Assertion, CheckResult, Verdict};
-pub use evidence::{EVIDENCE_FORMAT, EVIDENCE_NAMESPACE, Evidence, Ground, PreviousEvidence, SnapshotUsed, Tools, walk};
+pub use evidence::{
+    EVIDENCE_FORMAT, EVIDENCE_NAMESPACE, Evidence, Ground, PreviousEvidence, SnapshotUsed, Tools, walk,
+};
 pub use guest::{Barred, Found, Guest, GuestFile, HOSTS, Placed, Prepared, Shelter, Site, on_disk, place};
 pub use markdown::markdown;
 pub use newest::parse_newest;

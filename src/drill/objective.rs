@@ -20,13 +20,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 5] = [
-        Stage::Choose,
-        Stage::Restore,
-        Stage::Images,
-        Stage::Boot,
-        Stage::Checks,
-    ];
+    pub const ALL: [Stage; 5] = [Stage::Choose, Stage::Restore, Stage::Images, Stage::Boot, Stage::Checks];
 }
 
 impl fmt::Display for Stage {

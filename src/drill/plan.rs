@@ -134,7 +134,12 @@ fn steps(subject: &DrillSubject) -> Vec<DrillStep> {
     }
     if !subject.guests.is_empty() {
         steps.extend([DrillStep::Images, DrillStep::Seal]);
-        steps.extend(subject.guests.iter().map(|guest| DrillStep::Boot(guest.service.clone())));
+        steps.extend(
+            subject
+                .guests
+                .iter()
+                .map(|guest| DrillStep::Boot(guest.service.clone())),
+        );
         steps.extend(checks(true));
     }
     steps
@@ -142,7 +147,10 @@ fn steps(subject: &DrillSubject) -> Vec<DrillStep> {
 
 /// What a guest is allowed, else what it asks for: a drill must not take memory away from production.
 fn memory(spec: &ContainerSpec) -> u64 {
-    spec.resources.memory.or(spec.resources.memory_reserved).unwrap_or(MODEST)
+    spec.resources
+        .memory
+        .or(spec.resources.memory_reserved)
+        .unwrap_or(MODEST)
 }
 
 fn guests(

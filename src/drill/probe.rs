@@ -104,7 +104,12 @@ pub fn sealed(report: &Result<SealReport, String>, listened: usize) -> CheckResu
         CheckResult::passed(NAME, EXPECTED, actual)
     } else {
         let actual = format!("{} of {} ways out open", leaks.len(), report.attempts.len());
-        CheckResult::failed(NAME, EXPECTED, actual, format!("reached from inside: {}", leaks.join(", ")))
+        CheckResult::failed(
+            NAME,
+            EXPECTED,
+            actual,
+            format!("reached from inside: {}", leaks.join(", ")),
+        )
     }
 }
 

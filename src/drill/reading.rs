@@ -119,7 +119,12 @@ pub fn files_exist(assertion: &Assertion, read: &Result<Files, Unread>) -> Check
         return CheckResult::passed(assertion.name(), expected, format!("{} files", found.rows));
     }
     let actual = format!("{} without a file: {}", found.missing, found.examples.join(", "));
-    CheckResult::failed(assertion.name(), expected, actual, "rows name files that were not restored")
+    CheckResult::failed(
+        assertion.name(),
+        expected,
+        actual,
+        "rows name files that were not restored",
+    )
 }
 
 /// `asked` is an error when the question could not be put at all.
@@ -152,7 +157,11 @@ pub fn answered(assertion: &Assertion, asked: &Result<Answer, String>) -> CheckR
 
 fn unread_result(assertion: &Assertion, expected: String, unread: &Unread) -> CheckResult {
     let (verdict, actual, why) = match unread {
-        Unread::Missing => (Verdict::Failed, "no such file", "the snapshot does not have it".to_owned()),
+        Unread::Missing => (
+            Verdict::Failed,
+            "no such file",
+            "the snapshot does not have it".to_owned(),
+        ),
         Unread::Damaged(why) => (Verdict::Failed, "unreadable", why.clone()),
         Unread::Hindered(why) => (Verdict::NotRun, "not looked at", why.clone()),
     };

@@ -66,8 +66,7 @@ impl Replacements {
     /// Text with every known secret replaced; whole words only: a secret that is a common word must not change paths.
     pub fn inside(&self, text: &str) -> String {
         let mut out = text.to_owned();
-        let mut longest: Vec<(&String, &String)> =
-            self.0.iter().filter(|(secret, _)| secret.len() >= SHORT).collect();
+        let mut longest: Vec<(&String, &String)> = self.0.iter().filter(|(secret, _)| secret.len() >= SHORT).collect();
         longest.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
         for (secret, stand_in) in longest {
             out = replace_word(&out, secret, stand_in);
@@ -111,11 +110,21 @@ pub fn telling(name: &str, value: &str) -> bool {
     if lower.ends_with("_file") && value.starts_with('/') {
         return false;
     }
-    let within = ["password", "passwd", "passphrase", "secret", "token", "credential", "apikey"];
+    let within = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "credential",
+        "apikey",
+    ];
     let words = ["key", "keys", "pass", "pwd", "pw", "auth", "dsn"];
     within.iter().any(|part| lower.contains(part))
         || lower.ends_with("key")
-        || lower.split(|c: char| !c.is_alphanumeric()).any(|word| words.contains(&word))
+        || lower
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| words.contains(&word))
 }
 
 #[cfg(test)]
@@ -132,7 +141,14 @@ mod tests {
 
     #[test]
     fn the_same_secret_is_the_same_stand_in_everywhere_it_stands() {
-        let mut redis = spec(&[], &["sh", "-c", "redis-server --requirepass 'hunter2-long' --dir /data/hunter2-long.d"]);
+        let mut redis = spec(
+            &[],
+            &[
+                "sh",
+                "-c",
+                "redis-server --requirepass 'hunter2-long' --dir /data/hunter2-long.d",
+            ],
+        );
         let mut app = spec(
             &[
                 ("REDIS_PASSWORD", "hunter2-long"),
@@ -154,16 +170,25 @@ mod tests {
         replacements.learn(&redis, &mut fill);
         replacements.learn(&app, &mut fill);
         assert!(replacements.apply(&mut redis).is_empty());
-        assert_eq!(replacements.apply(&mut app), ["PIN_SECRET", "REDIS_PASSWORD", "REDIS_URL"]);
+        assert_eq!(
+            replacements.apply(&mut app),
+            ["PIN_SECRET", "REDIS_PASSWORD", "REDIS_URL"]
+        );
         let stand_in = app.environment["REDIS_PASSWORD"].clone();
         assert_ne!(stand_in, "hunter2-long");
-        assert_eq!(app.environment["REDIS_URL"], format!("redis://:{stand_in}@redis:6379/0"));
+        assert_eq!(
+            app.environment["REDIS_URL"],
+            format!("redis://:{stand_in}@redis:6379/0")
+        );
         assert_eq!(app.environment["DATABASE_PATH"], "/data/app.db");
         assert_eq!(app.environment["TOKEN_FILE"], "/run/secrets/token");
         assert!(app.environment["PIN_SECRET"].bytes().all(|b| b.is_ascii_digit()));
         assert_eq!(app.command.expect("words")[1], format!("--password={stand_in}"));
         let line = &redis.command.expect("words")[2];
-        assert_eq!(*line, format!("redis-server --requirepass '{stand_in}' --dir /data/hunter2-long.d"));
+        assert_eq!(
+            *line,
+            format!("redis-server --requirepass '{stand_in}' --dir /data/hunter2-long.d")
+        );
     }
 
     #[test]

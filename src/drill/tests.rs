@@ -145,7 +145,11 @@ fn ark() -> Stack {
     .into();
     backend.extra_hosts = vec!["host.docker.internal:host-gateway".into()];
     let mut redis = service("redis", "ark/redis:7");
-    redis.command = Some(vec!["redis-server".into(), "--requirepass".into(), "very-secret-1".into()]);
+    redis.command = Some(vec![
+        "redis-server".into(),
+        "--requirepass".into(),
+        "very-secret-1".into(),
+    ]);
     redis.mounts = vec![Mount::Volume {
         source: Some("redis-data".into()),
         target: "/data".into(),
@@ -260,7 +264,11 @@ fn run(twist: &Twist) -> (Saga<DrillStep>, Next<DrillStep>, Evidence) {
         }
         let mut push = |event, now| {
             let seq = records.len() as u64;
-            records.push(Record { seq, at: at(now), event });
+            records.push(Record {
+                seq,
+                at: at(now),
+                event,
+            });
         };
         push(Event::Began { step: step.clone() }, now);
         now += 10;
@@ -314,7 +322,18 @@ fn files_are_checked_before_anything_runs_that_could_change_them() {
     let redis: ServiceName = "redis".parse().expect("a name");
     use DrillStep::*;
     let order = [
-        Choose, Room, Restore, Check(0), Check(2), Check(3), Newest, Images, Seal, Boot(redis), Boot(backend), Check(1),
+        Choose,
+        Room,
+        Restore,
+        Check(0),
+        Check(2),
+        Check(3),
+        Newest,
+        Images,
+        Seal,
+        Boot(redis),
+        Boot(backend),
+        Check(1),
     ];
     assert_eq!(plan.forward, order);
     assert_eq!(plan.finally, [Evidence, Teardown]);
@@ -328,14 +347,24 @@ fn a_drill_in_which_all_is_well_passes_with_its_times() {
     assert_eq!(evidence.checks.len(), 7);
     assert_eq!(evidence.rto.measured, Some(Span::seconds(120)));
     assert_eq!(evidence.rpo.measured, Some(Span::seconds(900)));
-    let restore = evidence.stages.iter().find(|t| t.stage == Stage::Restore).expect("timed");
+    let restore = evidence
+        .stages
+        .iter()
+        .find(|t| t.stage == Stage::Restore)
+        .expect("timed");
     assert_eq!(restore.took, Span::seconds(10));
     let again = Evidence::of(&saga, ground());
     assert_eq!(again.checks, evidence.checks);
     let read: Evidence = serde_json::from_slice(&evidence.encode().expect("text")).expect("reads back");
     assert_eq!(read, evidence);
     let text = markdown(&evidence);
-    for part in ["passed", "RTO | 2m 0s", "RPO | 15m 0s", "rows of data/ark.db", "| restore | 10.0 s |"] {
+    for part in [
+        "passed",
+        "RTO | 2m 0s",
+        "RPO | 15m 0s",
+        "rows of data/ark.db",
+        "| restore | 10.0 s |",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -346,12 +375,20 @@ fn no_step_may_fail_in_a_drill_that_passes() {
     for step in &plan.forward {
         let (_, end, evidence) = run(&Twist::Fail(step.clone()));
         assert!(matches!(end, Next::Done(Outcome::Unwound { .. })), "{step}: {end:?}");
-        let word = if step.is_about_the_host() { Word::Inconclusive } else { Word::Failed };
+        let word = if step.is_about_the_host() {
+            Word::Inconclusive
+        } else {
+            Word::Failed
+        };
         assert_eq!(evidence.outcome, word, "{step}");
         assert_eq!(evidence.checks.len(), 7, "{step}: what was not reached is still listed");
         assert!(evidence.checks.iter().any(|check| check.verdict == Verdict::NotRun) || *step == DrillStep::Newest);
         assert_ne!(evidence.rto.verdict, Measure::Met, "{step}");
-        assert!(evidence.because[0].contains("told to"), "{step}: {:?}", evidence.because);
+        assert!(
+            evidence.because[0].contains("told to"),
+            "{step}: {:?}",
+            evidence.because
+        );
     }
     // The closing steps are tried again until they succeed, and then someone has to look.
     for step in &plan.finally {
@@ -378,7 +415,10 @@ fn an_abort_is_no_pass_wherever_it_comes() {
         let (saga, end, evidence) = run(&Twist::Abort(step.clone()));
         assert!(matches!(end, Next::Done(Outcome::Aborted { .. })), "{step}");
         assert_eq!(evidence.outcome, Word::Aborted, "{step}");
-        assert!(saga.finished().any(|(done, _, _)| *done == DrillStep::Teardown), "{step}");
+        assert!(
+            saga.finished().any(|(done, _, _)| *done == DrillStep::Teardown),
+            "{step}"
+        );
     }
 }
 
@@ -386,7 +426,11 @@ fn an_abort_is_no_pass_wherever_it_comes() {
 fn one_check_decides_the_word() {
     let failed = DrillOutput::Checked(CheckResult::failed("rows", "files 3", "files 2", "other rows"));
     let (_, end, evidence) = run(&Twist::Find(DrillStep::Check(2), failed));
-    assert_eq!(end, Next::Done(Outcome::Succeeded), "a failing check is a finding, not a failed step");
+    assert_eq!(
+        end,
+        Next::Done(Outcome::Succeeded),
+        "a failing check is a finding, not a failed step"
+    );
     assert_eq!(evidence.outcome, Word::Failed);
     assert_eq!(evidence.because, ["rows: FAILED: files 2 (other rows)"]);
     let unasked = DrillOutput::Checked(CheckResult::not_run("GET x", "200", "no probe"));
@@ -405,11 +449,20 @@ fn objectives_are_part_of_the_verdict() {
         }],
     };
     let (_, _, evidence) = run(&Twist::Find(DrillStep::Newest, newest(Some(at(-86_401)))));
-    assert_eq!((evidence.outcome, evidence.rpo.verdict), (Word::Failed, Measure::Missed));
+    assert_eq!(
+        (evidence.outcome, evidence.rpo.verdict),
+        (Word::Failed, Measure::Missed)
+    );
     let (_, _, evidence) = run(&Twist::Find(DrillStep::Newest, newest(None)));
-    assert_eq!((evidence.outcome, evidence.rpo.verdict), (Word::Inconclusive, Measure::NotRun));
+    assert_eq!(
+        (evidence.outcome, evidence.rpo.verdict),
+        (Word::Inconclusive, Measure::NotRun)
+    );
     let (_, _, evidence) = run(&Twist::Find(DrillStep::Newest, newest(Some(at(3600)))));
-    assert_eq!((evidence.outcome, evidence.rpo.verdict), (Word::Inconclusive, Measure::NotRun));
+    assert_eq!(
+        (evidence.outcome, evidence.rpo.verdict),
+        (Word::Inconclusive, Measure::NotRun)
+    );
     let free = Measured::rpo(None, at(0), &[]);
     assert_eq!(free.verdict, Measure::NoObjective);
 }
@@ -436,24 +489,49 @@ fn source_of<'a>(spec: &'a ContainerSpec, at: &str) -> Option<&'a PathBuf> {
 fn a_guest_reaches_nothing_of_production() {
     let (subject, _) = planned();
     let written = serde_json::to_string(&subject).expect("text");
-    assert!(!written.contains("very-secret-1"), "no production secret in the journal");
+    assert!(
+        !written.contains("very-secret-1"),
+        "no production secret in the journal"
+    );
     let shelter = Shelter::Network("ark-drill-010203-net".into());
     let site = site(&subject, &shelter);
-    let backend = subject.guests.iter().find(|g| g.service.as_str() == "backend").expect("planned");
+    let backend = subject
+        .guests
+        .iter()
+        .find(|g| g.service.as_str() == "backend")
+        .expect("planned");
     let there = |_: &EntryPath| Found::Folder;
     let placed = place(backend, &site, "sha256:pinned", &there).expect("placed");
     let spec = &placed.spec;
     assert_eq!(spec.name, "ark-drill-010203-backend");
     assert_eq!(spec.image, "sha256:pinned");
-    assert_eq!(source_of(spec, "/data"), Some(&"/state/scratch/drill-x/tree/data".into()));
+    assert_eq!(
+        source_of(spec, "/data"),
+        Some(&"/state/scratch/drill-x/tree/data".into())
+    );
     assert!(spec.ports.is_empty() && spec.extra_hosts.is_empty());
     assert_eq!(spec.restart, Restart::No);
-    assert_eq!((spec.dns.clone(), spec.cap_drop.clone()), (vec!["192.0.2.254".into()], vec!["NET_RAW".into()]));
-    assert!(spec.labels.keys().all(|key| key.starts_with("arkwright.drill")), "{:?}", spec.labels);
+    assert_eq!(
+        (spec.dns.clone(), spec.cap_drop.clone()),
+        (vec!["192.0.2.254".into()], vec!["NET_RAW".into()])
+    );
+    assert!(
+        spec.labels.keys().all(|key| key.starts_with("arkwright.drill")),
+        "{:?}",
+        spec.labels
+    );
     assert_eq!(spec.networks[0].aliases, ["ark-backend-1", "backend"]);
-    let redis = subject.guests.iter().find(|g| g.service.as_str() == "redis").expect("planned");
+    let redis = subject
+        .guests
+        .iter()
+        .find(|g| g.service.as_str() == "redis")
+        .expect("planned");
     let password = &spec.environment["REDIS_PASSWORD"];
-    assert_eq!(redis.spec.command.as_ref().expect("words")[2], *password, "both sides get the same stand-in");
+    assert_eq!(
+        redis.spec.command.as_ref().expect("words")[2],
+        *password,
+        "both sides get the same stand-in"
+    );
     let placed = place(redis, &site, "sha256:pinned", &there).expect("placed");
     assert_eq!(placed.volumes, ["ark-drill-010203-redis-data"]);
 }
@@ -463,16 +541,37 @@ fn binds_resolve_to_data_then_to_the_stacks_files_and_links_are_refused() {
     let (subject, _) = planned();
     let shelter = Shelter::Namespace("ark-drill-010203-arkwright".into());
     let site = site(&subject, &shelter);
-    let mut guest = subject.guests.iter().find(|g| g.service.as_str() == "backend").expect("planned").clone();
+    let mut guest = subject
+        .guests
+        .iter()
+        .find(|g| g.service.as_str() == "backend")
+        .expect("planned")
+        .clone();
     let only = |wanted: &'static str, found: Found| {
         move |path: &EntryPath| if path.as_str() == wanted { found } else { Found::Missing }
     };
     let placed = place(&guest, &site, "i", &only("@stack/data", Found::File)).expect("placed");
-    assert_eq!(source_of(&placed.spec, "/data"), Some(&"/state/scratch/drill-x/tree/@stack/data".into()));
+    assert_eq!(
+        source_of(&placed.spec, "/data"),
+        Some(&"/state/scratch/drill-x/tree/@stack/data".into())
+    );
     assert_eq!(placed.prepared.len(), 1, "an empty folder for the other");
-    assert!(placed.deviations.iter().any(|d| d.contains("/uploads is an empty folder")), "{:?}", placed.deviations);
-    assert_eq!(source_of(&placed.spec, "/etc/hosts"), Some(&"/state/scratch/drill-x/hosts".into()));
-    assert_eq!(placed.spec.network_mode.as_deref(), Some("container:ark-drill-010203-arkwright"));
+    assert!(
+        placed
+            .deviations
+            .iter()
+            .any(|d| d.contains("/uploads is an empty folder")),
+        "{:?}",
+        placed.deviations
+    );
+    assert_eq!(
+        source_of(&placed.spec, "/etc/hosts"),
+        Some(&"/state/scratch/drill-x/hosts".into())
+    );
+    assert_eq!(
+        placed.spec.network_mode.as_deref(),
+        Some("container:ark-drill-010203-arkwright")
+    );
     let link = place(&guest, &site, "i", &only("data", Found::Link));
     assert_eq!(link, Err(Barred::Link("/srv/ark/data".into())));
     for outside in ["/var/run/docker.sock", "/srv/ark", "/", "/srv/other/data"] {
@@ -511,9 +610,15 @@ fn readings_become_verdicts() {
         panic!("four checks");
     };
     let word = |result: CheckResult| result.verdict;
-    assert_eq!(word(integrity(check_integrity, &Ok(Integrity::default()))), Verdict::Passed);
+    assert_eq!(
+        word(integrity(check_integrity, &Ok(Integrity::default()))),
+        Verdict::Passed
+    );
     assert_eq!(word(integrity(check_integrity, &Err(Unread::Missing))), Verdict::Failed);
-    assert_eq!(word(integrity(check_integrity, &Err(Unread::Hindered("x".into())))), Verdict::NotRun);
+    assert_eq!(
+        word(integrity(check_integrity, &Err(Unread::Hindered("x".into())))),
+        Verdict::NotRun
+    );
     let dangling = Integrity {
         problems: Vec::new(),
         dangling: 2,
@@ -522,21 +627,42 @@ fn readings_become_verdicts() {
 
     let recorded: BTreeMap<String, u64> = [("files".to_owned(), 3), ("users".to_owned(), 1)].into();
     let found = |files, users| Ok([("files".to_owned(), files), ("users".to_owned(), users)].into());
-    assert_eq!(word(rows(check_rows, Some(&recorded), &found(Some(3), Some(1)))), Verdict::Passed);
+    assert_eq!(
+        word(rows(check_rows, Some(&recorded), &found(Some(3), Some(1)))),
+        Verdict::Passed
+    );
     let lost = rows(check_rows, Some(&recorded), &found(Some(2), None));
-    assert_eq!((lost.verdict, lost.actual.as_str()), (Verdict::Failed, "files 2, users gone"));
+    assert_eq!(
+        (lost.verdict, lost.actual.as_str()),
+        (Verdict::Failed, "files 2, users gone")
+    );
     assert_eq!(word(rows(check_rows, None, &found(Some(3), Some(1)))), Verdict::NotRun);
 
-    let files = |rows, missing| Ok(Files { rows, missing, examples: vec!["2026/a.jpg".into()] });
+    let files = |rows, missing| {
+        Ok(Files {
+            rows,
+            missing,
+            examples: vec!["2026/a.jpg".into()],
+        })
+    };
     assert_eq!(word(files_exist(check_files, &files(3, 0))), Verdict::Passed);
     let lost = files_exist(check_files, &files(3, 1));
     assert!(lost.verdict == Verdict::Failed && lost.actual.contains("2026/a.jpg"));
     assert_eq!(word(files_exist(check_files, &files(0, 0))), Verdict::NotRun);
 
-    let answer = |status| Ok(Answer::Status { status, body: b"ok".to_vec(), ms: 3 });
+    let answer = |status| {
+        Ok(Answer::Status {
+            status,
+            body: b"ok".to_vec(),
+            ms: 3,
+        })
+    };
     assert_eq!(word(answered(check_http, &answer(200))), Verdict::Passed);
     assert_eq!(word(answered(check_http, &answer(503))), Verdict::Failed);
-    assert_eq!(word(answered(check_http, &Ok(Answer::None { why: "refused".into() }))), Verdict::Failed);
+    assert_eq!(
+        word(answered(check_http, &Ok(Answer::None { why: "refused".into() }))),
+        Verdict::Failed
+    );
     assert_eq!(word(answered(check_http, &Err("no probe".into()))), Verdict::NotRun);
 }
 

@@ -52,13 +52,18 @@ pub fn results(saga: &Saga<DrillStep>) -> Vec<CheckResult> {
     let planned = saga.plan().forward.iter();
     planned
         .filter_map(|step| {
-            let output = saga.finished().find(|(done, _, _)| *done == step).map(|(_, output, _)| output);
+            let output = saga
+                .finished()
+                .find(|(done, _, _)| *done == step)
+                .map(|(_, output, _)| output);
             match (output, step) {
                 (Some(DrillOutput::Checked(result)), _) => Some(result.clone()),
                 (Some(DrillOutput::Booted(booted)), _) => Some(booted.result.clone()),
-                (_, DrillStep::Check(at)) => {
-                    saga.subject().checks.get(*at).map(|assertion| assertion.not_run(why.clone()))
-                }
+                (_, DrillStep::Check(at)) => saga
+                    .subject()
+                    .checks
+                    .get(*at)
+                    .map(|assertion| assertion.not_run(why.clone())),
                 (_, DrillStep::Seal) => Some(CheckResult::not_run("sealed", "no way out", why.clone())),
                 (_, DrillStep::Boot(service)) => {
                     Some(CheckResult::not_run(format!("boot {service}"), "ready", why.clone()))
@@ -88,7 +93,9 @@ pub fn conclude(saga: &Saga<DrillStep>) -> Conclusion {
         .iter()
         .find(|step| !saga.finished().any(|(done, _, _)| done == *step));
     let took = match stopped {
-        None => Ok(timings.iter().fold(Span::ZERO, |sum, t| (sum.std() + t.took.std()).into())),
+        None => Ok(timings
+            .iter()
+            .fold(Span::ZERO, |sum, t| (sum.std() + t.took.std()).into())),
         Some(_) => Err(unreached(saga)),
     };
     let newest: Vec<NewestFound> = saga
@@ -112,7 +119,11 @@ pub fn conclude(saga: &Saga<DrillStep>) -> Conclusion {
         }
     }
     if let (Outcome::Unwound { step, error }, Some(stopped)) = (saga.heading(), stopped) {
-        let list = if stopped.is_about_the_host() { &mut not_run } else { &mut failed };
+        let list = if stopped.is_about_the_host() {
+            &mut not_run
+        } else {
+            &mut failed
+        };
         list.insert(0, format!("could not {step}: {error}"));
     }
     let (word, because) = match saga.heading() {

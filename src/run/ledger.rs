@@ -2,12 +2,12 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use crate::journal::{Event, Next, Plan, Request};
+use crate::journal::{Event, Next, Plan};
 use crate::model::OperationId;
 use crate::ports::{Clock, Entropy};
 use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
 
-use super::{Blame, DriveError, News, OperationError, Perform, Petition, Receipt, Receipted, Watch, drive};
+use super::{Blame, DriveError, OperationError, Perform, Petition, Receipt, Receipted, Watch, drive};
 
 /// The journals of a project: begins operations, takes them to their end, and reads back what became of them.
 pub struct Ledger<'a> {
@@ -17,8 +17,8 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// A name for an operation that is yet to be planned.
-    pub fn name(&self) -> OperationId {
+    /// A name for an operation that is about to begin.
+    pub fn new_id(&self) -> OperationId {
         let mut chance = [0; 3];
         self.entropy.fill(&mut chance);
         OperationId::new(self.clock.now(), chance)
@@ -27,36 +27,21 @@ impl Ledger<'_> {
     /// Writes the plan down; from here on the operation exists.
     pub fn begin<S: Receipted>(
         &self,
-        subject: S::Subject,
-        plan: Plan<S>,
-        by: &str,
-    ) -> Result<OperationId, OperationError> {
-        let id = self.name();
-        self.begin_as(&id, subject, plan, by)?;
-        Ok(id)
-    }
-
-    /// The same for an operation whose plan knows its name.
-    pub fn begin_as<S: Receipted>(
-        &self,
         id: &OperationId,
         subject: S::Subject,
         plan: Plan<S>,
         by: &str,
     ) -> Result<(), OperationError> {
-        JournalFile::create(
-            &self.folder.journal(S::KIND, id),
-            self.clock.now(),
-            Event::Planned {
-                subject,
-                plan,
-                by: by.to_owned(),
-            },
-        )?;
+        let planned = Event::Planned {
+            subject,
+            plan,
+            by: by.to_owned(),
+        };
+        JournalFile::create(&self.folder.journal(S::KIND, id), self.clock.now(), planned)?;
         Ok(())
     }
 
-    /// Drives an operation to its end; one that is stuck is tried again first.
+    /// Drives an operation to its end; one that is stuck is tried again when a petition asks for it.
     pub async fn finish<S: Receipted>(
         &self,
         id: &OperationId,
@@ -65,16 +50,6 @@ impl Ledger<'_> {
         mut petitions: mpsc::Receiver<Petition>,
     ) -> Result<Receipt, OperationError> {
         let mut journal = JournalFile::<S>::open(&self.folder.journal(S::KIND, id))?;
-        let now = self.clock.now();
-        if let Next::Stuck { .. } = journal.saga().next(now) {
-            journal.append(
-                now,
-                Event::Requested {
-                    request: Request::Retry,
-                    by: "recovery".into(),
-                },
-            )?;
-        }
         let receipt = match drive(id, &mut journal, performer, self.clock, watch, &mut petitions).await {
             Ok(outcome) => Receipt::of(id, journal.saga(), Some(&outcome), "over"),
             Err(DriveError::Stuck { step, error }) => {
@@ -84,7 +59,6 @@ impl Ledger<'_> {
             }
             Err(DriveError::Journal(error)) => return Err(error.into()),
         };
-        watch.hear(News::Ended(Box::new(receipt.clone())));
         Ok(receipt)
     }
 

@@ -10,7 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::drill::{Answer, CheckResult, Guest, HOSTS, Placed, Prepared, Shelter, Site, sealed};
 use crate::model::{ContainerId, Health, OperationId, Span, Timestamp};
-use crate::plan::{Container, ContainerSpec, ContainerState, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec, labels};
+use crate::plan::{
+    Container, ContainerSpec, ContainerState, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec, labels,
+};
 use crate::ports::{Engine, EngineError, EngineKind, Host};
 use crate::stack::{Healthcheck, Restart};
 use crate::state::{make_folder, write_atomic};
@@ -19,7 +21,12 @@ use crate::state::{make_folder, write_atomic};
 const PROGRAM: &str = "/.arkwright/arkwright";
 const REST: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 46_999);
 /// Outside addresses: two public name servers, where clouds keep credentials, and one over IPv6.
-const OUTSIDE: [&str; 4] = ["1.1.1.1:443", "8.8.8.8:53", "169.254.169.254:80", "[2606:4700:4700::1111]:443"];
+const OUTSIDE: [&str; 4] = [
+    "1.1.1.1:443",
+    "8.8.8.8:53",
+    "169.254.169.254:80",
+    "[2606:4700:4700::1111]:443",
+];
 const OUTSIDE_NAME: &str = "example.com";
 /// A service without a health check is taken for ready when it has run this long.
 const STEADY: Span = Span::seconds(2);
@@ -62,7 +69,12 @@ const PROBER: &str = "arkwright";
 impl Sandbox<'_> {
     /// Makes the shelter with the prober in it, and tries to get out. `images` are tried in turn: our program has to
     /// run in one of them.
-    pub async fn seal(&self, guests: &[Guest], images: &[String], host: &dyn Host) -> Result<CheckResult, SandboxError> {
+    pub async fn seal(
+        &self,
+        guests: &[Guest],
+        images: &[String],
+        host: &dyn Host,
+    ) -> Result<CheckResult, SandboxError> {
         self.write_hosts(guests)?;
         if let Shelter::Network(name) = self.site.shelter {
             self.make_network(name).await?;
@@ -193,11 +205,19 @@ impl Sandbox<'_> {
         };
         if !prober.running() {
             let said = self.engine.logs(&prober.id, 3).await.unwrap_or_default();
-            return Err(format!("the probe does not run in {}: {}", prober.image, last_words(&said)));
+            return Err(format!(
+                "the probe does not run in {}: {}",
+                prober.image,
+                last_words(&said)
+            ));
         }
         let mut command = vec![PROGRAM.to_owned()];
         command.extend_from_slice(arguments);
-        let output = self.engine.exec(&prober.id, &command, limit).await.map_err(|e| chain(&e))?;
+        let output = self
+            .engine
+            .exec(&prober.id, &command, limit)
+            .await
+            .map_err(|e| chain(&e))?;
         if output.exit_code != 0 {
             let said = String::from_utf8_lossy(&output.stderr);
             let more = String::from_utf8_lossy(&output.stdout);
@@ -350,7 +370,12 @@ async fn clear(engine: &dyn Engine, operation: &OperationId) -> Result<u64, Sand
     for volume in &volumes {
         engine.remove_volume(&volume.name).await?;
     }
-    let mut left: Vec<String> = engine.containers_labelled(&label).await?.into_iter().map(|c| c.name).collect();
+    let mut left: Vec<String> = engine
+        .containers_labelled(&label)
+        .await?
+        .into_iter()
+        .map(|c| c.name)
+        .collect();
     left.extend(engine.networks_labelled(&label).await?.into_iter().map(|n| n.name));
     left.extend(engine.volumes_labelled(&label).await?.into_iter().map(|v| v.name));
     if left.is_empty() {
@@ -369,7 +394,10 @@ pub async fn sweep(
     let mut found: BTreeMap<OperationId, bool> = BTreeMap::new();
     let mut see = |labelled: &BTreeMap<String, String>| {
         // What carries our label without an id of ours was not made by us.
-        let Some(operation) = labelled.get(labels::DRILL).and_then(|id| id.parse::<OperationId>().ok()) else {
+        let Some(operation) = labelled
+            .get(labels::DRILL)
+            .and_then(|id| id.parse::<OperationId>().ok())
+        else {
             return;
         };
         let deadline = labelled.get(labels::DRILL_DEADLINE);
@@ -377,11 +405,27 @@ pub async fn sweep(
         let due = deadline.is_none_or(|deadline| deadline <= now) || over(&operation);
         *found.entry(operation).or_default() |= due;
     };
-    engine.containers_labelled(labels::DRILL).await?.iter().for_each(|c| see(&c.labels));
-    engine.networks_labelled(labels::DRILL).await?.iter().for_each(|n| see(&n.labels));
-    engine.volumes_labelled(labels::DRILL).await?.iter().for_each(|v| see(&v.labels));
+    engine
+        .containers_labelled(labels::DRILL)
+        .await?
+        .iter()
+        .for_each(|c| see(&c.labels));
+    engine
+        .networks_labelled(labels::DRILL)
+        .await?
+        .iter()
+        .for_each(|n| see(&n.labels));
+    engine
+        .volumes_labelled(labels::DRILL)
+        .await?
+        .iter()
+        .for_each(|v| see(&v.labels));
     let mut cleared = Vec::new();
-    for operation in found.into_iter().filter(|(_, due)| *due).map(|(operation, _)| operation) {
+    for operation in found
+        .into_iter()
+        .filter(|(_, due)| *due)
+        .map(|(operation, _)| operation)
+    {
         clear(engine, &operation).await?;
         cleared.push(operation);
     }

@@ -77,8 +77,14 @@ mod tests {
             [Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(127, 0, 0, 1)]
         );
         let inet6 = "fe800000000000000042acfffe110002 03 40 20 80 eth0\nnonsense\n";
-        assert_eq!(local_ipv6(inet6), ["fe80::42:acff:fe11:2".parse::<Ipv6Addr>().expect("an address")]);
-        assert_eq!(memory_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        assert_eq!(
+            local_ipv6(inet6),
+            ["fe80::42:acff:fe11:2".parse::<Ipv6Addr>().expect("an address")]
+        );
+        assert_eq!(
+            memory_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),
+            Some(2 << 20)
+        );
         assert_eq!(memory_available("MemAvailable: many"), None);
     }
 

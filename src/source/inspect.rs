@@ -147,8 +147,12 @@ impl TreeInspector {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(uri(&path), flags).map_err(unread)?;
-        connection.pragma_update(None, "trusted_schema", false).map_err(unread)?;
-        connection.pragma_update(None, "cell_size_check", true).map_err(unread)?;
+        connection
+            .pragma_update(None, "trusted_schema", false)
+            .map_err(unread)?;
+        connection
+            .pragma_update(None, "cell_size_check", true)
+            .map_err(unread)?;
         Ok(Open { connection })
     }
 }
@@ -188,7 +192,11 @@ impl Open {
         let query = format!("select count(*) from \"{}\"", table.replace('"', "\"\""));
         let mut count = 0;
         self.each(&query, |value| {
-            count = value.as_i64().ok().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+            count = value
+                .as_i64()
+                .ok()
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or_default();
             false
         })?;
         Ok(count)
@@ -293,7 +301,9 @@ mod tests {
         let tables = ["fi\"les".to_owned(), "gone".to_owned()];
         let counts = TreeInspector.rows(root, &database, &tables).expect("counted");
         assert_eq!((counts["fi\"les"], counts["gone"]), (Some(200), None));
-        let files = TreeInspector.files(root, &database, QUERY, &entry("uploads")).expect("resolved");
+        let files = TreeInspector
+            .files(root, &database, QUERY, &entry("uploads"))
+            .expect("resolved");
         assert_eq!((files.rows, files.missing), (200, 0));
         let newest = "select max(created_at) from \"fi\"\"les\"";
         assert_eq!(
@@ -338,9 +348,15 @@ mod tests {
             .expect("inserted");
         drop(connection);
         let database = entry("data/a %25?#.db");
-        let files = TreeInspector.files(tree.path(), &database, QUERY, &entry("uploads")).expect("resolved");
+        let files = TreeInspector
+            .files(tree.path(), &database, QUERY, &entry("uploads"))
+            .expect("resolved");
         assert_eq!((files.rows, files.missing), (204, 5));
-        assert!(files.examples.contains(&"2026/7.jpg".to_owned()), "{:?}", files.examples);
+        assert!(
+            files.examples.contains(&"2026/7.jpg".to_owned()),
+            "{:?}",
+            files.examples
+        );
         let integrity = TreeInspector.integrity(tree.path(), &database).expect("read");
         assert_eq!(integrity.dangling, 1);
     }
@@ -359,6 +375,9 @@ mod tests {
         let write = TreeInspector.newest(root, &database, "delete from users");
         assert!(matches!(write, Err(Unread::Hindered(_))), "{write:?}");
         fs::write(root.join("data/a %?#.db-wal"), b"x").expect("written");
-        assert!(matches!(TreeInspector.integrity(root, &database), Err(Unread::Hindered(_))));
+        assert!(matches!(
+            TreeInspector.integrity(root, &database),
+            Err(Unread::Hindered(_))
+        ));
     }
 }

@@ -94,7 +94,10 @@ impl EvidenceFile {
         let evidence = self.parse()?;
         match evidence.operation == self.operation {
             true => Ok(evidence),
-            false => Err(format!("it is the record of {}, under another name", evidence.operation)),
+            false => Err(format!(
+                "it is the record of {}, under another name",
+                evidence.operation
+            )),
         }
     }
 

@@ -75,7 +75,11 @@ impl DrillPerformer {
                 Ok(missing(&pinned.service, &pinned.reference, &why))
             }
             Err(error @ (EngineError::Unreachable { .. } | EngineError::Broken { .. })) => Err(error.into()),
-            Err(error) => Ok(missing(&pinned.service, &pinned.reference, &format!("its image cannot be had: {error}"))),
+            Err(error) => Ok(missing(
+                &pinned.service,
+                &pinned.reference,
+                &format!("its image cannot be had: {error}"),
+            )),
         }
     }
 

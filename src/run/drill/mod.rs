@@ -90,7 +90,9 @@ impl Perform<DrillStep> for DrillPerformer {
         Ok(match step {
             DrillStep::Choose => DrillOutput::Chosen(Box::new(self.restorer.latest(&subject.set).await?)),
             DrillStep::Room => DrillOutput::Room(self.room(subject, chosen(saga)?)?),
-            DrillStep::Restore => DrillOutput::Restored(Box::new(self.restore(subject, chosen(saga)?, progress).await?)),
+            DrillStep::Restore => {
+                DrillOutput::Restored(Box::new(self.restore(subject, chosen(saga)?, progress).await?))
+            }
             DrillStep::Check(at) => {
                 let assertion = subject.checks.get(*at).ok_or(DrillError::Journal("the check"))?;
                 DrillOutput::Checked(self.check(assertion, saga).await?)
@@ -123,7 +125,10 @@ impl DrillPerformer {
 
     fn room(&self, subject: &DrillSubject, chosen: &Chosen) -> Result<Room, DrillError> {
         let room = Room {
-            disk_needed: chosen.bytes.saturating_add(chosen.bytes / 10).saturating_add(SPARE_DISK),
+            disk_needed: chosen
+                .bytes
+                .saturating_add(chosen.bytes / 10)
+                .saturating_add(SPARE_DISK),
             disk_free: self.host.disk_free(&self.folder.scratch()).map_err(DrillError::Host)?,
             memory_needed: subject.memory,
             memory_free: self.host.memory_free().map_err(DrillError::Host)?,
@@ -184,7 +189,13 @@ impl DrillPerformer {
     }
 
     /// An error is why the question could not be put.
-    async fn ask(&self, saga: &Saga<DrillStep>, service: &ServiceName, port: u16, path: &str) -> Result<Answer, String> {
+    async fn ask(
+        &self,
+        saga: &Saga<DrillStep>,
+        service: &ServiceName,
+        port: u16,
+        path: &str,
+    ) -> Result<Answer, String> {
         booted(saga, service)?;
         let shelter = self.shelter(saga.subject());
         let sandbox = self.sandbox(saga.subject(), &shelter);
@@ -204,7 +215,13 @@ impl DrillPerformer {
         let inspector = Arc::clone(&self.inspector);
         let tree = self.tree(subject);
         let sources = subject.newest.clone();
-        blocking(move || sources.iter().map(|source| newest(inspector.as_ref(), &tree, source)).collect()).await
+        blocking(move || {
+            sources
+                .iter()
+                .map(|source| newest(inspector.as_ref(), &tree, source))
+                .collect()
+        })
+        .await
     }
 
     fn shelter(&self, subject: &DrillSubject) -> Shelter {
@@ -307,7 +324,9 @@ fn inspect(inspector: &dyn Inspector, tree: &Path, assertion: &Assertion, restor
         Assertion::Integrity { database } => drill::integrity(assertion, &inspector.integrity(tree, database)),
         Assertion::Rows { database, tables } => {
             let recorded = restored.sources.iter().find(|source| source.path == *database);
-            let recorded = recorded.filter(|source| source.kind == "sqlite").map(|source| &source.rows);
+            let recorded = recorded
+                .filter(|source| source.kind == "sqlite")
+                .map(|source| &source.rows);
             let tables: Vec<String> = match (tables.is_empty(), recorded) {
                 (true, Some(recorded)) => recorded.keys().cloned().collect(),
                 _ => tables.clone(),

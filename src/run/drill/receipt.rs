@@ -24,8 +24,18 @@ impl Receipted for DrillStep {
         }
         for result in &conclusion.results {
             let told = match &result.why {
-                Some(why) => format!("{}: expected {}, found {} ({why})", result.verdict.word(), result.expected, result.actual),
-                None => format!("{}: expected {}, found {}", result.verdict.word(), result.expected, result.actual),
+                Some(why) => format!(
+                    "{}: expected {}, found {} ({why})",
+                    result.verdict.word(),
+                    result.expected,
+                    result.actual
+                ),
+                None => format!(
+                    "{}: expected {}, found {}",
+                    result.verdict.word(),
+                    result.expected,
+                    result.actual
+                ),
             };
             lines.push(Line::new(&result.name, told));
         }
