@@ -227,7 +227,7 @@ pub struct Site<'a> {
     pub operation: &'a OperationId,
     pub project: &'a ProjectName,
     pub deadline: Timestamp,
-    /// The project's folder, which binds are compared with.
+    /// Where paths in a snapshot begin.
     pub folder: &'a Path,
     /// The drill's own folder; the restored tree is `tree` in it.
     pub root: PathBuf,

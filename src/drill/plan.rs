@@ -55,7 +55,8 @@ pub fn plan(
         },
     })?;
     let backups = config.backups.as_ref().ok_or(PlanError::NoBackups)?;
-    let place = |path: &Path| EntryPath::of_host_file(&stack.folder, &config.folder.join(path));
+    // Backups name what they hold from the folder of arkwright.yaml on.
+    let place = |path: &Path| EntryPath::of_host_file(&config.folder, &config.folder.join(path));
     let bad_path = |source| PlanError::Path {
         drill: name.to_owned(),
         source,
@@ -99,7 +100,7 @@ pub fn plan(
         project: stack.name.clone(),
         name: name.to_owned(),
         set: drill.of.clone(),
-        folder: stack.folder.clone(),
+        folder: config.folder.clone(),
         objectives: backups.objectives.clone(),
         newest,
         boot_within: drill.boot_within,

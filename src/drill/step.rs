@@ -43,7 +43,7 @@ pub struct DrillSubject {
     /// Its key in `drills`.
     pub name: String,
     pub set: String,
-    /// The project's folder, absolute.
+    /// The folder of arkwright.yaml, absolute: where paths in a snapshot begin.
     pub folder: PathBuf,
     pub objectives: Objectives,
     pub checks: Vec<Assertion>,
