@@ -353,11 +353,11 @@ async fn the_deployment_on_github_goes_with_the_outcome() {
             .announced(action, &github)
             .with("environment", "ark.example")
             .run();
+        let seen = github.seen();
         assert_eq!(step.output("deployment-id"), "1234567890123");
         assert_eq!(step.output("url"), "https://ark.example");
         assert_eq!(step.code == Some(0), state == State::Success);
         assert_eq!(step.log.masks, [TOKEN]);
-        let seen = github.seen();
         let sha = "0123456789abcdef0123456789abcdef01234567".to_owned();
         assert_eq!(
             seen.deployments,
