@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::stack_view::{self, PlanView};
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::state::HostLock;
@@ -15,7 +13,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::project(global)?;
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site(None, &BTreeMap::new()).await.map_err(failure)?;
+    let site = project.site().await.map_err(failure)?;
     let folder = project.folder().or_fail(Kind::Host)?;
     let _lock = HostLock::take(&folder.stack_lock(), "arkwright up").or_fail(Kind::Busy)?;
     site.pull(&terminal).await.map_err(failure)?;

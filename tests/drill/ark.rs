@@ -148,7 +148,11 @@ drills:
     pub async fn drill(&self, damage: Option<Damage>) -> (Receipt, Evidence) {
         let (id, performer) = self.begin(damage);
         let (_petition, petitions) = mpsc::channel(1);
-        let receipt = self.ledger().finish(&id, &performer, &Quiet, petitions).await.expect("driven");
+        let receipt = self
+            .ledger()
+            .finish(&id, &performer, &Quiet, petitions)
+            .await
+            .expect("driven");
         for line in &receipt.lines {
             println!("{}: {}", line.label, line.value);
         }
@@ -173,7 +177,9 @@ drills:
             &mut |bytes| SystemEntropy.fill(bytes),
         )
         .expect("a plan");
-        ledger.begin_as::<drill::DrillStep>(&id, subject, plan, "a test").expect("begun");
+        ledger
+            .begin_as::<drill::DrillStep>(&id, subject, plan, "a test")
+            .expect("begun");
         let trust = Trust {
             keys: self.keys(),
             newest: Catalogue::open(&self.folder.catalogue(), "local")
@@ -186,7 +192,10 @@ drills:
             identities: keys::identities(&self.drill_key).expect("an identity"),
         };
         let performer = DrillPerformer {
-            engine: self.engine.clone().unwrap_or_else(|| Arc::new(crate::idle::IdleEngine::new())),
+            engine: self
+                .engine
+                .clone()
+                .unwrap_or_else(|| Arc::new(crate::idle::IdleEngine::new())),
             restorer: Arc::new(Damaging { restorer, damage }),
             inspector: Arc::new(TreeInspector),
             host: Arc::new(ThisHost),
@@ -241,7 +250,10 @@ fn fill(home: &Path) {
         .expect("made");
     for n in 0..PHOTOS {
         let path = format!("2026/11/{n:03}.jpg");
-        write(&home.join("uploads").join(&path), format!("photo {n} {}", "x".repeat(3000)));
+        write(
+            &home.join("uploads").join(&path),
+            format!("photo {n} {}", "x".repeat(3000)),
+        );
         let now = SystemClock.now().to_rfc3339();
         connection
             .execute(

@@ -25,11 +25,19 @@ fn failing(evidence: &Evidence) -> Vec<&str> {
 #[tokio::test]
 async fn a_whole_backup_passes_with_figures() {
     let (receipt, evidence) = drilled(None).await;
-    assert_eq!((receipt.outcome.as_str(), receipt.ok), ("passed", true), "{:?}", evidence.because);
+    assert_eq!(
+        (receipt.outcome.as_str(), receipt.ok),
+        ("passed", true),
+        "{:?}",
+        evidence.because
+    );
     assert_eq!(evidence.checks.len(), 3);
     assert_eq!(evidence.checks[1].expected, format!("files {PHOTOS}, users 2"));
     assert_eq!(evidence.checks[1].actual, evidence.checks[1].expected);
-    assert_eq!((evidence.rto.verdict, evidence.rpo.verdict), (Measure::Met, Measure::Met));
+    assert_eq!(
+        (evidence.rto.verdict, evidence.rpo.verdict),
+        (Measure::Met, Measure::Met)
+    );
     let snapshot = evidence.snapshot.expect("used");
     assert!(snapshot.manifest == "man/0000000001.json" && !snapshot.objects.is_empty());
     assert_eq!(snapshot.signer, evidence.tools.key);
@@ -43,19 +51,29 @@ async fn a_photo_that_a_row_names_and_that_is_gone_fails_the_drill() {
     .await;
     assert_eq!((receipt.outcome.as_str(), receipt.ok), ("failed", false));
     assert_eq!(failing(&evidence), ["files of data/memoryark.db below uploads"]);
-    assert!(evidence.because[0].contains("2026/11/007.jpg"), "{:?}", evidence.because);
+    assert!(
+        evidence.because[0].contains("2026/11/007.jpg"),
+        "{:?}",
+        evidence.because
+    );
 }
 
 #[tokio::test]
 async fn rows_that_are_gone_fail_the_drill() {
     let (receipt, evidence) = drilled(Some(|tree: &Path| {
         let connection = rusqlite::Connection::open(tree.join("data/memoryark.db")).expect("opened");
-        connection.execute_batch("delete from files where id > 30; drop table users").expect("done");
+        connection
+            .execute_batch("delete from files where id > 30; drop table users")
+            .expect("done");
     }))
     .await;
     assert_eq!(receipt.outcome, "failed");
     assert_eq!(failing(&evidence), ["rows of data/memoryark.db"]);
-    assert!(evidence.because[0].contains("files 30, users gone"), "{:?}", evidence.because);
+    assert!(
+        evidence.because[0].contains("files 30, users gone"),
+        "{:?}",
+        evidence.because
+    );
 }
 
 #[tokio::test]
@@ -69,7 +87,11 @@ async fn a_spoilt_page_fails_the_drill() {
     }))
     .await;
     assert_eq!(receipt.outcome, "failed");
-    assert!(failing(&evidence).contains(&"integrity of data/memoryark.db"), "{:?}", evidence.checks);
+    assert!(
+        failing(&evidence).contains(&"integrity of data/memoryark.db"),
+        "{:?}",
+        evidence.checks
+    );
 }
 
 #[tokio::test]
@@ -87,7 +109,11 @@ async fn an_empty_folder_passes_no_drill() {
 #[tokio::test]
 async fn a_damaged_object_in_the_store_fails_the_drill_by_name() {
     let ark = Ark::new("arkd-none", COMPOSE, CHECKS, None).await;
-    let segment = fs::read_dir(ark.home().join("backups/seg")).expect("segments").next().expect("one").expect("an entry");
+    let segment = fs::read_dir(ark.home().join("backups/seg"))
+        .expect("segments")
+        .next()
+        .expect("one")
+        .expect("an entry");
     let mut bytes = fs::read(segment.path()).expect("read");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -119,6 +145,9 @@ async fn evidence_is_a_chain_that_shows_any_change() {
     fs::remove_file(path.with_extension("json.sig")).expect("removed");
     let (count, breaks) = verify();
     assert_eq!(count, 1);
-    assert!(breaks[0].why.contains("missing") && breaks[0].object.contains(first.operation.as_str()), "{breaks:?}");
+    assert!(
+        breaks[0].why.contains("missing") && breaks[0].object.contains(first.operation.as_str()),
+        "{breaks:?}"
+    );
     assert_ne!(first.operation, second.operation);
 }

@@ -56,7 +56,9 @@ const DRILL: &str = r#"boot: [backend, redis]
 /// The engine named by the variable, and the images the stack needs on it.
 async fn engine_of(variable: &str) -> Option<Arc<dyn Engine>> {
     let Ok(host) = std::env::var(variable) else {
-        common::not_run(&format!("drills: {variable} names no engine (./scripts/test starts one)"));
+        common::not_run(&format!(
+            "drills: {variable} names no engine (./scripts/test starts one)"
+        ));
         return None;
     };
     let engine = engine::connect(Some(&host), &[]).await.expect("an engine that answers");
@@ -78,7 +80,9 @@ async fn nothing_is_left(engine: &dyn Engine, operation: &OperationId) {
 }
 
 async fn boots(variable: &str, project: &str) {
-    let Some(engine) = engine_of(variable).await else { return };
+    let Some(engine) = engine_of(variable).await else {
+        return;
+    };
     let ark = Ark::new(project, COMPOSE, DRILL, Some(engine.clone())).await;
     let (receipt, evidence) = ark.drill(None).await;
     assert_eq!(evidence.outcome, Word::Passed, "{:#?}", evidence.because);
@@ -97,9 +101,17 @@ async fn boots(variable: &str, project: &str) {
             "GET backend:8081/api/files?limit=1",
         ]
     );
-    assert!(evidence.images.iter().all(|image| image.id.is_some()), "{:?}", evidence.images);
+    assert!(
+        evidence.images.iter().all(|image| image.id.is_some()),
+        "{:?}",
+        evidence.images
+    );
     let deviations = evidence.deviations.join("\n");
-    for told in ["secrets replaced in REDIS_PASSWORD", "without extra_hosts", "/logs is an empty folder"] {
+    for told in [
+        "secrets replaced in REDIS_PASSWORD",
+        "without extra_hosts",
+        "/logs is an empty folder",
+    ] {
         assert!(deviations.contains(told), "{told} in {deviations}");
     }
     let written = serde_json::to_string(&evidence).expect("text");
@@ -121,22 +133,34 @@ async fn a_stack_boots_sealed_on_podman() {
 
 /// Stops after every step in turn as a crash would, and lets the reaper find what is there.
 async fn swept(variable: &str, project: &str) {
-    let Some(engine) = engine_of(variable).await else { return };
+    let Some(engine) = engine_of(variable).await else {
+        return;
+    };
     let ark = Ark::new(project, COMPOSE, DRILL, Some(engine.clone())).await;
     let (id, performer) = ark.begin(None);
     let clock = arkwright::app::SystemClock;
     let mut journal = JournalFile::<DrillStep>::open(&ark.folder.journal("drill", &id)).expect("opened");
     let backend = DrillStep::Boot("backend".parse().expect("a name"));
     while let Next::Do(step) = journal.saga().next(clock.now()) {
-        journal.append(clock.now(), Event::Began { step: step.clone() }).expect("written");
+        journal
+            .append(clock.now(), Event::Began { step: step.clone() })
+            .expect("written");
         // Twice, as after a crash in the middle of it.
-        performer.perform(&step, journal.saga(), &Silent).await.expect("performed");
-        let output = performer.perform(&step, journal.saga(), &Silent).await.expect("performed again");
+        performer
+            .perform(&step, journal.saga(), &Silent)
+            .await
+            .expect("performed");
+        let output = performer
+            .perform(&step, journal.saga(), &Silent)
+            .await
+            .expect("performed again");
         if let DrillOutput::Booted(booted) = &output {
             assert_eq!(booted.result.verdict, Verdict::Passed, "{booted:?}");
         }
         let last = step == backend;
-        journal.append(clock.now(), Event::Finished { step, output }).expect("written");
+        journal
+            .append(clock.now(), Event::Finished { step, output })
+            .expect("written");
         if last {
             break;
         }
