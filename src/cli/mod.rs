@@ -1,13 +1,26 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+pub mod action;
+pub mod agent;
 mod backup;
+mod check;
 mod completions;
 mod config;
+mod down;
 mod failure;
+mod history;
 mod key;
+mod logs;
+mod owner;
+mod plan;
+mod probe;
 mod project;
+mod ps;
+mod resume;
 mod schema;
+mod stack_view;
 mod terminal;
+mod up;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,14 +79,37 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Say what is wrong with the configuration or this host, and what to do
+    Check,
+    /// Show what `up` would change, and why
+    Plan(plan::Args),
+    /// Make the engine have what the Compose file says; a second run changes nothing
+    Up(up::Args),
+    /// Remove the project's containers and networks
+    Down(down::Args),
+    /// List the project's containers
+    Ps,
+    /// Print the containers' logs
+    Logs(logs::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
     /// Take backups, verify and restore them
     Backup(backup::Args),
     /// Make keys
     Key(key::Args),
+    /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
+    Agent(agent::Args),
+    /// What releases, backups and drills came to
+    History(history::Args),
+    /// Take what is unfinished or stuck to its end
+    Resume(resume::Args),
+    /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
+    Action(action::Args),
     /// Print a completion script
     Completions(completions::Args),
+    /// Look around from inside a drill's sandbox
+    #[command(hide = true)]
+    Probe(probe::Args),
     /// Print the JSON Schema of arkwright.yaml
     Schema,
 }
@@ -102,10 +138,31 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Check => check::run(&global).await,
+        Command::Plan(args) => plan::run(&global, args).await,
+        Command::Up(args) => up::run(&global, &args).await,
+        Command::Down(args) => down::run(&global, args).await,
+        Command::Ps => ps::run(&global).await,
+        Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Backup(args) => backup::run(&global, &args).await,
         Command::Key(args) => key::run(&global, &args),
+        Command::Agent(args) => agent::start(&global, &args).await,
+        Command::History(args) => history::run(&global, &args).await,
+        Command::Resume(args) => resume::run(&global, &args).await,
+        Command::Action(args) => action::run(&args).await,
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_arguments_share_a_name() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -133,7 +133,16 @@ pub fn router(stack: &Stack, config: &Config, folders: &HostFolders) -> Option<C
         propagation: None,
         selinux: None,
     };
-    let command = ["haproxy", "-W", "-db", "-f", "/etc/arkwright/haproxy.cfg"];
+    // The master's socket is where a reload is asked for.
+    let command = [
+        "haproxy",
+        "-W",
+        "-db",
+        "-S",
+        "/run/arkwright/master.sock,mode,600",
+        "-f",
+        "/etc/arkwright/haproxy.cfg",
+    ];
     let mut spec = ContainerSpec {
         name: format!("{}-{ROUTER}-1", stack.name),
         image: config.router.image.clone(),

@@ -236,7 +236,7 @@ impl Converge<'_> {
     fn router(&self, change: &str) -> Result<&dyn Router, ConvergeError> {
         self.router.ok_or_else(|| ConvergeError::Impossible {
             change: change.to_owned(),
-            why: "this project has no router; give a service of arkwright.yaml a `release`".into(),
+            why: "no router is connected; only a project with a released service has one".into(),
         })
     }
 

@@ -11,7 +11,7 @@ use super::interpolate::{self, Scope};
 use super::merge;
 use super::normalise;
 use super::redact::{Secrets, telling};
-use super::request::{Files, LoadRequest, Loaded, Unread};
+use super::request::{Files, LoadRequest, Loaded, Unread, Variables};
 use super::shape::{self, Stage};
 use super::sources::{Sources, Stop};
 use super::tree::{Node, Pos};
@@ -27,6 +27,7 @@ pub fn load(request: &LoadRequest, files: &dyn Files) -> Result<Loaded, LoadErro
     let result = loader.project();
     let Loader {
         sources,
+        vars,
         secrets,
         warnings,
         ..
@@ -40,6 +41,7 @@ pub fn load(request: &LoadRequest, files: &dyn Files) -> Result<Loaded, LoadErro
         stack,
         tree: tree.to_json(),
         secrets,
+        variables: Variables(vars),
         warnings,
     })
 }

@@ -42,5 +42,5 @@ pub use load::load;
 pub use model::*;
 pub use redact::{REDACTED, Secrets};
 pub use render::{redact_tree, render_json, render_yaml};
-pub use request::{Files, LoadRequest, Loaded, Unread, Warning};
+pub use request::{Files, LoadRequest, Loaded, Unread, Variables, Warning};
 pub use yaml::place_of;

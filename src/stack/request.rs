@@ -31,7 +31,25 @@ pub struct Loaded {
     /// The whole model in long forms, keys sorted, `x-` keys included; only what is enabled and used.
     pub tree: serde_json::Value,
     pub secrets: Secrets,
+    pub variables: Variables,
     pub warnings: Vec<Warning>,
+}
+
+/// The process environment over dotenv files, as the Compose file saw it: secrets may be made from it.
+#[derive(Clone, Default, PartialEq)]
+pub struct Variables(pub(super) BTreeMap<String, String>);
+
+impl Variables {
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// How many, never which.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Variables({})", self.0.len())
+    }
 }
 
 /// Something that is allowed and probably not meant.

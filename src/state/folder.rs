@@ -33,6 +33,13 @@ pub enum StateError {
 }
 
 impl ProjectFolder {
+    /// Its places, for looking only: nothing is made, and nothing need be there.
+    pub fn named(state: &Path, project: &ProjectName) -> Self {
+        ProjectFolder {
+            root: state.join(project.as_str()),
+        }
+    }
+
     /// Makes the folder where it is missing.
     pub fn open(state: &Path, project: &ProjectName) -> Result<Self, StateError> {
         let root = state.join(project.as_str());
@@ -67,6 +74,11 @@ impl ProjectFolder {
 
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    /// Held while containers are made to be what the Compose file says; an agent at work does not keep it.
+    pub fn stack_lock(&self) -> PathBuf {
+        self.root.join("stack.lock")
     }
 
     /// Where temporary copies go; emptied by whoever made them, and by the next run.

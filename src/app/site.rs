@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::ServiceName;
+use crate::plan::desired::{DesiredError, HostFolders};
+use crate::plan::{Desired, Observed, Plan, Serving, TearDown, Wishes, diff, teardown};
+use crate::ports::{Engine, EngineError, Router};
+use crate::router::{HaProxy, Inside};
+use crate::run::{Converge, ConvergeError, FactsError, Patience, Progress, facts};
+use crate::state::ProjectFolder;
+
+use super::Project;
+
+/// A project on its engine: what should be and what is.
+pub struct Site<'a> {
+    pub project: &'a Project,
+    pub engine: Arc<dyn Engine>,
+    pub router: Option<Box<dyn Router>>,
+    pub desired: Desired,
+    pub folders: HostFolders,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Desired(#[from] DesiredError),
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    #[error(transparent)]
+    Converge(#[from] ConvergeError),
+}
+
+impl Project {
+    /// The router; a project that releases nothing has none.
+    pub fn router(&self) -> Option<HaProxy> {
+        let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let released = !self.config.services.is_empty();
+        released.then(|| HaProxy::new(folders.router_config, folders.router_run, Inside::container()))
+    }
+
+    pub async fn site(&self) -> Result<Site<'_>, SiteError> {
+        let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
+        let serving: &BTreeMap<ServiceName, Serving> = &BTreeMap::new();
+        let desired = Desired::of(self.stack(), Some(&self.config), serving, &folders)?;
+        Ok(Site {
+            project: self,
+            engine: self.engine().await?,
+            router,
+            desired,
+            folders,
+        })
+    }
+}
+
+impl Site<'_> {
+    pub async fn observe(&self) -> Result<Observed, SiteError> {
+        Ok(self.engine.observe(&self.desired.project).await?)
+    }
+
+    /// What `up` would do; changes nothing.
+    pub async fn plan(&self, observed: &Observed, wishes: Wishes) -> Result<Plan, SiteError> {
+        let variables = self.project.loaded.variables.all();
+        let facts = facts(&self.desired, self.engine.as_ref(), self.router.as_deref(), variables).await?;
+        Ok(diff(&self.desired, observed, &facts, wishes))
+    }
+
+    /// Images whose `pull_policy` is `always`, so that the plan sees what they are now.
+    pub async fn pull(&self, progress: &dyn Progress) -> Result<(), SiteError> {
+        let always = |policy: &Option<String>| policy.as_deref() == Some("always");
+        let services = self
+            .desired
+            .services
+            .iter()
+            .filter(|service| always(&service.pull_policy));
+        let mut images: Vec<&String> = services.flat_map(|s| &s.containers).map(|spec| &spec.image).collect();
+        images.sort();
+        images.dedup();
+        for image in images {
+            progress.say(&format!("pull image {image}: its pull_policy is always"));
+            self.engine.pull(image, &|_| {}).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn perform(&self, plan: &Plan, progress: &dyn Progress) -> Result<(), SiteError> {
+        let converge = Converge {
+            engine: self.engine.as_ref(),
+            router: self.router.as_deref(),
+            folders: &self.folders,
+            environment: self.project.loaded.variables.all(),
+            progress,
+            patience: Patience::default(),
+        };
+        Ok(converge.perform(plan).await?)
+    }
+
+    pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {
+        teardown(&self.desired, observed, what)
+    }
+}

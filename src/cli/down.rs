@@ -1,0 +1,51 @@
+use super::stack_view::{self, PlanView};
+use super::{Failure, Global, Kind, OrFail, Terminal, project};
+use crate::plan::{Action, TearDown};
+use crate::state::HostLock;
+
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Args {
+    /// Also remove the project's volumes, with the data in them; needs --yes
+    #[arg(long)]
+    volumes: bool,
+    /// Also remove containers whose service the Compose file does not have
+    #[arg(long)]
+    remove_orphans: bool,
+    /// Yes, remove the data
+    #[arg(long)]
+    yes: bool,
+}
+
+pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let terminal = Terminal::of(global);
+    let project = project::project(global)?;
+    let failure = |error| stack_view::failure(&project, error);
+    let site = project.site().await.map_err(failure)?;
+    let what = TearDown {
+        volumes: args.volumes,
+        orphans: args.remove_orphans,
+    };
+    let observed = site.observe().await.map_err(failure)?;
+    let plan = site.teardown(&observed, what);
+    let volumes: Vec<String> = plan
+        .changes
+        .iter()
+        .filter(|change| matches!(change.action, Action::RemoveVolume { .. }))
+        .map(|change| change.action.subject())
+        .collect();
+    if !volumes.is_empty() && !args.yes {
+        let what = format!("--volumes would remove {} and the data in it", volumes.join(", "));
+        return Err(Failure::new(Kind::Usage, what).hinted("add --yes if that is meant; nothing was changed"));
+    }
+    let folder = project.folder().or_fail(Kind::Host)?;
+    let _lock = HostLock::take(&folder.stack_lock(), "arkwright down").or_fail(Kind::Busy)?;
+    if !terminal.json {
+        stack_view::notices(&terminal, &plan);
+    }
+    site.perform(&plan, &terminal).await.map_err(failure)?;
+    match (terminal.json, plan.changes.is_empty()) {
+        (true, _) => terminal.print_json(&PlanView::of(&plan, true)),
+        (false, true) => terminal.print(&format!("{}: nothing to do", plan.project)),
+        (false, false) => terminal.print(&format!("{}: down", plan.project)),
+    }
+}

@@ -1,0 +1,136 @@
+//! How a plan is shown: never with what containers are told, which holds secrets.
+
+use serde::Serialize;
+
+use super::{Failure, Kind, Terminal};
+use crate::app::{Project, SiteError};
+use crate::plan::{Adoption, Leftover, Notice, Plan};
+use crate::run::{ConvergeError, Progress};
+
+#[derive(Serialize)]
+pub struct PlanView<'a> {
+    project: &'a str,
+    /// Whether it has been done.
+    performed: bool,
+    changes: Vec<ChangeView<'a>>,
+    blocked: &'a [String],
+    orphans: &'a [Leftover],
+    drift: &'a [Notice],
+    adoption: &'a [Adoption],
+    strays: &'a [Leftover],
+}
+
+#[derive(Serialize)]
+struct ChangeView<'a> {
+    action: &'static str,
+    subject: String,
+    reason: &'a str,
+}
+
+impl<'a> PlanView<'a> {
+    pub fn of(plan: &'a Plan, performed: bool) -> Self {
+        PlanView {
+            project: plan.project.as_str(),
+            performed,
+            changes: plan
+                .changes
+                .iter()
+                .map(|change| ChangeView {
+                    action: change.action.kind(),
+                    subject: change.action.subject(),
+                    reason: &change.reason,
+                })
+                .collect(),
+            blocked: &plan.blocked,
+            orphans: &plan.orphans,
+            drift: &plan.drift,
+            adoption: &plan.adoption,
+            strays: &plan.strays,
+        }
+    }
+}
+
+/// The changes, one a line with its reason.
+pub fn changes(terminal: &Terminal, plan: &Plan) -> Result<(), Failure> {
+    if plan.changes.is_empty() && plan.blocked.is_empty() {
+        return terminal.print(&format!("{}: nothing to do", plan.project));
+    }
+    let rows: Vec<Vec<String>> = plan
+        .changes
+        .iter()
+        .map(|change| {
+            vec![
+                change.action.kind().to_owned(),
+                change.action.subject(),
+                change.reason.clone(),
+            ]
+        })
+        .collect();
+    match rows.is_empty() {
+        true => Ok(()),
+        false => terminal.table(&["ACTION", "WHAT", "WHY"], &rows),
+    }
+}
+
+/// What was noticed and is not changed.
+pub fn notices(terminal: &Terminal, plan: &Plan) {
+    for stray in &plan.strays {
+        terminal.warn(&format!("{}: {}", stray.container, stray.what));
+    }
+    for notice in &plan.drift {
+        terminal.warn(&format!("{}: {}", notice.subject, notice.what));
+    }
+    for adoption in &plan.adoption {
+        terminal.warn(&format!(
+            "{} is to be released and still runs as it was ({}); it is left alone until `arkwright deploy {}` puts the router \
+             in front of it",
+            adoption.service,
+            match adoption.containers.is_empty() {
+                true => "waiting for another service's adoption".to_owned(),
+                false => adoption.containers.join(", "),
+            },
+            adoption.service
+        ));
+    }
+    for orphan in &plan.orphans {
+        terminal.warn(&format!("{}: {}", orphan.container, orphan.what));
+    }
+}
+
+/// Why a plan cannot be performed, as one failure.
+pub fn blocked(plan: &Plan) -> Result<(), Failure> {
+    match plan.blocked.split_first() {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(Kind::Host, ConvergeError::Blocked(plan.blocked.clone()))
+            .hinted("`arkwright check` says what else may be wrong")),
+    }
+}
+
+/// The failure an error of the site is; a container's log lines lose the secrets they may hold.
+pub fn failure(project: &Project, error: SiteError) -> Failure {
+    let kind = match &error {
+        SiteError::Engine(_) | SiteError::Facts(_) => Kind::Engine,
+        SiteError::Desired(_) => Kind::Input,
+        SiteError::Converge(ConvergeError::Engine { .. }) => Kind::Engine,
+        SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) => Kind::Host,
+        SiteError::Converge(_) => Kind::Failed,
+    };
+    match &error {
+        SiteError::Converge(told @ ConvergeError::Service { .. }) => {
+            Failure::new(kind, project.loaded.secrets.redact(&told.to_string()))
+        }
+        _ => Failure::new(kind, error),
+    }
+}
+
+pub fn warnings(terminal: &Terminal, project: &Project) {
+    for warning in &project.loaded.warnings {
+        terminal.warn(&project.loaded.secrets.redact(&warning.to_string()));
+    }
+}
+
+impl Progress for Terminal {
+    fn say(&self, text: &str) {
+        self.note(text);
+    }
+}
