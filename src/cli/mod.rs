@@ -82,7 +82,7 @@ enum Command {
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
-    Up(up::Args),
+    Up(plan::Args),
     /// Remove the project's containers and networks
     Down(down::Args),
     /// List the project's containers
@@ -134,7 +134,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check => check::run(&global).await,
         Command::Plan(args) => plan::run(&global, args).await,
-        Command::Up(args) => up::run(&global, &args).await,
+        Command::Up(args) => up::run(&global, args).await,
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
@@ -146,5 +146,15 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
     }
 }
