@@ -2,12 +2,14 @@
 
 pub mod action;
 pub mod agent;
+mod backup;
 mod check;
 mod completions;
 mod config;
 mod down;
 mod failure;
 mod history;
+mod key;
 mod logs;
 mod owner;
 mod plan;
@@ -99,6 +101,10 @@ enum Command {
     Resume(resume::Args),
     /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
     Action(action::Args),
+    /// Take backups, verify and restore them
+    Backup(backup::Args),
+    /// Make keys
+    Key(key::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Look around from inside a drill's sandbox
@@ -143,6 +149,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::History(args) => history::run(&global, &args).await,
         Command::Resume(args) => resume::run(&global, &args).await,
         Command::Action(args) => action::run(&args).await,
+        Command::Backup(args) => backup::run(&global, &args).await,
+        Command::Key(args) => key::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
