@@ -1,18 +1,15 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::backup::{Identities, ServiceImage};
+use crate::backup::Identities;
 use crate::config::Backups;
-use crate::ports::{Engine, Store, StoreError};
-use crate::run::backup::{BackupPerformer, BackupScope};
+use crate::ports::{Store, StoreError};
 use crate::run::keys::{self, KeyError, KeyFiles};
 use crate::run::snapshots::Trust;
-use crate::source::HostSources;
 use crate::state::{Catalogue, CatalogueError, ProjectFolder, StateError};
 use crate::store::FsStore;
 
-use super::{Project, SystemClock, SystemEntropy};
+use super::Project;
 
 /// A project's backups, with the stores and keys of this host.
 pub struct BackupRoom<'a> {
@@ -85,56 +82,6 @@ impl BackupRoom<'_> {
             Err(KeyError::Missing { .. }) => Ok(Identities::none()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// What every backup carries beside its sources; images as the Compose file names them.
-    pub fn scope(&self) -> BackupScope {
-        let stack = self.project.stack();
-        let mut stack_files = stack.files.clone();
-        stack_files.extend(stack.read_files.iter().cloned());
-        stack_files.extend(self.project.config_file.clone());
-        stack_files.sort();
-        stack_files.dedup();
-        stack_files.retain(|file| file.is_file());
-        let images = stack.services.values().filter_map(|service| {
-            Some(ServiceImage {
-                service: service.name.clone(),
-                reference: service.image.clone()?,
-                built: service.build.is_some(),
-            })
-        });
-        BackupScope {
-            project: stack.name.clone(),
-            folder: self.project.config.folder.clone(),
-            state: self.folder.root().to_path_buf(),
-            stack_files,
-            images: images.collect(),
-        }
-    }
-
-    /// Performs backups into all stores. A store's folder is made where it is missing, unless this host has published
-    /// into it before: then its disk is not mounted.
-    pub fn performer(&self, engine: Option<Arc<dyn Engine>>) -> Result<BackupPerformer, BackupRoomError> {
-        let mut stores: BTreeMap<String, Arc<dyn Store>> = BTreeMap::new();
-        for name in self.backups.stores.keys() {
-            let path = self.path(name)?;
-            let store = match self.catalogue(name)?.head()? {
-                Some(_) => FsStore::open(path)?,
-                None => FsStore::create(path)?,
-            };
-            stores.insert(name.clone(), Arc::new(store));
-        }
-        let signing = self.key_files().signing;
-        Ok(BackupPerformer {
-            stores,
-            sources: Arc::new(HostSources),
-            engine,
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            signer: keys::signer(&signing)?,
-            keys: keys::trusted(&signing)?,
-            state: self.folder.clone(),
-        })
     }
 }
 
