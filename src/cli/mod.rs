@@ -76,7 +76,7 @@ enum Command {
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
-    Up(up::Args),
+    Up(plan::Args),
     /// Remove the project's containers and networks
     Down(down::Args),
     /// List the project's containers
@@ -117,12 +117,24 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check => check::run(&global).await,
         Command::Plan(args) => plan::run(&global, args).await,
-        Command::Up(args) => up::run(&global, &args).await,
+        Command::Up(args) => up::run(&global, args).await,
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Schema => schema::run(&global),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_every_verb_fit_together() {
+        Cli::command().debug_assert();
     }
 }
