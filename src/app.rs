@@ -1,5 +1,6 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod backups;
 mod site;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use crate::state::{Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
 
 pub use site::{Site, SiteError};
+
+pub use backups::{BackupRoom, BackupRoomError, foreign_store};
 
 /// The host's own clock.
 pub struct SystemClock;

@@ -24,7 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Args {
     /// Where clients reach the agent [default: `agent.socket` of arkwright.yaml, else /run/arkwright/PROJECT.sock]
     #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
 }
 
 /// The project an agent is for.

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod agent;
+mod backup;
 mod check;
 mod completions;
 mod config;
@@ -9,6 +10,7 @@ mod down;
 mod drill;
 mod failure;
 mod history;
+mod key;
 mod logs;
 mod owner;
 mod plan;
@@ -83,7 +85,7 @@ enum Command {
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
-    Up(up::Args),
+    Up(plan::Args),
     /// Remove the project's containers and networks
     Down(down::Args),
     /// List the project's containers
@@ -102,6 +104,10 @@ enum Command {
     Resume(resume::Args),
     /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
     Action(action::Args),
+    /// Take backups, verify and restore them
+    Backup(backup::Args),
+    /// Make keys
+    Key(key::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Look around from inside a drill's sandbox
@@ -137,7 +143,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check => check::run(&global).await,
         Command::Plan(args) => plan::run(&global, args).await,
-        Command::Up(args) => up::run(&global, &args).await,
+        Command::Up(args) => up::run(&global, args).await,
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
@@ -147,8 +153,20 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::History(args) => history::run(&global, &args).await,
         Command::Resume(args) => resume::run(&global, &args).await,
         Command::Action(args) => action::run(&args).await,
+        Command::Backup(args) => backup::run(&global, &args).await,
+        Command::Key(args) => key::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
     }
 }
