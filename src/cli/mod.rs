@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod config;
 mod down;
+mod drill;
 mod failure;
 mod history;
 mod key;
@@ -95,6 +96,8 @@ enum Command {
     Config(config::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
     Agent(agent::Args),
+    /// Prove a backup by restoring it: run, list, show, verify
+    Drill(drill::Args),
     /// What releases, backups and drills came to
     History(history::Args),
     /// Take what is unfinished or stuck to its end
@@ -146,6 +149,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Agent(args) => agent::start(&global, &args).await,
+        Command::Drill(args) => drill::run(&global, &args).await,
         Command::History(args) => history::run(&global, &args).await,
         Command::Resume(args) => resume::run(&global, &args).await,
         Command::Action(args) => action::run(&args).await,
