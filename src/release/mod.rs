@@ -11,8 +11,8 @@ mod subject;
 
 pub use finding::Finding;
 pub use past::{Past, Warm, due, past, serving};
-pub use planning::{Ask, PlanError, deploy, describe, retire, rollback};
+pub use planning::{Ask, PlanError, deploy, describe, image_of, of_colour, retire, rollback};
 pub use step::ReleaseStep;
-pub use subject::{Goal, Image, Limits, Subject};
+pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
 #[cfg(test)]
 mod tests;

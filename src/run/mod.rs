@@ -12,6 +12,7 @@ pub mod keys;
 mod ledger;
 mod news;
 mod operator;
+pub mod release;
 pub mod restore;
 pub mod snapshots;
 pub mod verify;
