@@ -13,7 +13,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
         .map(|warning| Finding {
             severity: Severity::Warning,
             what: project.loaded.secrets.redact(&warning.to_string()),
-            remedy: "correct the file".into(),
+            remedy: "correct the Compose file, or the variables it reads".into(),
         })
         .collect();
     found.extend(check_stack(project.stack(), Some(&project.config)));

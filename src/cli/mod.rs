@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod config;
 mod down;
+mod drill;
 mod failure;
 mod history;
 mod key;
@@ -84,7 +85,7 @@ enum Command {
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
-    Up(up::Args),
+    Up(plan::Args),
     /// Remove the project's containers and networks
     Down(down::Args),
     /// List the project's containers
@@ -93,18 +94,20 @@ enum Command {
     Logs(logs::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
-    /// Take backups, verify and restore them
-    Backup(backup::Args),
-    /// Make keys
-    Key(key::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
     Agent(agent::Args),
+    /// Prove a backup by restoring it: run, list, show, verify
+    Drill(drill::Args),
     /// What releases, backups and drills came to
     History(history::Args),
     /// Take what is unfinished or stuck to its end
     Resume(resume::Args),
     /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
     Action(action::Args),
+    /// Take backups, verify and restore them
+    Backup(backup::Args),
+    /// Make keys
+    Key(key::Args),
     /// Print a completion script
     Completions(completions::Args),
     /// Look around from inside a drill's sandbox
@@ -140,17 +143,18 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check => check::run(&global).await,
         Command::Plan(args) => plan::run(&global, args).await,
-        Command::Up(args) => up::run(&global, &args).await,
+        Command::Up(args) => up::run(&global, args).await,
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
-        Command::Backup(args) => backup::run(&global, &args).await,
-        Command::Key(args) => key::run(&global, &args),
         Command::Agent(args) => agent::start(&global, &args).await,
+        Command::Drill(args) => drill::run(&global, &args).await,
         Command::History(args) => history::run(&global, &args).await,
         Command::Resume(args) => resume::run(&global, &args).await,
         Command::Action(args) => action::run(&args).await,
+        Command::Backup(args) => backup::run(&global, &args).await,
+        Command::Key(args) => key::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
@@ -162,7 +166,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn no_two_arguments_share_a_name() {
+    fn the_arguments_do_not_contradict_each_other() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::schedule::Crontab;
 use crate::stack::Stack;
 use crate::state::ProjectFolder;
 
-use super::backup::{BackupPerformer, BackupScope, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
 use super::snapshots::Trust;
@@ -27,7 +27,8 @@ pub struct Host {
     /// Absolute; carried by every backup beside the Compose files.
     pub config_file: Option<PathBuf>,
     pub folder: ProjectFolder,
-    pub engine: Arc<dyn Engine>,
+    /// Why none answers, where none does.
+    pub engine: Result<Arc<dyn Engine>, OperationError>,
     pub stores: BTreeMap<String, Arc<dyn Store>>,
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
@@ -54,6 +55,10 @@ impl Host {
         })
     }
 
+    fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
+        self.engine.clone()
+    }
+
     fn kind_of(&self, id: &OperationId) -> Result<String, OperationError> {
         let operations = self.ledger().operations()?;
         let found = operations
@@ -71,7 +76,7 @@ impl Host {
         Ok(BackupPerformer {
             stores: self.stores.clone(),
             sources: self.sources.clone(),
-            images: Some(Arc::new(self.engine.clone())),
+            images: self.engine.as_ref().ok().map(images),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
@@ -90,9 +95,10 @@ impl Host {
             .iter()
             .chain(&self.stack.read_files)
             .chain(&self.config_file);
-        let images = self.stack.services.iter().filter_map(|(name, service)| {
+        let stack_files: BTreeSet<PathBuf> = read.filter(|file| file.is_file()).cloned().collect();
+        let images = self.stack.services.values().filter_map(|service| {
             Some(ServiceImage {
-                service: name.clone(),
+                service: service.name.clone(),
                 reference: service.image.clone()?,
                 built: service.build.is_some(),
             })
@@ -101,7 +107,7 @@ impl Host {
             project: self.stack.name.clone(),
             folder: self.config.folder.clone(),
             state: self.folder.root().to_path_buf(),
-            stack_files: read.cloned().collect(),
+            stack_files: stack_files.into_iter().collect(),
             images: images.collect(),
         };
         let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
@@ -134,7 +140,7 @@ impl Host {
         let store =
             store.ok_or_else(|| OperationError::because(Blame::Input, format!("the set `{set}` has no store")))?;
         Ok(DrillPerformer {
-            engine: self.engine.clone(),
+            engine: self.engine()?,
             restorer: Arc::new(StoreRestorer {
                 store: store.clone(),
                 trust: Trust {
@@ -239,6 +245,11 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
         "drill" => ledger.receipt::<DrillStep>(id),
         other => Err(unknown_kind(id, other)),
     }
+}
+
+/// An engine as backups see it.
+fn images(engine: &Arc<dyn Engine>) -> Arc<dyn Images> {
+    Arc::new(engine.clone())
 }
 
 fn lane_of(kind: &str) -> &'static str {

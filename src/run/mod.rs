@@ -13,6 +13,7 @@ pub mod keys;
 mod ledger;
 mod news;
 mod operator;
+pub mod release;
 pub mod restore;
 mod sandbox;
 pub mod snapshots;

@@ -105,7 +105,7 @@ impl Bench {
 
     /// The one operation there is, once it is over.
     async fn end(&self) -> Receipt {
-        for _ in 0..500 {
+        for _ in 0..1000 {
             let history = self.history();
             let [only] = &history[..] else {
                 panic!("not one operation: {history:#?}");
@@ -477,4 +477,22 @@ async fn inputs_are_data_wherever_they_pass() {
     assert_eq!((step.code, step.log.annotations.len()), (Some(0), 0));
     let begun = bench.world.lock().expect("whole").begun[0].1.clone();
     assert!(matches!(begun, Order::Deploy { image: Some(image), .. } if image == hostile));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_cannot_finish_now_fails_the_step_with_its_word() {
+    let bench = Bench::new(Script::of(2, QUICK, End::Stuck));
+    let step = bench.step("deploy").run();
+    assert_eq!((step.code, step.output("outcome")), (Some(10), "stuck"));
+    assert_eq!(step.output("operation"), bench.history()[0].operation.as_str());
+
+    let bench = Bench::new(Script::of(2, QUICK, End::Broken(1)));
+    let step = bench.step("deploy").run();
+    assert_eq!((step.code, step.output("outcome")), (Some(5), "running"));
+    let error = &step.annotations("error")[0].message;
+    assert!(
+        error.contains("no space left on device; the host tries again"),
+        "{error}"
+    );
+    assert_eq!(bench.end().await.outcome, "deployed");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arkwright::app::{Project, Selection, SystemClock, SystemEntropy};
 use arkwright::backup::TrustedKeys;
 use arkwright::drill::{self, Chosen, Evidence, Restored};
+use arkwright::model::OperationId;
 use arkwright::ports::{Clock, Engine, Entropy, Store};
 use arkwright::run::backup::{BackupPerformer, BackupScope, plan_backup};
 use arkwright::run::drill::{DrillPerformer, EvidenceFile, Restorer, StoreRestorer};
@@ -130,7 +131,10 @@ drills:
             state: self.folder.clone(),
         };
         let ledger = self.ledger();
-        let id = ledger.begin(subject, plan, "a test").expect("begun");
+        let id = ledger.new_id();
+        ledger
+            .begin::<arkwright::backup::BackupStep>(&id, subject, plan, "a test")
+            .expect("begun");
         let (_petition, petitions) = mpsc::channel(1);
         let receipt = ledger.finish(&id, &performer, &Quiet, petitions).await.expect("driven");
         assert!(receipt.ok, "{receipt:?}");
@@ -147,10 +151,15 @@ drills:
     /// Drills once; `damage` is done to the restored tree before anything looks at it.
     pub async fn drill(&self, damage: Option<Damage>) -> (Receipt, Evidence) {
         let (id, performer) = self.begin(damage);
+        self.finish(&id, performer).await
+    }
+
+    /// Takes a drill to its end; its evidence has to be signed and nothing restored may be left.
+    pub async fn finish(&self, id: &OperationId, performer: DrillPerformer) -> (Receipt, Evidence) {
         let (_petition, petitions) = mpsc::channel(1);
         let receipt = self
             .ledger()
-            .finish(&id, &performer, &Quiet, petitions)
+            .finish(id, &performer, &Quiet, petitions)
             .await
             .expect("driven");
         for line in &receipt.lines {
@@ -158,16 +167,16 @@ drills:
         }
         let left = fs::read_dir(self.folder.scratch()).expect("scratch").count();
         assert_eq!(left, 0, "nothing restored is left behind");
-        let file = EvidenceFile::of(&self.folder, &id).expect("evidence");
+        let file = EvidenceFile::of(&self.folder, id).expect("evidence");
         let evidence = file.checked(&self.keys()).expect("a signature that holds");
         assert_eq!(evidence.outcome.as_str(), receipt.outcome);
         assert!(file.path.with_extension("md").is_file());
         (receipt, evidence)
     }
 
-    pub fn begin(&self, damage: Option<Damage>) -> (arkwright::model::OperationId, DrillPerformer) {
+    pub fn begin(&self, damage: Option<Damage>) -> (OperationId, DrillPerformer) {
         let ledger = self.ledger();
-        let id = ledger.name();
+        let id = ledger.new_id();
         let (subject, plan) = drill::plan(
             &id,
             "weekly",
@@ -178,7 +187,7 @@ drills:
         )
         .expect("a plan");
         ledger
-            .begin_as::<drill::DrillStep>(&id, subject, plan, "a test")
+            .begin::<drill::DrillStep>(&id, subject, plan, "a test")
             .expect("begun");
         let trust = Trust {
             keys: self.keys(),

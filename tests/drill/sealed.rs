@@ -1,16 +1,20 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use arkwright::drill::{DrillOutput, DrillStep, Verdict, Word};
 use arkwright::engine;
 use arkwright::journal::{Event, Next};
 use arkwright::model::OperationId;
-use arkwright::plan::labels;
+use arkwright::plan::{NetworkSpec, labels};
 use arkwright::ports::{Clock, Engine};
 use arkwright::run::{Perform, sweep};
 use arkwright::state::JournalFile;
 
 use crate::ark::Ark;
 use crate::common;
+
+const BACKEND: &str = "localhost/memoryark/backend:1.0.0";
 
 const COMPOSE: &str = r#"
 services:
@@ -62,7 +66,7 @@ async fn engine_of(variable: &str) -> Option<Arc<dyn Engine>> {
         return None;
     };
     let engine = engine::connect(Some(&host), &[]).await.expect("an engine that answers");
-    for image in ["localhost/memoryark/redis:7.0", "localhost/memoryark/backend:1.0.0"] {
+    for image in ["localhost/memoryark/redis:7.0", BACKEND] {
         if engine.image(image).await.expect("an answer").is_none() {
             common::not_run(&format!("drills: {host} has no image {image}"));
             return None;
@@ -193,4 +197,93 @@ async fn a_crash_leaves_what_the_reaper_removes_on_docker() {
 #[tokio::test]
 async fn a_crash_leaves_what_the_reaper_removes_on_podman() {
     swept("ARKWRIGHT_TEST_PODMAN", "arkd-sweep-podman").await;
+}
+
+/// A network of the drill's name that is an ordinary one: the seal has to be found open, and nothing boots.
+#[tokio::test]
+async fn an_open_network_is_found_open() {
+    let Some(engine) = engine_of("ARKWRIGHT_TEST_DOCKER").await else {
+        return;
+    };
+    let ark = Ark::new("arkd-open", COMPOSE, DRILL, Some(engine.clone())).await;
+    let (id, performer) = ark.begin(None);
+    let short = id.as_str().rsplit('-').next().expect("digits").to_owned();
+    let open = NetworkSpec {
+        name: format!("arkd-open-drill-{short}-net"),
+        driver: Some("bridge".into()),
+        labels: [(labels::DRILL.to_owned(), id.to_string())].into(),
+        ..NetworkSpec::default()
+    };
+    engine.create_network(&open).await.expect("made");
+    let (receipt, evidence) = ark.finish(&id, performer).await;
+    assert_eq!(receipt.outcome, "failed");
+    let sealed = evidence
+        .checks
+        .iter()
+        .find(|check| check.name == "sealed")
+        .expect("looked at");
+    assert_eq!(sealed.verdict, Verdict::Failed, "{sealed:?}");
+    assert!(
+        sealed
+            .why
+            .as_ref()
+            .is_some_and(|why| why.contains("reached from inside: tcp ")),
+        "{sealed:?}"
+    );
+    let boots: Vec<Verdict> = evidence
+        .checks
+        .iter()
+        .filter(|check| check.name.starts_with("boot ") || check.name.starts_with("GET "))
+        .map(|check| check.verdict)
+        .collect();
+    assert_eq!(boots, [Verdict::NotRun; 4]);
+    nothing_is_left(engine.as_ref(), &id).await;
+}
+
+/// An image that no registry has and this host has lost comes out of the snapshot.
+#[tokio::test]
+async fn an_image_this_host_lost_comes_out_of_the_snapshot() {
+    let Some(engine) = engine_of("ARKWRIGHT_TEST_DOCKER").await else {
+        return;
+    };
+    let reference = format!("arkd-lost-{}:1", std::process::id());
+    docker(
+        &["build", "-q", "-t", &reference, "-"],
+        &format!("FROM {BACKEND}\nLABEL arkd={reference}\n"),
+    );
+    let compose = COMPOSE.replace(BACKEND, &reference);
+    let ark = Ark::new("arkd-lost", &compose, DRILL, Some(engine.clone())).await;
+    docker(&["rmi", &reference], "");
+    let lost = engine.image(&reference).await.expect("an answer");
+    assert_eq!(lost, None);
+    let (id, performer) = ark.begin(None);
+    let (_, evidence) = ark.finish(&id, performer).await;
+    docker(&["rmi", &reference], "");
+    assert_eq!(evidence.outcome, Word::Passed, "{:#?}", evidence.because);
+    let backend = evidence
+        .images
+        .iter()
+        .find(|image| image.service.as_str() == "backend")
+        .expect("used");
+    assert_eq!(backend.from, "the snapshot");
+}
+
+/// The Docker client, for what the product itself never does.
+fn docker(arguments: &[&str], input: &str) {
+    let host = std::env::var("ARKWRIGHT_TEST_DOCKER").expect("named");
+    let mut child = Command::new("docker")
+        .args(["-H", &host])
+        .args(arguments)
+        .env("DOCKER_BUILDKIT", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a docker client");
+    child
+        .stdin
+        .take()
+        .expect("open")
+        .write_all(input.as_bytes())
+        .expect("written");
+    assert!(child.wait().expect("ended").success(), "docker {arguments:?}");
 }

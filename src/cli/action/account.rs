@@ -61,6 +61,21 @@ impl Account {
         Self::without_receipt(outcome, kind, because, operation)
     }
 
+    /// The host is lost sight of.
+    pub fn unknown(error: &OperationError, operation: &OperationId) -> Self {
+        let because = format!("{}; what became of the operation is not known here", error.message);
+        Self::without_receipt("unknown", Kind::Host, because, Some(operation.clone()))
+    }
+
+    /// The host cannot go on now and tries again later.
+    pub fn held(outcome: &str, error: &OperationError, operation: &OperationId) -> Self {
+        let because = format!(
+            "{}; the host tries again, and `arkwright history` there says what becomes of it",
+            error.message
+        );
+        Self::without_receipt(outcome, Kind::Host, because, Some(operation.clone()))
+    }
+
     pub fn without_receipt(
         outcome: &str,
         kind: Kind,

@@ -11,7 +11,7 @@ pub struct Args {
     begin_again: bool,
 }
 
-/// One order a set; a set that fails does not keep the next from being tried.
+/// Backs sets up one after the other; a set that fails does not keep the next from being tried.
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let project = project::configured(global)?;
@@ -20,24 +20,19 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         true => room.backups.sets.keys().cloned().collect(),
         false => args.sets.clone(),
     };
-    if let Some(unknown) = sets.iter().find(|set| !room.backups.sets.contains_key(*set)) {
-        let known: Vec<&str> = room.backups.sets.keys().map(String::as_str).collect();
-        return Err(Failure::new(Kind::Usage, format!("there is no backup set `{unknown}`"))
-            .hinted(format!("the sets are {}", known.join(", "))));
-    }
     if args.begin_again {
         for store in room.backups.stores.keys() {
             room.catalogue(store)?.forget_head().or_fail(Kind::Host)?;
         }
     }
     let owner = Owner::of(&project).await?;
-    let mut ended = Ok(());
+    let mut worst = Ok(());
     for set in sets {
         let receipt = owner.carry_out(&Order::Backup { set }, &terminal).await?;
         let concluded = terminal.conclude(&receipt);
-        if ended.is_ok() {
-            ended = concluded;
+        if worst.is_ok() {
+            worst = concluded;
         }
     }
-    ended
+    worst
 }

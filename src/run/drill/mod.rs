@@ -4,8 +4,6 @@ mod evidence;
 mod images;
 mod receipt;
 mod restorer;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
