@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
 use crate::model::Timestamp;
-use crate::ports::{Clock, Engine, EngineError, Entropy, Store, StoreError};
+use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store, StoreError};
 use crate::run::{Blame, Host, OperationError};
 use crate::source::{HostSources, ThisHost, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded};
@@ -215,6 +215,7 @@ impl Project {
             config: self.config.clone(),
             config_file: self.config_file.clone(),
             engine: self.engine().await.map_err(|e| OperationError::new(Blame::Engine, e)),
+            router: self.router().map(|router| Arc::new(router) as Arc<dyn Router>),
             stores: self.stores(&folder)?,
             folder,
             sources: Arc::new(HostSources),

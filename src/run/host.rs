@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 use crate::backup::{BackupStep, ServiceImage};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
+use crate::journal::Plan;
 use crate::model::{OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Inspector, Sources, Store};
+use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
+use crate::release::{self, ReleaseStep};
 use crate::schedule::Crontab;
 use crate::stack::Stack;
 use crate::state::ProjectFolder;
@@ -17,10 +19,12 @@ use crate::state::ProjectFolder;
 use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
+use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release};
 use super::snapshots::Trust;
-use super::{Blame, Ledger, OperationError, Operator, Order, Petition, Receipt, Watch};
+use super::{Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Watch};
 
 /// A project on this host with the edges it is driven through.
+#[derive(Clone)]
 pub struct Host {
     pub stack: Stack,
     pub config: Config,
@@ -29,6 +33,8 @@ pub struct Host {
     pub folder: ProjectFolder,
     /// Why none answers, where none does.
     pub engine: Result<Arc<dyn Engine>, OperationError>,
+    /// `None` where nothing is released.
+    pub router: Option<Arc<dyn Router>>,
     pub stores: BTreeMap<String, Arc<dyn Store>>,
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
@@ -156,6 +162,80 @@ impl Host {
             program: self.program.clone(),
         })
     }
+
+    fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
+        self.router.clone().ok_or_else(|| {
+            OperationError::because(Blame::Input, "arkwright.yaml releases no service")
+                .hinted("add it under `services:` with its port and health path; `arkwright init` writes an example")
+        })
+    }
+
+    /// What a release would do, a line a step; changes nothing.
+    pub async fn steps_of(&self, order: &Order) -> Result<Vec<String>, OperationError> {
+        let (subject, plan) = self.plan_release(order).await?;
+        Ok(release::describe(&subject, &plan))
+    }
+
+    async fn begin_release(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+        let (subject, plan) = self.plan_release(order).await?;
+        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+    }
+
+    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
+        let (engine, router) = (self.engine()?, self.router()?);
+        let releases = self.ledger().sagas::<ReleaseStep>()?;
+        let folders = self.folder.host_folders();
+        let scope = ReleaseScope {
+            stack: &self.stack,
+            config: &self.config,
+            folders: &folders,
+            engine: engine.as_ref(),
+            router: router.as_ref(),
+            releases: &releases,
+            now: self.clock.now(),
+        };
+        plan_release(&scope, order).await
+    }
+
+    fn release_performer(&self) -> Result<ReleasePerformer, OperationError> {
+        Ok(ReleasePerformer {
+            engine: self.engine()?,
+            router: self.router()?,
+            clock: self.clock.clone(),
+            before: Arc::new(self.clone()),
+            state: self.folder.clone(),
+        })
+    }
+}
+
+/// Relays what a backup says to whoever watches the release it comes before.
+struct Relay<'a>(&'a dyn Progress);
+
+impl Watch for Relay<'_> {
+    fn hear(&self, news: News) {
+        if let News::Update(update) = news {
+            self.0.say(&update.text);
+        }
+    }
+}
+
+#[async_trait]
+impl BeforeRelease for Host {
+    async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed> {
+        let id = self.ledger().new_id();
+        self.begin_backup(&id, set, "a release")?;
+        let (_ask, petitions) = mpsc::channel(1);
+        let receipt = self.finish(&id, &Relay(progress), petitions).await?;
+        match receipt.ok {
+            true => Ok(format!("{} of {set}, operation {id}", receipt.outcome)),
+            false => {
+                let because = receipt.because.unwrap_or_else(|| receipt.outcome.clone());
+                Err(StepFailed::because(format!(
+                    "the backup of {set} did not come about: {because}"
+                )))
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -164,7 +244,9 @@ impl Operator for Host {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
-            _ => Err(OperationError::because(Blame::Input, "not wired yet")),
+            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
+                self.begin_release(id, order, by).await
+            }
         }
     }
 
@@ -184,6 +266,12 @@ impl Operator for Host {
                 let subject = self.ledger().subject::<DrillStep>(id)?;
                 self.ledger()
                     .finish::<DrillStep>(id, &self.drill_performer(&subject.set)?, watch, petitions)
+                    .await
+            }
+            "release" => {
+                let performer = self.release_performer()?;
+                self.ledger()
+                    .finish::<ReleaseStep>(id, &performer, watch, petitions)
                     .await
             }
             other => Err(unknown_kind(id, other)),
@@ -214,8 +302,12 @@ impl Operator for Host {
             .collect()
     }
 
-    async fn due(&self, _now: Timestamp) -> Result<Vec<Order>, OperationError> {
-        Ok(Vec::new())
+    async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError> {
+        let releases = self.ledger().sagas::<ReleaseStep>()?;
+        Ok(release::due(&releases, now)
+            .into_iter()
+            .map(|service| Order::Retire { service })
+            .collect())
     }
 
     fn scheduled(&self) -> Vec<(Order, Crontab)> {
@@ -243,6 +335,7 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
     match kind {
         "backup" => ledger.receipt::<BackupStep>(id),
         "drill" => ledger.receipt::<DrillStep>(id),
+        "release" => ledger.receipt::<ReleaseStep>(id),
         other => Err(unknown_kind(id, other)),
     }
 }

@@ -177,12 +177,8 @@ async fn success() {
         assert!(step.log.annotations.is_empty(), "{:?}", step.log.annotations);
         assert!(step.summary.contains("settle"), "{}", step.summary);
         let known = match action {
-            "backup" => [
-                ("generation", "0000000007"),
-                ("set", "database"),
-                ("stored-bytes", "1234"),
-            ],
-            "restore-drill" => [("rto", "1m 4s"), ("rpo", "12h 0m"), ("evidence", "/var/lib/x.json")],
+            "backup" => [("generation", "7"), ("set", "database"), ("stored-bytes", "1234")],
+            "restore-drill" => [("rto", "1m4s"), ("rpo", ""), ("evidence", "/var/lib/x.json")],
             _ => [
                 ("deployment-id", ""),
                 ("url", ""),
@@ -343,6 +339,7 @@ async fn the_deployment_on_github_goes_with_the_outcome() {
         ("deploy", End::Good("deployed"), State::Success),
         ("deploy", End::Good("unchanged"), State::Success),
         ("deploy", End::Unwound("rolled_back"), State::Failure),
+        ("deploy", End::Unwound("aborted"), State::Failure),
         ("deploy", End::Stuck, State::Error),
         ("rollback", End::Good("rolled_back"), State::Success),
     ];
@@ -495,4 +492,13 @@ async fn what_the_host_cannot_finish_now_fails_the_step_with_its_word() {
         "{error}"
     );
     assert_eq!(bench.end().await.outcome, "deployed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_ran_and_did_not_pass_says_which_check() {
+    let bench = Bench::new(Script::of(2, QUICK, End::Short("inconclusive")));
+    let step = bench.step("restore-drill").run();
+    agrees(&step, &bench.end().await);
+    assert_eq!((step.code, step.output("evidence")), (Some(9), "/var/lib/x.json"));
+    assert_eq!(step.annotations("error")[0].message, "inconclusive: rows: 3 fewer");
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod announce;
+mod figures;
 mod request;
 
 use std::sync::Arc;
