@@ -25,7 +25,7 @@ fn code(output: &Output) -> i32 {
 }
 
 /// The arguments that read a store with nothing else of its project.
-fn from<'a>(world: &World, rest: &[&'a str]) -> Vec<String> {
+fn from(world: &World, rest: &[&str]) -> Vec<String> {
     let mut args: Vec<String> = ["--json", "backup"]
         .iter()
         .chain(rest)
@@ -136,6 +136,6 @@ fn a_project_without_backups_or_keys_is_told_what_to_do() {
         "{listed:?}"
     );
     let unknown = arkwright(folder.path(), &["backup", "run", "nothing"]);
-    assert_eq!(code(&unknown), 2);
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("the sets are s"));
+    assert_eq!(code(&unknown), 3, "{unknown:?}");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no backup set `nothing`"));
 }
