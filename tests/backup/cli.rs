@@ -135,6 +135,10 @@ fn a_project_without_backups_or_keys_is_told_what_to_do() {
         String::from_utf8_lossy(&listed.stderr).contains("arkwright key new"),
         "{listed:?}"
     );
+    assert_eq!(
+        code(&arkwright(folder.path(), &["key", "new", "--recovery", "recovery"])),
+        0
+    );
     let unknown = arkwright(folder.path(), &["backup", "run", "nothing"]);
     assert_eq!(code(&unknown), 3, "{unknown:?}");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("no backup set `nothing`"));
