@@ -1,5 +1,6 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod backups;
 mod site;
 
 use std::collections::BTreeMap;
@@ -8,17 +9,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{self, Config, ConfigError, StoreConfig};
+use crate::config::{self, Config, ConfigError};
 use crate::engine;
 use crate::model::Timestamp;
-use crate::ports::{Clock, Engine, EngineError, Entropy, Store, StoreError};
-use crate::run::Host;
-use crate::source::HostSources;
+use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store, StoreError};
+use crate::run::{Blame, Host, OperationError};
+use crate::source::{HostSources, ThisHost, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded};
-use crate::state::{Disk, ProjectFolder, StateError};
+use crate::state::{Catalogue, CatalogueError, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
 
 pub use site::{Site, SiteError};
+
+pub use backups::{BackupRoom, BackupRoomError, foreign_store};
 
 /// The host's own clock.
 pub struct SystemClock;
@@ -168,7 +171,9 @@ pub enum BuildError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Catalogue(#[from] CatalogueError),
+    #[error("the path of this program cannot be determined")]
+    Program(#[source] io::Error),
     #[error("the store `{name}` cannot be used")]
     Store {
         name: String,
@@ -183,30 +188,40 @@ impl Project {
         connect(self.selection.host.as_deref()).await
     }
 
-    /// The stores of arkwright.yaml by name; a folder that is missing is made.
-    pub fn stores(&self) -> Result<BTreeMap<String, Arc<dyn Store>>, BuildError> {
-        let configured = self.config.backups.iter().flat_map(|backups| &backups.stores);
-        let open = |(name, store): (&String, &StoreConfig)| {
-            let opened = FsStore::create(self.config.folder.join(&store.path));
-            let opened = opened.map_err(|source| BuildError::Store {
+    /// The stores of arkwright.yaml by name. A folder is made where it is missing, unless this host has published into
+    /// it before: then its disk is not mounted.
+    fn stores(&self, folder: &ProjectFolder) -> Result<BTreeMap<String, Arc<dyn Store>>, BuildError> {
+        let mut stores: BTreeMap<String, Arc<dyn Store>> = BTreeMap::new();
+        for (name, config) in self.config.backups.iter().flat_map(|backups| &backups.stores) {
+            let path = self.config.folder.join(&config.path);
+            let opened = match Catalogue::open(&folder.catalogue(), name)?.head()? {
+                Some(_) => FsStore::open(path),
+                None => FsStore::create(path),
+            };
+            let store = opened.map_err(|source| BuildError::Store {
                 name: name.clone(),
                 source,
             })?;
-            Ok((name.clone(), Arc::new(opened) as Arc<dyn Store>))
-        };
-        configured.map(open).collect()
+            stores.insert(name.clone(), Arc::new(store));
+        }
+        Ok(stores)
     }
 
-    /// Everything operations are driven through.
-    pub fn host(&self, engine: Arc<dyn Engine>) -> Result<Host, BuildError> {
+    /// Everything operations are driven through; where no engine answers, what needs none still works.
+    pub async fn host(&self) -> Result<Host, BuildError> {
+        let folder = self.folder()?;
         Ok(Host {
             stack: self.loaded.stack.clone(),
             config: self.config.clone(),
             config_file: self.config_file.clone(),
-            folder: self.folder()?,
-            engine,
-            stores: self.stores()?,
+            engine: self.engine().await.map_err(|e| OperationError::new(Blame::Engine, e)),
+            router: self.router().map(|router| Arc::new(router) as Arc<dyn Router>),
+            stores: self.stores(&folder)?,
+            folder,
             sources: Arc::new(HostSources),
+            inspector: Arc::new(TreeInspector),
+            machine: Arc::new(ThisHost),
+            program: std::env::current_exe().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         })

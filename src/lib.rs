@@ -31,6 +31,7 @@ pub mod app;
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod drill;
 pub mod engine;
 pub mod github;
 pub mod http;

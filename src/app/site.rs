@@ -5,6 +5,7 @@ use crate::model::ServiceName;
 use crate::plan::desired::{DesiredError, HostFolders};
 use crate::plan::{Desired, Observed, Plan, Serving, TearDown, Wishes, diff, teardown};
 use crate::ports::{Engine, EngineError, Router};
+use crate::router::{HaProxy, Inside};
 use crate::run::{Converge, ConvergeError, FactsError, Patience, Progress, facts};
 use crate::state::ProjectFolder;
 
@@ -32,13 +33,17 @@ pub enum SiteError {
 }
 
 impl Project {
-    /// `router` and `serving` come from the router's folder and the journal; a project that releases nothing has neither.
-    pub async fn site(
-        &self,
-        router: Option<Box<dyn Router>>,
-        serving: &BTreeMap<ServiceName, Serving>,
-    ) -> Result<Site<'_>, SiteError> {
+    /// The router; a project that releases nothing has none.
+    pub fn router(&self) -> Option<HaProxy> {
         let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let released = !self.config.services.is_empty();
+        released.then(|| HaProxy::new(folders.router_config, folders.router_run, Inside::container()))
+    }
+
+    pub async fn site(&self) -> Result<Site<'_>, SiteError> {
+        let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
+        let serving: &BTreeMap<ServiceName, Serving> = &BTreeMap::new();
         let desired = Desired::of(self.stack(), Some(&self.config), serving, &folders)?;
         Ok(Site {
             project: self,

@@ -13,7 +13,7 @@ use crate::run::Operator;
 use crate::run::agent::Agent;
 use crate::state::{HostLock, LockError, ProjectFolder};
 
-use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
+use super::{Failure, Global, Kind, OrFail, Terminal, project};
 
 /// How often a held host lock is tried.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Args {
     /// Where clients reach the agent [default: `agent.socket` of arkwright.yaml, else /run/arkwright/PROJECT.sock]
     #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
 }
 
 /// The project an agent is for.
@@ -38,8 +38,7 @@ pub struct Charge {
 /// The agent of the project the arguments name.
 pub async fn start(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::configured(global)?;
-    let engine = project.engine().await.map_err(owner::engine_failure)?;
-    let host = project.host(engine).map_err(owner::build_failure)?;
+    let host = project.host().await.or_fail(Kind::Host)?;
     let charge = Charge {
         project: project.stack().name.clone(),
         config: project.config.agent.clone(),

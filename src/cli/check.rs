@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::{Failure, Global, Kind, Terminal, project, stack_view};
 use crate::app::{Project, SiteError};
 use crate::plan::Wishes;
@@ -15,7 +13,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
         .map(|warning| Finding {
             severity: Severity::Warning,
             what: project.loaded.secrets.redact(&warning.to_string()),
-            remedy: "correct the file".into(),
+            remedy: "correct the Compose file, or the variables it reads".into(),
         })
         .collect();
     found.extend(check_stack(project.stack(), Some(&project.config)));
@@ -31,7 +29,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
 }
 
 async fn host(project: &Project, found: &mut Vec<Finding>) -> Result<(), SiteError> {
-    let site = match project.site(None, &BTreeMap::new()).await {
+    let site = match project.site().await {
         Err(SiteError::Desired(error)) => {
             // `check_stack` may have said it already, of every service it is true of.
             if found.iter().all(|finding| finding.severity != Severity::Error) {

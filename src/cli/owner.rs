@@ -3,11 +3,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Failure, Kind, OrFail, Terminal};
-use crate::app::{BuildError, Project, SystemClock, SystemEntropy};
+use crate::app::{Project, SystemClock, SystemEntropy};
 use crate::http::AgentClient;
 use crate::journal::Request;
 use crate::model::OperationId;
-use crate::ports::EngineError;
 use crate::run::agent::Submission;
 use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
 use crate::state::{HostLock, LockError};
@@ -28,8 +27,7 @@ impl Owner {
         if let Some(client) = found.map_err(|e| Failure::new(Kind::Host, e))? {
             return Ok(Owner::Agent(client));
         }
-        let engine = project.engine().await.map_err(engine_failure)?;
-        let host = project.host(engine).map_err(build_failure)?;
+        let host = project.host().await.or_fail(Kind::Host)?;
         let lock = take_lock(&host, "arkwright in the foreground")?;
         Ok(Owner::Foreground {
             host: Arc::new(host),
@@ -194,17 +192,6 @@ pub fn take_lock(host: &Host, who: &str) -> Result<HostLock, Failure> {
         LockError::Held { .. } => Failure::new(Kind::Busy, error),
         LockError::Unusable { .. } => Failure::new(Kind::Host, error),
     })
-}
-
-pub fn engine_failure(error: EngineError) -> Failure {
-    Failure::new(Kind::Engine, error)
-}
-
-pub fn build_failure(error: BuildError) -> Failure {
-    match error {
-        BuildError::Engine(error) => engine_failure(error),
-        other => Failure::new(Kind::Host, other),
-    }
 }
 
 fn client_failure(error: crate::http::ClientError) -> Failure {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
-use hyper::header::HeaderName;
+use hyper::header::{ACCEPT, HeaderName};
 use octocrab::Octocrab;
 use octocrab::service::middleware::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,7 @@ impl GitHub {
             .map_err(GitHubError)?
             .personal_token(token)
             .add_retry_config(RetryConfig::None)
+            .add_header(ACCEPT, "application/vnd.github+json".to_owned())
             .add_header(VERSION_HEADER, VERSION.to_owned())
             .set_connect_timeout(Some(LONGEST))
             .build()

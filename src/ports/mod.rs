@@ -3,6 +3,8 @@
 
 mod engine;
 mod forge;
+mod host;
+mod inspector;
 mod router;
 mod source;
 mod store;
@@ -10,6 +12,8 @@ mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
+pub use host::Host;
+pub use inspector::Inspector;
 pub use router::{Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};

@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use crate::journal::{Event, Next, Plan};
+use crate::journal::{Event, Next, Plan, Saga};
 use crate::model::OperationId;
 use crate::ports::{Clock, Entropy};
 use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
@@ -62,6 +62,12 @@ impl Ledger<'_> {
         Ok(receipt)
     }
 
+    /// What an operation is about, as it was planned.
+    pub fn subject<S: Receipted>(&self, id: &OperationId) -> Result<S::Subject, OperationError> {
+        let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
+        Ok(saga.subject().clone())
+    }
+
     /// What became of one operation, or how far it is.
     pub fn receipt<S: Receipted>(&self, id: &OperationId) -> Result<Receipt, OperationError> {
         let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
@@ -74,6 +80,15 @@ impl Ledger<'_> {
             }
             _ => Receipt::of(id, &saga, None, "running"),
         })
+    }
+
+    /// Every operation of one kind, oldest first.
+    pub fn sagas<S: Receipted>(&self) -> Result<Vec<Saga<S>>, OperationError> {
+        let operations = self.operations()?;
+        let of_kind = operations.iter().filter(|(_, kind)| kind == S::KIND);
+        of_kind
+            .map(|(id, _)| Ok(read_journal::<S>(&self.folder.journal(S::KIND, id))?.1))
+            .collect()
     }
 
     /// Ids and kinds of all operations, oldest first.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arkwright::app::{SystemClock, SystemEntropy};
-use arkwright::backup::{Identities, Link};
+use arkwright::backup::{Identities, Link, ServiceImage};
 use arkwright::config::Backups;
 use arkwright::ports::{Engine, Sources, Store};
 use arkwright::run::backup::{BackupPerformer, BackupScope, plan_backup};
@@ -143,7 +143,11 @@ impl World {
                 .filter(|path| path.is_file() && path.extension().is_some_and(|e| e == "yaml"))
                 .collect(),
             images: match self.engine {
-                Some(_) => vec![("web".parse().expect("a name"), "ark/web:1".into())],
+                Some(_) => vec![ServiceImage {
+                    service: "web".parse().expect("a name"),
+                    reference: "ark/web:1".into(),
+                    built: true,
+                }],
                 None => Vec::new(),
             },
         };

@@ -5,6 +5,8 @@
 //! have, with `/bin/sh`, `sleep` and `getent`.
 
 mod bench;
+#[path = "../common/mod.rs"]
+mod common;
 mod containers;
 mod images;
 mod inside;

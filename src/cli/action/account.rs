@@ -1,14 +1,13 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
-
 use crate::cli::Kind;
 use crate::github::{Runner, markdown};
 use crate::model::{OperationId, Span};
 use crate::ports::DeploymentState;
 use crate::run::{Blame, News, OperationError, Receipt, Update, UpdateKind, Watch};
 
+use super::figures::{self, OfBackup, OfDrill, OfRelease};
 use super::request::{Action, Requested};
 
 /// Steps that the summary lists.
@@ -36,7 +35,10 @@ impl Account {
             outcome: receipt.outcome.clone(),
             ok,
             kind,
-            because: receipt.because.clone(),
+            because: receipt.because.clone().or_else(|| {
+                let drill: OfDrill = figures::of(Some(&receipt).filter(|_| action == Action::RestoreDrill && !ok));
+                drill.because()
+            }),
             operation: Some(receipt.operation.clone()),
             receipt: Some(receipt),
         }
@@ -61,6 +63,21 @@ impl Account {
         Self::without_receipt(outcome, kind, because, operation)
     }
 
+    /// The host is lost sight of.
+    pub fn unknown(error: &OperationError, operation: &OperationId) -> Self {
+        let because = format!("{}; what became of the operation is not known here", error.message);
+        Self::without_receipt("unknown", Kind::Host, because, Some(operation.clone()))
+    }
+
+    /// The host cannot go on now and tries again later.
+    pub fn held(outcome: &str, error: &OperationError, operation: &OperationId) -> Self {
+        let because = format!(
+            "{}; the host tries again, and `arkwright history` there says what becomes of it",
+            error.message
+        );
+        Self::without_receipt(outcome, Kind::Host, because, Some(operation.clone()))
+    }
+
     pub fn without_receipt(
         outcome: &str,
         kind: Kind,
@@ -81,7 +98,16 @@ impl Account {
     pub fn state(&self) -> DeploymentState {
         match self.outcome.as_str() {
             _ if self.ok => DeploymentState::Success,
-            "aborted" => DeploymentState::Inactive,
+            // Someone's wish; a release whose new colour never got traffic is `aborted` too, and a failure.
+            "aborted"
+                if self
+                    .because
+                    .as_ref()
+                    .is_none_or(|because| because.starts_with("aborted by")) =>
+            {
+                DeploymentState::Inactive
+            }
+            "aborted" if self.receipt.is_none() => DeploymentState::Inactive,
             _ if self.receipt.is_some() && self.outcome != "stuck" => DeploymentState::Failure,
             _ => DeploymentState::Error,
         }
@@ -102,38 +128,42 @@ impl Account {
         requested: Option<&Requested>,
         deployment: Option<u64>,
     ) -> Vec<(&str, String)> {
-        let detail = self.receipt.as_ref().map(|receipt| &receipt.detail);
-        let known = |name: &str| match detail.and_then(|detail| detail.get(name)) {
-            Some(Value::String(text)) => text.clone(),
-            Some(number @ Value::Number(_)) => number.to_string(),
-            _ => String::new(),
-        };
+        let receipt = self.receipt.as_ref();
         let operation = self.operation.as_ref().map(OperationId::to_string).unwrap_or_default();
         let mut outputs = vec![("outcome", self.outcome.clone()), ("operation", operation)];
         match action {
             Action::Deploy | Action::Rollback => {
-                let url = requested
-                    .and_then(|requested| requested.url.clone())
-                    .unwrap_or_else(|| known("url"));
+                let release: OfRelease = figures::of(receipt);
                 outputs.extend([
-                    ("url", url),
+                    (
+                        "url",
+                        requested
+                            .and_then(|requested| requested.url.clone())
+                            .unwrap_or_default(),
+                    ),
                     ("deployment-id", deployment.map(|id| id.to_string()).unwrap_or_default()),
-                    ("digest", known("digest")),
-                    ("previous-digest", known("previous_digest")),
+                    ("digest", release.serving(self.ok, &self.outcome)),
+                    ("previous-digest", release.previous()),
                 ]);
             }
-            Action::Backup => outputs.extend([
-                ("set", known("set")),
-                ("generation", known("generation")),
-                ("files", known("files")),
-                ("bytes", known("bytes")),
-                ("stored-bytes", known("stored_bytes")),
-            ]),
-            Action::RestoreDrill => outputs.extend([
-                ("rto", known("rto")),
-                ("rpo", known("rpo")),
-                ("evidence", known("evidence")),
-            ]),
+            Action::Backup => {
+                let backup: OfBackup = figures::of(receipt);
+                outputs.extend([
+                    ("generation", backup.generation()),
+                    ("files", backup.files()),
+                    ("bytes", backup.bytes()),
+                    ("stored-bytes", backup.stored_bytes()),
+                    ("set", backup.set),
+                ]);
+            }
+            Action::RestoreDrill => {
+                let drill: OfDrill = figures::of(receipt);
+                outputs.extend([
+                    ("rto", drill.rto()),
+                    ("rpo", drill.rpo()),
+                    ("evidence", drill.evidence()),
+                ]);
+            }
         }
         outputs
     }

@@ -2,6 +2,7 @@
 
 mod account;
 mod announce;
+mod figures;
 mod request;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::http::{AgentClient, ClientError};
 use crate::journal::Request;
 use crate::model::OperationId;
 use crate::run::agent::Submission;
-use crate::run::{OperationError, StepFailed};
+use crate::run::{Blame, StepFailed};
 
 use super::{Failure, Kind, OrFail};
 use account::{Account, Steps};
@@ -75,9 +76,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
         End::Told(account) => (account, false),
         End::Left(account) => (account, true),
     };
-    account
-        .tell(action, &runner, Some(&requested), announcer.id(), &steps)
-        .or_fail(Kind::Host)?;
+    let told = account.tell(action, &runner, Some(&requested), announcer.id(), &steps);
     if hurry {
         announcer.end_in_a_hurry(&account).await;
     } else {
@@ -86,6 +85,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
             () = signals.ended() => {}
         }
     }
+    told.or_fail(Kind::Host)?;
     match account.ok {
         true => Ok(()),
         false => Err(Failure::told(account.kind)),
@@ -116,7 +116,10 @@ impl<'a> Conduct<'a> {
         requested: &Requested,
     ) -> Result<Announcer<'a>, Account> {
         let there = async {
-            self.client.about().await.map_err(|error| self.failed(error, None))?;
+            self.client
+                .about()
+                .await
+                .map_err(|error| Account::refused(error.into(), None))?;
             Ok(Announcer::begin(self.runner, context, requested).await)
         };
         tokio::select! {
@@ -147,7 +150,7 @@ impl<'a> Conduct<'a> {
         };
         let accepted = match submitted {
             Ok(accepted) => accepted,
-            Err(error) => return End::Told(self.failed(error, None)),
+            Err(error) => return End::Told(Account::refused(error.into(), None)),
         };
         let id = accepted.operation;
         let joined = if accepted.attached {
@@ -171,7 +174,7 @@ impl<'a> Conduct<'a> {
             tokio::select! {
                 end = &mut follow => return End::Told(match end {
                     Ok(receipt) => Account::of(self.action, receipt),
-                    Err(error) => self.failed(error, Some(id.clone())),
+                    Err(error) => self.lost(error, id).await,
                 }),
                 answer = abort.answered() => self.tell_answer(answer),
                 signalled = signals.next() => match signalled {
@@ -207,15 +210,19 @@ impl<'a> Conduct<'a> {
         Account::without_receipt(&outcome, Kind::Interrupted, because, Some(id.clone()))
     }
 
-    fn failed(&self, error: ClientError, operation: Option<OperationId>) -> Account {
-        match error {
-            ClientError::Refused(error) => Account::refused(error, operation),
-            lost if operation.is_some() => {
-                let error = OperationError::from(lost);
-                let because = format!("{}; what became of the operation is not known here", error.message);
-                Account::without_receipt("unknown", Kind::Host, because, operation)
-            }
-            other => Account::refused(other.into(), None),
+    /// The news ended without the operation's end.
+    async fn lost(&self, error: ClientError, id: &OperationId) -> Account {
+        let ClientError::Refused(error) = error else {
+            return Account::unknown(&error.into(), id);
+        };
+        if error.blame == Blame::Stuck {
+            return Account::refused(error, Some(id.clone()));
+        }
+        match self.client.receipt(id).await {
+            Ok(receipt) if receipt.outcome == "refused" => Account::refused(error, Some(id.clone())),
+            // Held up on the host, by a full disk for one; the agent does not give it up.
+            Ok(receipt) => Account::held(&receipt.outcome, &error, id),
+            Err(_) => Account::unknown(&error, id),
         }
     }
 }

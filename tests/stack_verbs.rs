@@ -1,0 +1,163 @@
+//! `check`, `plan`, `up`, `ps`, `logs` and `down` as a person runs them, on every engine there is.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn image() -> String {
+    std::env::var("ARKWRIGHT_TEST_IMAGE").unwrap_or_else(|_| "localhost/memoryark/debian:bookworm".into())
+}
+
+struct Cli<'a> {
+    folder: &'a Path,
+    host: &'a str,
+    project: String,
+}
+
+impl Cli<'_> {
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_arkwright"))
+            .args(["--host", self.host, "-p", &self.project])
+            .args(args)
+            .current_dir(self.folder)
+            .env("ARKWRIGHT_STATE", self.folder.join("state"))
+            .env_remove("DOCKER_HOST")
+            .output()
+            .expect("the binary runs")
+    }
+
+    /// Standard output of a run that must end with this exit code.
+    fn ends(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ends(0, args)).expect("JSON")
+    }
+}
+
+/// Removes what a failed run leaves.
+impl Drop for Cli<'_> {
+    fn drop(&mut self) {
+        let output = self.run(&["down", "--volumes", "--remove-orphans", "--yes"]);
+        if !output.status.success() {
+            eprintln!("not cleaned up: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+fn compose(folder: &Path, command: &str) {
+    let text = format!(
+        "version: '3.8'\nservices:\n  web:\n    image: {}\n    command: [sh, -c, {command:?}]\n    stop_signal: SIGKILL\n    \
+         environment: {{ API_TOKEN: very-secret-value }}\n    volumes: ['data:/data', './made:/made']\nvolumes: {{ data: {{}} }}\n",
+        image()
+    );
+    fs::write(folder.join("compose.yaml"), text).expect("written");
+}
+
+#[test]
+fn a_person_takes_a_stack_up_looks_at_it_and_takes_it_down() {
+    for (engine, host) in common::engines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        compose(folder.path(), "echo my token is $$API_TOKEN; sleep 600");
+        let project = format!("arkv-{}{}", engine.to_lowercase(), std::process::id());
+        let cli = Cli {
+            folder: folder.path(),
+            host: &host,
+            project: project.clone(),
+        };
+        let planned = cli.json(&["plan", "--json"]);
+        assert_eq!(planned["performed"], false);
+        assert!(
+            planned["changes"].as_array().is_some_and(|all| all.len() >= 4),
+            "{planned}"
+        );
+        assert!(!folder.path().join("state").exists(), "a plan makes nothing");
+
+        let done = cli.json(&["up", "--json"]);
+        assert_eq!(
+            (&done["performed"], &done["changes"]),
+            (&Value::Bool(true), &planned["changes"])
+        );
+        assert!(!done.to_string().contains("very-secret-value"), "{done}");
+        assert!(folder.path().join("made").is_dir());
+        assert!(cli.ends(0, &["up"]).contains("nothing to do"));
+
+        let rows = cli.json(&["ps", "--json"]);
+        assert_eq!(
+            (&rows[0]["service"], &rows[0]["state"]),
+            (&"web".into(), &"running".into())
+        );
+        assert!(cli.ends(0, &["ps"]).contains(&format!("{project}-web-1")));
+        let logs = cli.ends(0, &["logs", "web"]);
+        assert!(logs.contains("my token is <redacted>"), "{logs}");
+        assert!(cli.ends(0, &["logs", "--show-secrets"]).contains("very-secret-value"));
+        cli.ends(8, &["logs", "nowhere"]);
+
+        if engine == "Docker" {
+            seen_by_compose(&cli);
+        }
+
+        compose(folder.path(), "echo broken >&2; exit 3");
+        let plan = cli.ends(0, &["plan"]);
+        assert!(plan.contains("its specification changed"), "{plan}");
+        cli.ends(0, &["up"]);
+
+        cli.ends(2, &["down", "--volumes"]);
+        cli.ends(0, &["down"]);
+        assert_eq!(cli.json(&["ps", "--json"]), Value::Array(Vec::new()));
+        let rest = cli.json(&["down", "--volumes", "--yes", "--json"]);
+        assert_eq!(rest["changes"][0]["subject"], format!("{project}_data"));
+    }
+}
+
+/// `docker compose` sees the same project.
+fn seen_by_compose(cli: &Cli) {
+    let compose = |args: &[&str]| {
+        Command::new("docker-compose")
+            .args(["-H", cli.host, "-p", &cli.project])
+            .args(args)
+            .current_dir(cli.folder)
+            .output()
+    };
+    let Ok(listed) = compose(&["ps"]) else {
+        common::not_run("docker-compose is not installed");
+        return;
+    };
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert!(
+        text.contains(&format!("{}-web-1", cli.project)) && text.contains("Up"),
+        "{text}"
+    );
+    let logs = compose(&["logs", "--no-color"]).expect("docker-compose runs");
+    assert!(String::from_utf8_lossy(&logs.stdout).contains("my token is"));
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_one_clear_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    compose(folder.path(), "true");
+    let host = format!("unix://{}/none.sock", folder.path().display());
+    for verb in ["plan", "up", "down", "ps", "logs", "check"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_arkwright"))
+            .args(["--host", &host, verb])
+            .current_dir(folder.path())
+            .env("ARKWRIGHT_STATE", folder.path().join("state"))
+            .output()
+            .expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{verb}: {text}");
+        assert!(
+            text.contains("no such socket") && text.contains("--host or DOCKER_HOST"),
+            "{verb}: {text}"
+        );
+    }
+    assert!(!folder.path().join("state").exists());
+}
