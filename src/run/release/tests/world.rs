@@ -457,6 +457,12 @@ impl Engine for Edge {
     async fn disconnect(&self, _: &str, _: &ContainerId) -> Result<(), EngineError> {
         not_here("networks")
     }
+    async fn networks_labelled(&self, _: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
+        not_here("networks")
+    }
+    async fn volumes_labelled(&self, _: &str) -> Result<Vec<ObservedVolume>, EngineError> {
+        not_here("volumes")
+    }
     async fn volume(&self, _: &str) -> Result<Option<ObservedVolume>, EngineError> {
         not_here("volumes")
     }
