@@ -77,12 +77,14 @@ struct Stage {
 
 async fn stage(host: &str, name: &str, swap: &str) -> Stage {
     let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    std::fs::create_dir(&data).expect("a folder");
-    std::os::unix::fs::chown(&data, Some(1000), Some(1000)).expect("the back end's user");
+    for name in ["data", "uploads"] {
+        let made = folder.path().join(name);
+        std::fs::create_dir(&made).expect("a folder");
+        std::os::unix::fs::chown(&made, Some(1000), Some(1000)).expect("the back end's user");
+    }
     // One process may open a bind-mounted database; side by side, each colour has one of its own.
     let mounts = match swap {
-        "hold" => "volumes: [\"./data:/data\"]\n    tmpfs: [\"/uploads:mode=1777\"]",
+        "hold" => "volumes: [\"./data:/data\", \"./uploads:/uploads\"]",
         _ => "tmpfs: [\"/data:mode=1777\", \"/uploads:mode=1777\"]",
     };
     let before = match swap {
