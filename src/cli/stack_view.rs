@@ -112,6 +112,7 @@ pub fn failure(project: &Project, error: SiteError) -> Failure {
         SiteError::Engine(_) | SiteError::Facts(_) => Kind::Engine,
         SiteError::Router(_) => Kind::Host,
         SiteError::Desired(_) => Kind::Input,
+        SiteError::Journals(_) => Kind::Damaged,
         SiteError::Converge(ConvergeError::Engine { .. }) => Kind::Engine,
         SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) => Kind::Host,
         SiteError::Converge(_) => Kind::Failed,
