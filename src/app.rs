@@ -1,19 +1,27 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod backups;
 mod site;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
+use crate::engine;
 use crate::model::Timestamp;
-use crate::ports::{Clock, Entropy};
+use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store, StoreError};
+use crate::run::{Blame, Host, OperationError};
+use crate::source::{HostSources, ThisHost, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded};
-use crate::state::{Disk, ProjectFolder, StateError};
+use crate::state::{Catalogue, CatalogueError, Disk, ProjectFolder, StateError};
+use crate::store::FsStore;
 
 pub use site::{Site, SiteError};
+
+pub use backups::{BackupRoom, BackupRoomError, foreign_store};
 
 /// The host's own clock.
 pub struct SystemClock;
@@ -156,4 +164,82 @@ pub fn environment() -> BTreeMap<String, String> {
 
 fn absolute(path: &Path) -> Result<PathBuf, LoadProjectError> {
     std::path::absolute(path).map_err(LoadProjectError::NoFolder)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    #[error("the path of this program cannot be determined")]
+    Program(#[source] io::Error),
+    #[error("the store `{name}` cannot be used")]
+    Store {
+        name: String,
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl Project {
+    /// The engine of `--host`, of DOCKER_HOST, or the first that answers where they usually listen.
+    pub async fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
+        connect(self.selection.host.as_deref()).await
+    }
+
+    /// The stores of arkwright.yaml by name. A folder is made where it is missing, unless this host has published into
+    /// it before: then its disk is not mounted.
+    fn stores(&self, folder: &ProjectFolder) -> Result<BTreeMap<String, Arc<dyn Store>>, BuildError> {
+        let mut stores: BTreeMap<String, Arc<dyn Store>> = BTreeMap::new();
+        for (name, config) in self.config.backups.iter().flat_map(|backups| &backups.stores) {
+            let path = self.config.folder.join(&config.path);
+            let opened = match Catalogue::open(&folder.catalogue(), name)?.head()? {
+                Some(_) => FsStore::open(path),
+                None => FsStore::create(path),
+            };
+            let store = opened.map_err(|source| BuildError::Store {
+                name: name.clone(),
+                source,
+            })?;
+            stores.insert(name.clone(), Arc::new(store));
+        }
+        Ok(stores)
+    }
+
+    /// Everything operations are driven through; where no engine answers, what needs none still works.
+    pub async fn host(&self) -> Result<Host, BuildError> {
+        let folder = self.folder()?;
+        Ok(Host {
+            stack: self.loaded.stack.clone(),
+            config: self.config.clone(),
+            config_file: self.config_file.clone(),
+            engine: self.engine().await.map_err(|e| OperationError::new(Blame::Engine, e)),
+            router: self.router().map(|router| Arc::new(router) as Arc<dyn Router>),
+            stores: self.stores(&folder)?,
+            folder,
+            sources: Arc::new(HostSources),
+            inspector: Arc::new(TreeInspector),
+            machine: Arc::new(ThisHost),
+            program: std::env::current_exe().map_err(BuildError::Program)?,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        })
+    }
+}
+
+/// Connects to the engine named, or to the first that answers.
+pub async fn connect(host: Option<&str>) -> Result<Arc<dyn Engine>, EngineError> {
+    let environment = environment();
+    let named = host
+        .map(str::to_owned)
+        .or_else(|| environment.get("DOCKER_HOST").filter(|h| !h.is_empty()).cloned());
+    let mut usual = vec![
+        "unix:///var/run/docker.sock".to_owned(),
+        "unix:///run/podman/podman.sock".to_owned(),
+    ];
+    if let Some(runtime) = environment.get("XDG_RUNTIME_DIR") {
+        usual.push(format!("unix://{runtime}/podman/podman.sock"));
+    }
+    Ok(Arc::new(engine::connect(named.as_deref(), &usual).await?))
 }

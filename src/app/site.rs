@@ -1,19 +1,20 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::engine::{self, Bollard};
 use crate::model::ServiceName;
 use crate::plan::desired::{DesiredError, HostFolders};
 use crate::plan::{Desired, Observed, Plan, Serving, TearDown, Wishes, diff, teardown};
 use crate::ports::{Engine, EngineError, Router};
+use crate::router::{HaProxy, Inside};
 use crate::run::{Converge, ConvergeError, FactsError, Patience, Progress, facts};
 use crate::state::ProjectFolder;
 
-use super::{Project, environment};
+use super::Project;
 
 /// A project on its engine: what should be and what is.
 pub struct Site<'a> {
     pub project: &'a Project,
-    pub engine: Bollard,
+    pub engine: Arc<dyn Engine>,
     pub router: Option<Box<dyn Router>>,
     pub desired: Desired,
     pub folders: HostFolders,
@@ -32,28 +33,17 @@ pub enum SiteError {
 }
 
 impl Project {
-    /// The engine of `--host`, of `DOCKER_HOST`, or whichever of the usual sockets answers.
-    pub async fn engine(&self) -> Result<Bollard, EngineError> {
-        let environment = environment();
-        let named = self.selection.host.clone();
-        let host = named.or_else(|| environment.get("DOCKER_HOST").filter(|host| !host.is_empty()).cloned());
-        let mut candidates = vec![
-            "unix:///var/run/docker.sock".to_owned(),
-            "unix:///run/podman/podman.sock".to_owned(),
-        ];
-        if let Some(runtime) = environment.get("XDG_RUNTIME_DIR").filter(|dir| dir.starts_with('/')) {
-            candidates.push(format!("unix://{runtime}/podman/podman.sock"));
-        }
-        engine::connect(host.as_deref(), &candidates).await
+    /// The router; a project that releases nothing has none.
+    pub fn router(&self) -> Option<HaProxy> {
+        let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let released = !self.config.services.is_empty();
+        released.then(|| HaProxy::new(folders.router_config, folders.router_run, Inside::container()))
     }
 
-    /// `router` and `serving` come from the router's folder and the journal; a project that releases nothing has neither.
-    pub async fn site(
-        &self,
-        router: Option<Box<dyn Router>>,
-        serving: &BTreeMap<ServiceName, Serving>,
-    ) -> Result<Site<'_>, SiteError> {
+    pub async fn site(&self) -> Result<Site<'_>, SiteError> {
         let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
+        let serving: &BTreeMap<ServiceName, Serving> = &BTreeMap::new();
         let desired = Desired::of(self.stack(), Some(&self.config), serving, &folders)?;
         Ok(Site {
             project: self,
@@ -73,7 +63,7 @@ impl Site<'_> {
     /// What `up` would do; changes nothing.
     pub async fn plan(&self, observed: &Observed, wishes: Wishes) -> Result<Plan, SiteError> {
         let variables = self.project.loaded.variables.all();
-        let facts = facts(&self.desired, &self.engine, self.router.as_deref(), variables).await?;
+        let facts = facts(&self.desired, self.engine.as_ref(), self.router.as_deref(), variables).await?;
         Ok(diff(&self.desired, observed, &facts, wishes))
     }
 
@@ -97,7 +87,7 @@ impl Site<'_> {
 
     pub async fn perform(&self, plan: &Plan, progress: &dyn Progress) -> Result<(), SiteError> {
         let converge = Converge {
-            engine: &self.engine,
+            engine: self.engine.as_ref(),
             router: self.router.as_deref(),
             folders: &self.folders,
             environment: self.project.loaded.variables.all(),

@@ -28,5 +28,5 @@ pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, unescape};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
 pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};
-pub use steps::{BackupOutput, BackupStep, BackupSubject};
+pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage};
 pub use sums::sums_line;

@@ -37,12 +37,20 @@ pub struct BackupSubject {
     pub sources: Vec<Source>,
     /// Compose files, arkwright.yaml, env files; absolute.
     pub stack_files: Vec<PathBuf>,
-    /// What each service runs.
-    pub images: Vec<(ServiceName, String)>,
+    pub images: Vec<ServiceImage>,
     /// age public keys.
     pub recipients: Vec<String>,
     /// Folders that are never read: stores and state; absolute.
     pub skip: Vec<PathBuf>,
+}
+
+/// What a service runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceImage {
+    pub service: ServiceName,
+    pub reference: String,
+    /// Made here from a `build:`, so that no registry has it whatever the engine says.
+    pub built: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::{Failure, Global, Kind, Terminal, project, stack_view};
 use crate::app::{Project, SiteError};
 use crate::plan::Wishes;
@@ -31,7 +29,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
 }
 
 async fn host(project: &Project, found: &mut Vec<Finding>) -> Result<(), SiteError> {
-    let site = match project.site(None, &BTreeMap::new()).await {
+    let site = match project.site().await {
         Err(SiteError::Desired(error)) => {
             // `check_stack` may have said it already, of every service it is true of.
             if found.iter().all(|finding| finding.severity != Severity::Error) {
@@ -48,7 +46,7 @@ async fn host(project: &Project, found: &mut Vec<Finding>) -> Result<(), SiteErr
     let observed = site.observe().await?;
     let plan = site.plan(&observed, Wishes::default()).await?;
     found.extend(check_host(
-        &site.engine,
+        site.engine.as_ref(),
         project.stack(),
         Some(&project.config),
         &observed,

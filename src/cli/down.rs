@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::stack_view::{self, PlanView};
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::plan::{Action, TearDown};
@@ -22,7 +20,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let project = project::project(global)?;
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site(None, &BTreeMap::new()).await.map_err(failure)?;
+    let site = project.site().await.map_err(failure)?;
     let what = TearDown {
         volumes: args.volumes,
         orphans: args.remove_orphans,
@@ -40,7 +38,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Usage, what).hinted("add --yes if that is meant; nothing was changed"));
     }
     let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.lock(), "arkwright down").or_fail(Kind::Busy)?;
+    let _lock = HostLock::take(&folder.stack_lock(), "arkwright down").or_fail(Kind::Busy)?;
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }

@@ -3,7 +3,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::model::ServiceName;
 use crate::plan::{Container, labels};
-use crate::ports::{ByteStream, Engine};
+use crate::ports::ByteStream;
 
 /// A line longer than this is shown in parts.
 const LONGEST_LINE: usize = 64 << 10;

@@ -1,14 +1,23 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+pub mod action;
+pub mod agent;
+mod backup;
 mod check;
 mod completions;
 mod config;
 mod down;
+mod drill;
 mod failure;
+mod history;
+mod key;
 mod logs;
+mod owner;
 mod plan;
+mod probe;
 mod project;
 mod ps;
+mod resume;
 mod schema;
 mod stack_view;
 mod terminal;
@@ -85,8 +94,25 @@ enum Command {
     Logs(logs::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
+    /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
+    Agent(agent::Args),
+    /// Prove a backup by restoring it: run, list, show, verify
+    Drill(drill::Args),
+    /// What releases, backups and drills came to
+    History(history::Args),
+    /// Take what is unfinished or stuck to its end
+    Resume(resume::Args),
+    /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
+    Action(action::Args),
+    /// Take backups, verify and restore them
+    Backup(backup::Args),
+    /// Make keys
+    Key(key::Args),
     /// Print a completion script
     Completions(completions::Args),
+    /// Look around from inside a drill's sandbox
+    #[command(hide = true)]
+    Probe(probe::Args),
     /// Print the JSON Schema of arkwright.yaml
     Schema,
 }
@@ -122,7 +148,15 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
+        Command::Agent(args) => agent::start(&global, &args).await,
+        Command::Drill(args) => drill::run(&global, &args).await,
+        Command::History(args) => history::run(&global, &args).await,
+        Command::Resume(args) => resume::run(&global, &args).await,
+        Command::Action(args) => action::run(&args).await,
+        Command::Backup(args) => backup::run(&global, &args).await,
+        Command::Key(args) => key::run(&global, &args),
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
     }
 }
@@ -131,10 +165,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 mod tests {
     use clap::CommandFactory;
 
-    use super::*;
-
     #[test]
-    fn the_arguments_of_every_verb_fit_together() {
-        Cli::command().debug_assert();
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::stack_view::{self, PlanView};
 use super::{Failure, Global, Terminal, project};
 use crate::plan::Wishes;
@@ -28,7 +26,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let project = project::project(global)?;
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site(None, &BTreeMap::new()).await.map_err(failure)?;
+    let site = project.site().await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.plan(&observed, args.into()).await.map_err(failure)?;
     if terminal.json {

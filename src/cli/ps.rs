@@ -3,7 +3,6 @@ use serde::Serialize;
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::model::{Health, Timestamp};
 use crate::plan::{Container, ContainerState, labels};
-use crate::ports::Engine;
 
 #[derive(Serialize)]
 struct Row<'a> {

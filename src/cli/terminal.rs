@@ -81,32 +81,32 @@ impl Terminal {
         rows.iter().try_for_each(|row| self.print(&line(row.clone())))
     }
 
+    /// A receipt for a person.
+    pub fn print_receipt(&self, receipt: &Receipt) -> Result<(), Failure> {
+        let (mark, colour) = if receipt.ok { ("✓", "32") } else { ("✗", "31") };
+        let head = format!("{} {}: {}", receipt.kind, receipt.subject, receipt.outcome);
+        self.print(&format!("{} {head}", self.paint(colour, mark)))?;
+        let width = receipt
+            .lines
+            .iter()
+            .map(|l| l.label.chars().count())
+            .max()
+            .unwrap_or_default();
+        for line in &receipt.lines {
+            self.print(&format!("  {:width$}  {}", line.label, line.value))?;
+        }
+        if let Some(because) = &receipt.because {
+            self.print(&format!("  because: {because}"))?;
+        }
+        self.print(&format!("  operation {}, by {}", receipt.operation, receipt.by))
+    }
+
     /// The end of an operation: the receipt, and the failure that its outcome amounts to.
     pub fn conclude(&self, receipt: &Receipt) -> Result<(), Failure> {
         if self.json {
             self.print_json(receipt)?;
         } else {
-            let (mark, colour) = if receipt.ok { ("✓", "32") } else { ("✗", "31") };
-            self.print(&format!(
-                "{} {} {}: {}",
-                self.paint(colour, mark),
-                receipt.kind,
-                receipt.subject,
-                receipt.outcome
-            ))?;
-            let width = receipt
-                .lines
-                .iter()
-                .map(|l| l.label.chars().count())
-                .max()
-                .unwrap_or_default();
-            for line in &receipt.lines {
-                self.print(&format!("  {:width$}  {}", line.label, line.value))?;
-            }
-            if let Some(because) = &receipt.because {
-                self.print(&format!("  because: {because}"))?;
-            }
-            self.print(&format!("  operation {}", receipt.operation))?;
+            self.print_receipt(receipt)?;
         }
         match (receipt.ok, receipt.outcome.as_str()) {
             (true, _) => Ok(()),

@@ -1,21 +1,18 @@
-use std::collections::BTreeMap;
-
 use super::stack_view::{self, PlanView};
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::state::HostLock;
 
-/// What is planned is what `up` does: both take the same arguments.
-pub async fn run(global: &Global, args: super::plan::Args) -> Result<(), Failure> {
+pub async fn run(global: &Global, wishes: super::plan::Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let project = project::project(global)?;
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site(None, &BTreeMap::new()).await.map_err(failure)?;
+    let site = project.site().await.map_err(failure)?;
     let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.lock(), "arkwright up").or_fail(Kind::Busy)?;
+    let _lock = HostLock::take(&folder.stack_lock(), "arkwright up").or_fail(Kind::Busy)?;
     site.pull(&terminal).await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
-    let plan = site.plan(&observed, args.into()).await.map_err(failure)?;
+    let plan = site.plan(&observed, wishes.into()).await.map_err(failure)?;
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }

@@ -160,6 +160,10 @@ impl Engine for Bollard {
         self.drop_network(name).await
     }
 
+    async fn networks_labelled(&self, label: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
+        self.networks_with(label).await
+    }
+
     async fn connect(
         &self,
         network: &str,
@@ -188,6 +192,10 @@ impl Engine for Bollard {
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         self.drop_volume(name).await
+    }
+
+    async fn volumes_labelled(&self, label: &str) -> Result<Vec<ObservedVolume>, EngineError> {
+        self.volumes_with(label).await
     }
 
     async fn volume_path(&self, name: &str) -> Result<Option<PathBuf>, EngineError> {

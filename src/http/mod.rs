@@ -10,4 +10,4 @@ pub use api::{About, api};
 pub use client::{AgentClient, ClientError};
 pub use monitor::{NotLoopback, bind_monitor, monitor};
 pub use serve::{Listener, serve};
-pub use socket::{Socket, SocketError};
+pub use socket::{Socket, SocketError, socket_of};

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
+use crate::model::ProjectName;
+
 /// The agent's socket file; removed with the value.
 #[derive(Debug)]
 pub struct Socket {
@@ -36,6 +38,11 @@ pub enum SocketError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Where a project's agent listens unless told otherwise.
+pub fn socket_of(project: &ProjectName) -> PathBuf {
+    PathBuf::from("/run/arkwright").join(format!("{project}.sock"))
 }
 
 impl Socket {

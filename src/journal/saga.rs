@@ -143,6 +143,11 @@ impl<S: Step> Saga<S> {
         })
     }
 
+    /// How it ends as things stand: what a closing step may want to know before the end is there.
+    pub fn heading(&self) -> &Outcome {
+        &self.outcome
+    }
+
     /// Whether the point of no return is behind.
     pub fn committed(&self) -> bool {
         match &self.place {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Release};
 use crate::model::{Colour, ServiceName};
-use crate::stack::{FileGrant, FileObject, FileSource, Mount, Network, NetworkMode, Service, Stack, Volume};
+use crate::stack::{FileGrant, FileObject, FileSource, Mount, Network, NetworkMode, Restart, Service, Stack, Volume};
 
 use super::labels;
 use super::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
@@ -86,6 +86,11 @@ pub fn colour(
     spec.labels
         .extend(labels::container(stack, service.name.as_str(), number));
     spec.labels.insert(labels::COLOUR.into(), colour.to_string());
+    spec.labels.insert(labels::IMAGE.into(), image.to_owned());
+    // A colour that was stopped stays stopped when the engine starts again: beside it another one serves.
+    if spec.restart == Restart::Always {
+        spec.restart = Restart::UnlessStopped;
+    }
     seal(&mut spec);
     Ok(spec)
 }
@@ -133,14 +138,23 @@ pub fn router(stack: &Stack, config: &Config, folders: &HostFolders) -> Option<C
         propagation: None,
         selinux: None,
     };
-    let command = ["haproxy", "-W", "-db", "-f", "/etc/arkwright/haproxy.cfg"];
+    // The master's socket is where a reload is asked for.
+    let command = [
+        "haproxy",
+        "-W",
+        "-db",
+        "-S",
+        "/run/arkwright/master.sock,mode,600",
+        "-f",
+        "/etc/arkwright/haproxy.cfg",
+    ];
     let mut spec = ContainerSpec {
         name: format!("{}-{ROUTER}-1", stack.name),
         image: config.router.image.clone(),
         entrypoint: Some(Vec::new()),
         command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
         user: Some(ROUTER_USER.into()),
-        restart: crate::stack::Restart::UnlessStopped,
+        restart: Restart::UnlessStopped,
         ports,
         mounts: vec![
             bind(&folders.router_config, "/etc/arkwright", true),

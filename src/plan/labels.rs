@@ -17,6 +17,8 @@ pub const NETWORK: &str = "com.docker.compose.network";
 pub const VOLUME: &str = "com.docker.compose.volume";
 /// Of a container as we specified it.
 pub const SPEC_HASH: &str = "arkwright.spec-hash";
+/// The image of a colour as it was named when it was released; engines give references back altered.
+pub const IMAGE: &str = "arkwright.image";
 /// `blue` or `green`.
 pub const COLOUR: &str = "arkwright.colour";
 /// The drill a sandbox's object belongs to, and when it may be swept (RFC 3339).

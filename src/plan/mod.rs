@@ -19,7 +19,7 @@ pub use diff::{Wishes, diff};
 pub use facts::{Facts, FileFact};
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
-pub use route::{Route, Slot, SlotState};
+pub use route::{Figures, Route, Slot, SlotState};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
 pub use target::{BindSource, Desired, DesiredNetwork, DesiredService, DesiredVolume, Released, Serving};
 pub use teardown::{TearDown, teardown};

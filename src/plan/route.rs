@@ -41,3 +41,13 @@ pub enum SlotState {
     /// Not used, not checked.
     Maint,
 }
+
+/// What the router counted of one colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub requests: u64,
+    pub responses_4xx: u64,
+    pub responses_5xx: u64,
+    pub connection_failures: u64,
+    pub in_flight: u64,
+}

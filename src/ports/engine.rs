@@ -46,6 +46,8 @@ pub trait Engine: Send + Sync {
     async fn network(&self, name: &str) -> Result<Option<ObservedNetwork>, EngineError>;
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+    /// Networks with this label (`key=value` or `key`); filtered again on our side.
+    async fn networks_labelled(&self, label: &str) -> Result<Vec<ObservedNetwork>, EngineError>;
     async fn connect(
         &self,
         network: &str,
@@ -58,6 +60,8 @@ pub trait Engine: Send + Sync {
     async fn volume(&self, name: &str) -> Result<Option<ObservedVolume>, EngineError>;
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+    /// Volumes with this label (`key=value` or `key`); filtered again on our side.
+    async fn volumes_labelled(&self, label: &str) -> Result<Vec<ObservedVolume>, EngineError>;
     /// Where the volume's files lie on this host; `None` for drivers that keep them elsewhere.
     async fn volume_path(&self, name: &str) -> Result<Option<PathBuf>, EngineError>;
 

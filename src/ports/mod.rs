@@ -3,6 +3,8 @@
 
 mod engine;
 mod forge;
+mod host;
+mod inspector;
 mod router;
 mod source;
 mod store;
@@ -10,12 +12,14 @@ mod time;
 
 pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
-pub use router::{Figures, Router, RouterError, SlotView};
+pub use host::Host;
+pub use inspector::Inspector;
+pub use router::{Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route, Slot,
-    SlotState, VolumeSpec,
+    Container, ContainerSpec, ContainerState, Figures, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route,
+    Slot, SlotState, VolumeSpec,
 };

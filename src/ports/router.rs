@@ -1,10 +1,10 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::model::{Colour, ServiceName, Span};
-use crate::plan::{Route, SlotState};
+use crate::plan::{Figures, Route, SlotState};
 
 /// The HAProxy in front of the colours.
 ///
@@ -17,11 +17,13 @@ pub trait Router: Send + Sync {
     async fn apply(&self, routes: &[Route]) -> Result<(), RouterError>;
     /// The routes last applied, read back from the rendered file; empty when there is none.
     async fn routes(&self) -> Result<Vec<Route>, RouterError>;
-    /// Weight and state of one colour, in the file and at runtime; within one runtime command, under a millisecond.
-    async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<(), RouterError>;
-    /// Points a colour's slots at these addresses (empty: the slots are put out of service).
+    /// The weights of both colours, in the file and then at runtime, there within one round trip; how long that took.
+    async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError>;
+    /// Points a colour's slots at these addresses (empty: the slots are put out of service). A slot whose address is
+    /// new, or that was out of service, counts as down until the router's own checks have passed.
     async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError>;
-    /// Closes or opens the gate: while it is closed new requests wait, and none waits longer than `limit`.
+    /// Closes or opens the gate: while it is closed new requests wait. It opens by itself after this span, so that no
+    /// request waits longer, whatever becomes of us; closing a closed gate does not prolong it.
     async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError>;
     /// What the router knows of each slot of the service now.
     async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError>;
@@ -47,17 +49,10 @@ pub struct SlotView {
     pub state: SlotState,
     /// The newest check's result, for a person: `L7OK/200 in 2 ms`.
     pub last_check: String,
-    /// Requests and upgraded sessions being served now.
+    /// Requests being served now, upgraded sessions apart.
     pub in_flight: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    pub requests: u64,
-    pub responses_4xx: u64,
-    pub responses_5xx: u64,
-    pub connection_failures: u64,
-    pub in_flight: u64,
+    /// WebSocket and other upgraded sessions open now.
+    pub upgraded: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +69,8 @@ pub enum RouterError {
     Refused { command: String, answer: String },
     #[error("the router's answer to `{command}` was not understood: {answer}")]
     Garbled { command: String, answer: String },
+    #[error("the router cannot be given {what}: {why}")]
+    Unrenderable { what: String, why: String },
     #[error("the router's configuration could not be written")]
     Write(#[source] std::io::Error),
     #[error(

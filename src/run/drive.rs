@@ -199,3 +199,107 @@ impl Progress for Teller<'_> {
         Teller::say(self, UpdateKind::Progress, text.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde::{Deserialize, Serialize};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::journal::Plan;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Press;
+
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Nothing;
+
+    impl fmt::Display for Press {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("press")
+        }
+    }
+
+    impl fmt::Display for Nothing {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("nothing")
+        }
+    }
+
+    impl Step for Press {
+        const KIND: &'static str = "test";
+        type Subject = String;
+        type Output = Nothing;
+
+        fn undo(&self) -> Option<Self> {
+            None
+        }
+    }
+
+    /// Fails so many times, then does it.
+    struct Jammed(AtomicU32);
+
+    #[async_trait]
+    impl Perform<Press> for Jammed {
+        async fn perform(&self, _: &Press, _: &Saga<Press>, _: &dyn Progress) -> Result<Nothing, StepFailed> {
+            let left = self.0.load(Ordering::SeqCst);
+            self.0.store(left.saturating_sub(1), Ordering::SeqCst);
+            match left {
+                0 => Ok(Nothing),
+                _ => Err(StepFailed::because("it is jammed")),
+            }
+        }
+    }
+
+    struct Deaf;
+
+    impl Watch for Deaf {
+        fn hear(&self, _: News) {}
+    }
+
+    struct Passing(Instant);
+
+    impl Clock for Passing {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH + self.0.elapsed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_step_waits_for_someone_to_say_try_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let planned = Event::Planned {
+            subject: "a button".into(),
+            plan: Plan {
+                forward: vec![Press],
+                commit: 0,
+                finally: Vec::new(),
+            },
+            by: "a test".into(),
+        };
+        let path = folder.path().join("journal");
+        let mut journal = JournalFile::create(&path, Timestamp::UNIX_EPOCH, planned).expect("a journal");
+        let (clock, jammed) = (Passing(Instant::now()), Jammed(AtomicU32::new(5)));
+        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 3]);
+        let (sender, mut petitions) = mpsc::channel(1);
+        for _ in 0..2 {
+            let stuck = drive(&id, &mut journal, &jammed, &clock, &Deaf, &mut petitions).await;
+            assert!(
+                matches!(stuck, Err(DriveError::Stuck { .. })),
+                "also when it is driven again: {stuck:?}"
+            );
+        }
+        let (answer, answered) = oneshot::channel();
+        let petition = Petition {
+            request: Request::Retry,
+            by: "someone".into(),
+            answer,
+        };
+        sender.try_send(petition).unwrap_or_else(|_| panic!("there is room"));
+        let end = drive(&id, &mut journal, &jammed, &clock, &Deaf, &mut petitions).await;
+        assert_eq!(end.expect("an end"), Outcome::Succeeded);
+        assert_eq!(answered.await, Ok(Ok(())));
+    }
+}

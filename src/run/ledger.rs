@@ -2,12 +2,12 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use crate::journal::{Event, Next, Plan, Request};
+use crate::journal::{Event, Next, Plan, Saga};
 use crate::model::OperationId;
 use crate::ports::{Clock, Entropy};
 use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
 
-use super::{Blame, DriveError, News, OperationError, Perform, Petition, Receipt, Receipted, Watch, drive};
+use super::{Blame, DriveError, OperationError, Perform, Petition, Receipt, Receipted, Watch, drive};
 
 /// The journals of a project: begins operations, takes them to their end, and reads back what became of them.
 pub struct Ledger<'a> {
@@ -17,30 +17,31 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
+    /// A name for an operation that is about to begin.
+    pub fn new_id(&self) -> OperationId {
+        let mut chance = [0; 3];
+        self.entropy.fill(&mut chance);
+        OperationId::new(self.clock.now(), chance)
+    }
+
     /// Writes the plan down; from here on the operation exists.
     pub fn begin<S: Receipted>(
         &self,
+        id: &OperationId,
         subject: S::Subject,
         plan: Plan<S>,
         by: &str,
-    ) -> Result<OperationId, OperationError> {
-        let now = self.clock.now();
-        let mut chance = [0; 3];
-        self.entropy.fill(&mut chance);
-        let id = OperationId::new(now, chance);
-        JournalFile::create(
-            &self.folder.journal(S::KIND, &id),
-            now,
-            Event::Planned {
-                subject,
-                plan,
-                by: by.to_owned(),
-            },
-        )?;
-        Ok(id)
+    ) -> Result<(), OperationError> {
+        let planned = Event::Planned {
+            subject,
+            plan,
+            by: by.to_owned(),
+        };
+        JournalFile::create(&self.folder.journal(S::KIND, id), self.clock.now(), planned)?;
+        Ok(())
     }
 
-    /// Drives an operation to its end; one that is stuck is tried again first.
+    /// Drives an operation to its end; one that is stuck is tried again when a petition asks for it.
     pub async fn finish<S: Receipted>(
         &self,
         id: &OperationId,
@@ -49,16 +50,6 @@ impl Ledger<'_> {
         mut petitions: mpsc::Receiver<Petition>,
     ) -> Result<Receipt, OperationError> {
         let mut journal = JournalFile::<S>::open(&self.folder.journal(S::KIND, id))?;
-        let now = self.clock.now();
-        if let Next::Stuck { .. } = journal.saga().next(now) {
-            journal.append(
-                now,
-                Event::Requested {
-                    request: Request::Retry,
-                    by: "recovery".into(),
-                },
-            )?;
-        }
         let receipt = match drive(id, &mut journal, performer, self.clock, watch, &mut petitions).await {
             Ok(outcome) => Receipt::of(id, journal.saga(), Some(&outcome), "over"),
             Err(DriveError::Stuck { step, error }) => {
@@ -68,8 +59,13 @@ impl Ledger<'_> {
             }
             Err(DriveError::Journal(error)) => return Err(error.into()),
         };
-        watch.hear(News::Ended(Box::new(receipt.clone())));
         Ok(receipt)
+    }
+
+    /// What an operation is about, as it was planned.
+    pub fn subject<S: Receipted>(&self, id: &OperationId) -> Result<S::Subject, OperationError> {
+        let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
+        Ok(saga.subject().clone())
     }
 
     /// What became of one operation, or how far it is.
@@ -84,6 +80,15 @@ impl Ledger<'_> {
             }
             _ => Receipt::of(id, &saga, None, "running"),
         })
+    }
+
+    /// Every operation of one kind, oldest first.
+    pub fn sagas<S: Receipted>(&self) -> Result<Vec<Saga<S>>, OperationError> {
+        let operations = self.operations()?;
+        let of_kind = operations.iter().filter(|(_, kind)| kind == S::KIND);
+        of_kind
+            .map(|(id, _)| Ok(read_journal::<S>(&self.folder.journal(S::KIND, id))?.1))
+            .collect()
     }
 
     /// Ids and kinds of all operations, oldest first.

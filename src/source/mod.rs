@@ -1,7 +1,11 @@
-//! Reads the sources of backups from this host's file system.
+//! Reads the sources of backups, and restored trees, from this host's file system.
 
 mod glob;
+mod host;
+mod inspect;
 mod sqlite;
 mod tree;
 
+pub use host::ThisHost;
+pub use inspect::TreeInspector;
 pub use tree::HostSources;

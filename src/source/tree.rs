@@ -3,9 +3,9 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use crate::backup::{EntryPath, Meta, NotAPath, SourceRecord};
+use crate::backup::{EntryPath, HOST, Meta, NotAPath, SourceRecord};
 use crate::config::Source;
 use crate::ports::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp};
 
@@ -17,8 +17,13 @@ pub struct HostSources;
 
 impl Sources for HostSources {
     fn read(&self, source: &Source, reading: &Reading<'_>, sink: &mut dyn Sink) -> Result<SourceRecord, SourceError> {
-        let path = reading.folder.join(source.path());
+        let path = plain(&reading.folder.join(source.path()));
         let entry = EntryPath::of_host_file(reading.folder, &path);
+        if let Ok(entry) = &entry
+            && path.exists()
+        {
+            folders_above(&path, entry, sink)?;
+        }
         match source {
             Source::Path { exclude, .. } => {
                 let exclude = globs(&path, exclude)?;
@@ -74,6 +79,37 @@ impl Sources for HostSources {
             None => Err(SourceError::Missing { path: file }),
         }
     }
+}
+
+/// Without `.` and `..`, by the text alone, as entries' paths are made.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// The folders a source lies in, so that a restored tree gets their owners and modes.
+fn folders_above(path: &Path, entry: &EntryPath, sink: &mut dyn Sink) -> Result<(), SourceError> {
+    let above = path.ancestors().skip(1).zip(entry.as_str().rmatch_indices('/'));
+    let mut folders = Vec::new();
+    for (folder, (at, _)) in above {
+        let entry: EntryPath = entry.as_str()[..at].parse().map_err(unnameable(folder))?;
+        if entry.as_str() != HOST {
+            folders.push((entry, meta_of(&fs::metadata(folder).map_err(unreadable(folder))?)));
+        }
+    }
+    for (entry, meta) in folders.into_iter().rev() {
+        sink.dir(entry, meta)?;
+    }
+    Ok(())
 }
 
 fn globs(path: &Path, texts: &[String]) -> Result<Vec<Glob>, SourceError> {

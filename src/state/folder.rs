@@ -76,6 +76,11 @@ impl ProjectFolder {
         self.root.join("lock")
     }
 
+    /// Held while containers are made to be what the Compose file says; an agent at work does not keep it.
+    pub fn stack_lock(&self) -> PathBuf {
+        self.root.join("stack.lock")
+    }
+
     /// Where temporary copies go; emptied by whoever made them, and by the next run.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")

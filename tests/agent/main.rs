@@ -1,6 +1,7 @@
 //! The agent against an operator that follows a script; days pass in milliseconds.
 
 mod api;
+mod command;
 #[path = "../support/mod.rs"]
 mod support;
 

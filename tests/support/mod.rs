@@ -72,6 +72,8 @@ pub enum End {
     Good(&'static str),
     /// The last step fails and everything is taken back.
     Unwound(&'static str),
+    /// All was done, and it was not enough.
+    Short(&'static str),
     /// Stuck until asked to retry.
     Stuck,
     /// The journal cannot be written the first so many times.
@@ -229,20 +231,27 @@ impl Scripted {
     }
 }
 
+/// As the receipts of real operations have it.
 fn detail(order: &Order, ok: bool) -> serde_json::Value {
     let (new, old) = (
         format!("sha256:{}", "a".repeat(64)),
         format!("sha256:{}", "b".repeat(64)),
     );
-    let (serving, before) = if ok { (&new, &old) } else { (&old, &old) };
     match order {
-        Order::Deploy { .. } | Order::Rollback { .. } => json!({ "digest": serving, "previous_digest": before }),
+        Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
+            json!({ "service": "web", "digest": new, "previous_digest": old, "proven": ok, "steps": [] })
+        }
         Order::Backup { set } => {
-            json!({ "set": set, "generation": "0000000007", "files": 12, "bytes": 34_567, "stored_bytes": 1_234 })
+            let totals = json!({ "entries": 13, "files": 12, "bytes": 34_567, "added": 1_234 });
+            let read = json!({ "totals": totals, "notes": [], "seconds": 0.4 });
+            json!({ "set": set, "stores": { "local": { "generation": 7, "header_sha256": "00", "read": read } } })
         }
-        _ => {
-            json!({ "rto": "1m 4s", "rto_seconds": 64, "rpo": "12h 0m", "rpo_seconds": 43_200, "evidence": "/var/lib/x.json" })
-        }
+        Order::Drill { name } => json!({
+            "drill": name, "because": if ok { json!([]) } else { json!(["rows: 3 fewer"]) },
+            "rto": { "objective": "4h", "measured": "1m4s", "verdict": "met" },
+            "rpo": { "objective": "24h", "measured": null, "verdict": "not_run", "why": "no query" },
+            "evidence": { "path": "/var/lib/x.json", "sha256": "00" }
+        }),
     }
 }
 
@@ -305,6 +314,7 @@ impl Operator for Scripted {
             journal.trials
         };
         match script.end {
+            End::Short(word) => Ok(self.end(id, word, false, None)),
             End::Good(word) => Ok(self.end(id, word, true, None)),
             End::Unwound(word) => {
                 let log = "settle: the new colour answers 500\n::error::from a container\n##[error]from another";

@@ -8,8 +8,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::journal::Request;
 
 use super::super::{Blame, News, OperationError, Petition, Receipt};
-use super::Shared;
 use super::operation::Operation;
+use super::shared::Shared;
 
 /// The word of a receipt whose operation can go neither forward nor back.
 pub(super) const STUCK: &str = "stuck";

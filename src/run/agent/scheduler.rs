@@ -9,7 +9,8 @@ use crate::schedule::Crontab;
 use crate::state::write_atomic;
 
 use super::super::Order;
-use super::{Agent, Shared, Submission, Terms};
+use super::shared::{Shared, Terms};
+use super::{Agent, Submission};
 
 /// The longest nap: a clock that was set, or a machine that slept, is noticed within it.
 const TICK: Duration = Duration::from_secs(20);

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::backup::{BackupSubject, Entry, EntryPath, IMAGES, ImageRecord, Meta, Node};
-use crate::ports::Engine;
+use crate::backup::{BackupSubject, Entry, EntryPath, IMAGES, ImageRecord, Meta, Node, ServiceImage};
+use crate::ports::{Engine, ImageInfo};
 use crate::run::blocking::StreamReader;
 
 use super::BackupError;
@@ -25,7 +25,12 @@ pub(super) async fn survey(
     let mut records = Vec::new();
     let mut wanted: Vec<String> = Vec::new();
     let mut notes = Vec::new();
-    for (service, reference) in &subject.images {
+    for ServiceImage {
+        service,
+        reference,
+        built,
+    } in &subject.images
+    {
         let info = match engine {
             Some(engine) => engine.image(reference).await.map_err(|source| BackupError::Engine {
                 image: reference.clone(),
@@ -41,7 +46,7 @@ pub(super) async fn survey(
             };
             notes.push(format!("the image {reference} of {service} is not recorded: {why}"));
         }
-        let digest = info.as_ref().and_then(|info| info.repo_digests.first().cloned());
+        let digest = info.as_ref().filter(|_| !built).and_then(registry_digest);
         if let Some(info) = &info
             && digest.is_none()
             && !wanted.contains(&info.id)
@@ -56,6 +61,17 @@ pub(super) async fn survey(
         });
     }
     Ok((records, wanted, notes))
+}
+
+/// The name a registry knows the image by. Engines give digests to images that were built here too: those are below
+/// `localhost/`, or, where the engine keeps manifests, are the image's own id under a name that may be anybody's.
+fn registry_digest(info: &ImageInfo) -> Option<String> {
+    let by_registry = |name: &&String| {
+        let (repository, digest) = name.split_once('@').unwrap_or((name, ""));
+        let host = repository.split_once('/').map_or("", |(host, _)| host);
+        host != "localhost" && (digest != info.id || host.contains(['.', ':']))
+    };
+    info.repo_digests.iter().find(by_registry).cloned()
 }
 
 impl Export {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-use crate::backup::{BackupOutput, BackupStep, BackupSubject, Signer, TrustedKeys};
+use crate::backup::{BackupOutput, BackupStep, BackupSubject, ManifestPart, ServiceImage, Signer, TrustedKeys};
 use crate::config::{Backups, SetConfig};
 use crate::journal::{Outcome, Plan, Saga};
-use crate::model::{ProjectName, ServiceName, Size};
+use crate::model::{ProjectName, Size};
 use crate::ports::{Clock, Engine, Entropy, Sources, Store};
 use crate::run::blocking::blocking;
 use crate::run::{Line, Perform, Progress, Receipted, StepFailed};
@@ -32,8 +32,7 @@ pub struct BackupScope {
     pub state: PathBuf,
     /// Compose files, arkwright.yaml, env files; absolute, and there.
     pub stack_files: Vec<PathBuf>,
-    /// What each service runs.
-    pub images: Vec<(ServiceName, String)>,
+    pub images: Vec<ServiceImage>,
 }
 
 /// Decides everything about a backup of a set; `None` when there is no such set.
@@ -121,6 +120,7 @@ impl BackupPerformer {
         progress: &dyn Progress,
     ) -> Result<BackupOutput, BackupError> {
         let store = self.store(store_name)?;
+        self.not_lost(store.as_ref(), store_name).await?;
         let listed = list(store.as_ref(), "seg/").await?;
         let (images, wanted, notes) = survey(self.engine.as_deref(), subject).await?;
         let export = |id| self.engine.clone().map(|engine| Export { id, engine });
@@ -150,6 +150,21 @@ impl BackupPerformer {
             totals: draft.totals,
             notes,
         })
+    }
+
+    /// An empty folder where a disk should be mounted is noticed before anything is written there.
+    async fn not_lost(&self, store: &dyn Store, store_name: &str) -> Result<(), BackupError> {
+        let Some(head) = Catalogue::open(&self.state.catalogue(), store_name)?.head()? else {
+            return Ok(());
+        };
+        let object = ManifestPart::Header.name(head.generation);
+        match list(store, &object).await?.contains_key(&object) {
+            true => Ok(()),
+            false => Err(BackupError::Lost {
+                store: store.describe(),
+                object,
+            }),
+        }
     }
 
     async fn publish(&self, subject: &BackupSubject, store_name: &str) -> Result<BackupOutput, BackupError> {

@@ -1,0 +1,115 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::app::{Project, foreign_store};
+use crate::backup::Identities;
+use crate::cli::{Failure, Global, Kind, project};
+use crate::ports::Store;
+use crate::run::keys;
+use crate::run::snapshots::{Trust, Which};
+
+/// Which store is read, and with which keys.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Place {
+    /// A store of arkwright.yaml [default: all, or for restore the set's first]
+    #[arg(long, value_name = "NAME")]
+    store: Option<String>,
+    /// A store's folder, without any project: for recovery on another host
+    #[arg(long, value_name = "DIR", conflicts_with = "store", requires = "public_key")]
+    from: Option<PathBuf>,
+    /// File of the public keys that signatures are accepted from [default: the project's own]
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// File of an age identity that opens the backups [default: the project's drill identity]
+    #[arg(long, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+}
+
+/// A store that is read.
+pub(super) struct Opened {
+    pub name: String,
+    pub store: Arc<dyn Store>,
+    pub trust: Trust,
+}
+
+pub(super) struct Reading {
+    pub project: Option<Project>,
+    pub stores: Vec<Opened>,
+    pub identities: Identities,
+}
+
+impl Place {
+    /// `set`, where it is known, narrows the stores to those the set goes to.
+    pub(super) fn open(&self, global: &Global, set: Option<&str>) -> Result<Reading, Failure> {
+        let mut identities = Identities::none();
+        for file in &self.identity {
+            identities.extend(keys::identities(file).map_err(|e| Failure::new(Kind::Input, e))?);
+        }
+        let given = match &self.public_key {
+            Some(file) => Some(keys::trusted_file(file).map_err(|e| Failure::new(Kind::Input, e))?),
+            None => None,
+        };
+        if let (Some(folder), Some(keys)) = (&self.from, given.clone()) {
+            let opened = Opened {
+                name: folder.display().to_string(),
+                store: foreign_store(folder)?,
+                trust: Trust { keys, newest: None },
+            };
+            return Ok(Reading {
+                project: None,
+                stores: vec![opened],
+                identities,
+            });
+        }
+        let project = project::configured(global)?;
+        let room = project.backup_room()?;
+        if self.identity.is_empty() {
+            identities = room.identities()?;
+        }
+        let named: Vec<String> = match (&self.store, set.and_then(|set| room.backups.sets.get(set))) {
+            (Some(name), _) => vec![name.clone()],
+            (None, Some(set)) if !set.stores.is_empty() => set.stores.clone(),
+            _ => room.backups.stores.keys().cloned().collect(),
+        };
+        let mut stores = Vec::new();
+        for name in named {
+            let mut trust = match &given {
+                Some(keys) => Trust {
+                    keys: keys.clone(),
+                    newest: None,
+                },
+                None => room.trust(&name)?,
+            };
+            if given.is_some() {
+                trust.newest = room.catalogue(&name)?.head().map_err(|e| Failure::new(Kind::Host, e))?;
+            }
+            stores.push(Opened {
+                store: room.store(&name)?,
+                name,
+                trust,
+            });
+        }
+        drop(room);
+        Ok(Reading {
+            project: Some(project),
+            stores,
+            identities,
+        })
+    }
+}
+
+/// A snapshot by what a person types: a generation, or a set for its newest.
+pub(super) fn which(text: &str) -> Which {
+    match text.parse() {
+        Ok(generation) => Which::Generation(generation),
+        Err(_) => Which::Latest { set: text.to_owned() },
+    }
+}
+
+/// The set that was typed, if it was one.
+pub(super) fn set_of(which: &Which) -> Option<&str> {
+    match which {
+        Which::Latest { set } => Some(set),
+        Which::Generation(_) => None,
+    }
+}

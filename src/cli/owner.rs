@@ -1,0 +1,199 @@
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Failure, Kind, OrFail, Terminal};
+use crate::app::{Project, SystemClock, SystemEntropy};
+use crate::http::AgentClient;
+use crate::journal::Request;
+use crate::model::OperationId;
+use crate::run::agent::Submission;
+use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
+use crate::state::{HostLock, LockError};
+
+/// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
+pub enum Owner {
+    Agent(AgentClient),
+    Foreground {
+        host: Arc<Host>,
+        /// Held for as long as operations may be driven.
+        _lock: HostLock,
+    },
+}
+
+impl Owner {
+    pub async fn of(project: &Project) -> Result<Self, Failure> {
+        let found = AgentClient::find(&project.socket()).await;
+        if let Some(client) = found.map_err(|e| Failure::new(Kind::Host, e))? {
+            return Ok(Owner::Agent(client));
+        }
+        let host = project.host().await.or_fail(Kind::Host)?;
+        let lock = take_lock(&host, "arkwright in the foreground")?;
+        Ok(Owner::Foreground {
+            host: Arc::new(host),
+            _lock: lock,
+        })
+    }
+
+    /// Gives the order and follows it to its end; what a crash left unfinished in the same lane comes first.
+    pub async fn carry_out(&self, order: &Order, terminal: &Terminal) -> Result<Receipt, Failure> {
+        let by = by();
+        match self {
+            Owner::Agent(client) => {
+                let submission = Submission {
+                    order: order.clone(),
+                    by,
+                    key: None,
+                };
+                let accepted = client.submit(&submission).await.map_err(client_failure)?;
+                self.follow(client, &accepted.operation, terminal).await
+            }
+            Owner::Foreground { host, .. } => {
+                for (id, lane) in host.unfinished()? {
+                    if lane == order.lane() {
+                        terminal.note(&format!("finishing {id}, which was interrupted"));
+                        let receipt = drive(host, &id, terminal, true).await?;
+                        terminal.note(&format!("{} {}: {}", receipt.kind, receipt.subject, receipt.outcome));
+                    }
+                }
+                let id = host.ledger().new_id();
+                host.begin(&id, order, &by).await?;
+                drive(host, &id, terminal, false).await
+            }
+        }
+    }
+
+    /// Takes an unfinished or stuck operation on.
+    pub async fn resume(&self, id: &OperationId, terminal: &Terminal) -> Result<Receipt, Failure> {
+        match self {
+            Owner::Agent(client) => {
+                let receipt = client.receipt(id).await.map_err(client_failure)?;
+                if receipt.outcome == "stuck" {
+                    client
+                        .request(id, Request::Retry, &by())
+                        .await
+                        .map_err(client_failure)?;
+                }
+                self.follow(client, id, terminal).await
+            }
+            Owner::Foreground { host, .. } => drive(host, id, terminal, true).await,
+        }
+    }
+
+    /// What every operation came to; takes no lock, so that it can be asked while another process is at work.
+    pub async fn history(project: &Project) -> Result<Vec<Receipt>, Failure> {
+        let found = AgentClient::find(&project.socket()).await;
+        match found.map_err(|e| Failure::new(Kind::Host, e))? {
+            Some(client) => client.history().await.map_err(client_failure),
+            None => {
+                let folder = project.folder().or_fail(Kind::Host)?;
+                let (clock, entropy) = (SystemClock, SystemEntropy);
+                let ledger = Ledger {
+                    folder: &folder,
+                    clock: &clock,
+                    entropy: &entropy,
+                };
+                Ok(crate::run::history(&ledger)?)
+            }
+        }
+    }
+
+    /// Operations without an end, oldest first.
+    pub async fn unfinished(&self) -> Result<Vec<OperationId>, Failure> {
+        let receipts = match self {
+            Owner::Agent(client) => client.history().await.map_err(client_failure)?,
+            Owner::Foreground { host, .. } => host.history()?,
+        };
+        let open = receipts
+            .into_iter()
+            .filter(|receipt| matches!(receipt.outcome.as_str(), "running" | "stuck"));
+        Ok(open.map(|receipt| receipt.operation).collect())
+    }
+
+    /// Follows to the end; an interrupt asks for an abort, a second one leaves the operation to the agent.
+    async fn follow(&self, client: &AgentClient, id: &OperationId, terminal: &Terminal) -> Result<Receipt, Failure> {
+        let following = client.follow(id, terminal);
+        tokio::pin!(following);
+        let mut interrupts = 0;
+        loop {
+            tokio::select! {
+                receipt = &mut following => return receipt.map_err(client_failure),
+                signal = tokio::signal::ctrl_c() => {
+                    signal.or_fail(Kind::Host)?;
+                    interrupts += 1;
+                    if interrupts > 1 {
+                        let left = format!("left {id} to the agent; `arkwright history` tells how it ended");
+                        return Err(Failure::new(Kind::Interrupted, left));
+                    }
+                    match client.request(id, Request::Abort, &by()).await {
+                        Ok(()) => terminal.note("aborting; once more leaves it to the agent"),
+                        Err(refusal) => terminal.warn(&refusal.to_string()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Drives an operation in this process; an interrupt asks for an abort, a second one stops at once and leaves the
+/// journal to the next run.
+async fn drive(host: &Arc<Host>, id: &OperationId, terminal: &Terminal, retry: bool) -> Result<Receipt, Failure> {
+    let (ask, petitions) = mpsc::channel(4);
+    if retry {
+        petition(&ask, Request::Retry).await;
+    }
+    let driving = host.finish(id, terminal, petitions);
+    tokio::pin!(driving);
+    let mut interrupts = 0;
+    loop {
+        tokio::select! {
+            receipt = &mut driving => return Ok(receipt?),
+            signal = tokio::signal::ctrl_c() => {
+                signal.or_fail(Kind::Host)?;
+                interrupts += 1;
+                if interrupts > 1 {
+                    let left = format!("{id} was interrupted; `arkwright resume {id}` takes it to its end");
+                    return Err(Failure::new(Kind::Interrupted, left));
+                }
+                terminal.note("aborting; once more stops at once");
+                petition(&ask, Request::Abort).await;
+            }
+        }
+    }
+}
+
+/// Asks, without waiting for the answer: what was refused shows in how the operation goes on.
+async fn petition(ask: &mpsc::Sender<Petition>, request: Request) {
+    let (answer, _) = oneshot::channel();
+    if ask
+        .send(Petition {
+            request,
+            by: by(),
+            answer,
+        })
+        .await
+        .is_err()
+    {
+        tracing::debug!("the operation is over already");
+    }
+}
+
+/// For the records: the user this process runs for.
+pub fn by() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let uid = rustix::process::getuid().as_raw();
+    user.unwrap_or_else(|| format!("uid {uid}"))
+}
+
+pub fn take_lock(host: &Host, who: &str) -> Result<HostLock, Failure> {
+    HostLock::take(&host.folder.lock(), who).map_err(|error| match error {
+        LockError::Held { .. } => Failure::new(Kind::Busy, error),
+        LockError::Unusable { .. } => Failure::new(Kind::Host, error),
+    })
+}
+
+fn client_failure(error: crate::http::ClientError) -> Failure {
+    crate::run::OperationError::from(error).into()
+}

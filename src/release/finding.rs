@@ -1,0 +1,78 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Size, Span, Timestamp};
+use crate::plan::Figures;
+
+/// What a finished step found out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "found", rename_all = "snake_case")]
+pub enum Finding {
+    #[default]
+    Nothing,
+    /// The router's counters.
+    Counters {
+        blue: Figures,
+        green: Figures,
+    },
+    Image {
+        id: String,
+        /// `name@sha256:…`, where a registry knows it.
+        digest: Option<String>,
+    },
+    Backup {
+        snapshot: String,
+    },
+    Healthy {
+        after: Span,
+    },
+    /// How long the router's command took.
+    Shifted {
+        took: Span,
+    },
+    Closed {
+        at: Timestamp,
+    },
+    /// The longest any request waited at the gate.
+    Opened {
+        longest: Span,
+    },
+    /// WebSocket and other upgraded sessions that were ended.
+    Cut {
+        sessions: u64,
+    },
+    Copied {
+        files: usize,
+        bytes: u64,
+    },
+    /// Every container of the serving colour runs this image.
+    Proven {
+        image_id: String,
+    },
+    Warm {
+        until: Timestamp,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Nothing => f.write_str("done"),
+            Finding::Counters { blue, green } => {
+                write!(f, "blue {} requests, green {}", blue.requests, green.requests)
+            }
+            Finding::Image { id, .. } => f.write_str(id),
+            Finding::Backup { snapshot } => f.write_str(snapshot),
+            Finding::Healthy { after } => write!(f, "after {}", after.human()),
+            Finding::Shifted { took } => write!(f, "in {}", took.human()),
+            Finding::Closed { at } => write!(f, "at {}", at.format("%H:%M:%S%.3f")),
+            Finding::Opened { longest } => write!(f, "the longest wait was {}", longest.human()),
+            Finding::Cut { sessions: 0 } => f.write_str("no WebSocket was open"),
+            Finding::Cut { sessions } => write!(f, "{sessions} WebSockets closed"),
+            Finding::Copied { files, bytes } => write!(f, "{files} files, {}", Size(*bytes)),
+            Finding::Proven { image_id } => write!(f, "it runs {image_id}"),
+            Finding::Warm { until } => write!(f, "until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
+        }
+    }
+}

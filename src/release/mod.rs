@@ -1,0 +1,18 @@
+//! Moving a service to a new image: the words of a release, its plans, and what is known of past ones.
+//!
+//! Side by side (`swap: overlap`): make the new colour, prove it healthy, shift requests to it by steps, keep the old
+//! colour warm. In place (`swap: hold`): requests wait at the router while one process replaces the other.
+
+mod finding;
+mod past;
+mod planning;
+mod step;
+mod subject;
+
+pub use finding::Finding;
+pub use past::{Past, Warm, due, past, serving};
+pub use planning::{Ask, PlanError, deploy, describe, image_of, of_colour, retire, rollback};
+pub use step::ReleaseStep;
+pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+
+use crate::journal::{Next, Outcome, Saga};
+use crate::model::{Colour, ServiceName, Timestamp};
+use crate::plan::{Observed, Route, Serving};
+
+use super::planning::{image_of, of_colour};
+use super::{Finding, Goal, Image, ReleaseStep};
+
+/// What the journals say of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    pub serving: Image,
+    /// What served before that: what a rollback makes again when nothing is warm.
+    pub previous: Image,
+    pub warm: Option<Warm>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warm {
+    pub colour: Colour,
+    pub until: Timestamp,
+}
+
+/// By the releases in order, oldest first; services that were never released are left out.
+pub fn past<'a>(
+    releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>,
+    now: Timestamp,
+) -> BTreeMap<ServiceName, Past> {
+    let mut known: BTreeMap<ServiceName, Past> = BTreeMap::new();
+    for saga in releases {
+        let subject = saga.subject();
+        let succeeded = saga.next(now) == Next::Done(Outcome::Succeeded);
+        // Also a release that failed may have removed the warm colour to make room.
+        let cleared = saga
+            .finished()
+            .any(|(step, ..)| matches!(step, ReleaseStep::Clear { .. }));
+        if let Some(past) = known.get_mut(&subject.service).filter(|_| cleared) {
+            past.warm = None;
+        }
+        if !succeeded || subject.goal == Goal::Retire || saga.plan().forward.is_empty() {
+            continue;
+        }
+        let mut found = Past {
+            serving: subject.image.clone(),
+            previous: subject.previous.clone(),
+            warm: None,
+        };
+        for (step, finding, _) in saga.finished() {
+            match (step, finding) {
+                (ReleaseStep::Fetch, Finding::Image { id, .. }) => found.serving.id = Some(id.clone()),
+                (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
+                    found.warm = Some(Warm {
+                        colour: *colour,
+                        until: *until,
+                    });
+                }
+                _ => {}
+            }
+        }
+        known.insert(subject.service.clone(), found);
+    }
+    known
+}
+
+/// Services whose warm colour has been kept long enough.
+pub fn due<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>, now: Timestamp) -> Vec<ServiceName> {
+    let past = past(releases, now);
+    let over = |past: &Past| past.warm.as_ref().is_some_and(|warm| warm.until <= now);
+    past.into_iter()
+        .filter(|(_, past)| over(past))
+        .map(|(service, _)| service)
+        .collect()
+}
+
+/// Which colour of each released service has most of the traffic, and the image it was made from.
+pub fn serving(routes: &[Route], observed: &Observed) -> BTreeMap<ServiceName, Serving> {
+    let one = |route: &Route| {
+        let slot = route.slots.iter().max_by_key(|slot| slot.weight)?;
+        let image = of_colour(observed, &route.service, slot.colour)
+            .first()
+            .map(|c| image_of(c).reference);
+        let serving = Serving {
+            colour: slot.colour,
+            image,
+        };
+        Some((route.service.clone(), serving))
+    };
+    routes.iter().filter_map(one).collect()
+}

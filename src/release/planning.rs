@@ -1,0 +1,405 @@
+use std::path::PathBuf;
+
+use crate::config::{Config, Release, Source, Swap};
+use crate::journal::Plan;
+use crate::model::{Colour, ServiceName};
+use crate::plan::desired::{self, DesiredError, HostFolders};
+use crate::plan::{Container, ContainerSpec, Observed, Route, labels};
+use crate::stack::{Service, Stack};
+
+use super::subject::short_id;
+use super::{Goal, Image, Limits, ReleaseStep, Subject};
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub stack: &'a Stack,
+    pub config: &'a Config,
+    pub folders: &'a HostFolders,
+    pub service: &'a ServiceName,
+    /// As the router has them.
+    pub routes: &'a [Route],
+    pub observed: &'a Observed,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum PlanError {
+    #[error("the Compose project has no service `{0}`")]
+    NoService(ServiceName),
+    #[error("`{0}` is not released: give it `release:` under `services:` in arkwright.yaml, then run `arkwright up`")]
+    NotReleased(ServiceName),
+    #[error("`{service}` does not run behind the router yet ({why}); run `arkwright up` first")]
+    NotRouted { service: ServiceName, why: String },
+    #[error(
+        "{service} stands between two colours ({weights}); finish what moved it with `arkwright resume`, see `arkwright history`"
+    )]
+    Unsettled { service: ServiceName, weights: String },
+    #[error("`{0}` has no image: name one, `arkwright deploy {0}=IMAGE`, or give the service an `image:`")]
+    NoImage(ServiceName),
+    #[error("there is nothing to go back to: no earlier release of `{0}` is known; deploy the image you want instead")]
+    NothingBefore(ServiceName),
+    #[error("`swap: hold` is for one process, but `{service}` has {replicas} replicas; set `replicas: 1`")]
+    HeldReplicas { service: ServiceName, replicas: u32 },
+    #[error(transparent)]
+    Desired(#[from] DesiredError),
+}
+
+/// Where a service stands, as everything that moves it needs to know.
+struct Ground<'a> {
+    ask: Ask<'a>,
+    service: &'a Service,
+    release: &'a Release,
+    from: Colour,
+    serving: Vec<&'a Container>,
+    other: Vec<&'a Container>,
+}
+
+impl<'a> Ask<'a> {
+    fn ground(self) -> Result<Ground<'a>, PlanError> {
+        let name = self.service;
+        let service = self
+            .stack
+            .services
+            .get(name)
+            .ok_or_else(|| PlanError::NoService(name.clone()))?;
+        let release = &self
+            .config
+            .services
+            .get(name)
+            .ok_or_else(|| PlanError::NotReleased(name.clone()))?
+            .release;
+        if release.swap == Swap::Hold && service.replicas != 1 {
+            return Err(PlanError::HeldReplicas {
+                service: name.clone(),
+                replicas: service.replicas,
+            });
+        }
+        let not_routed = |why: &str| PlanError::NotRouted {
+            service: name.clone(),
+            why: why.to_owned(),
+        };
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.service == *name)
+            .ok_or_else(|| not_routed("the router does not know it"))?;
+        if route.replicas != service.replicas || route.port != release.port {
+            return Err(not_routed(
+                "the router knows it with another port or number of replicas",
+            ));
+        }
+        let [a, b] = &route.slots;
+        let from = match (a.weight, b.weight) {
+            (100, 0) => a.colour,
+            (0, 100) => b.colour,
+            (x, y) => {
+                return Err(PlanError::Unsettled {
+                    service: name.clone(),
+                    weights: format!("{} {x} %, {} {y} %", a.colour, b.colour),
+                });
+            }
+        };
+        let of = |colour| of_colour(self.observed, name, colour);
+        let serving = of(from);
+        // One that does not run may well be what a release is to mend.
+        if serving.is_empty() {
+            return Err(not_routed(&format!("{from}, which should serve, is not there")));
+        }
+        Ok(Ground {
+            ask: self,
+            service,
+            release,
+            from,
+            serving,
+            other: of(from.other()),
+        })
+    }
+}
+
+/// The containers of one colour, whatever their state, by name.
+pub fn of_colour<'a>(observed: &'a Observed, service: &ServiceName, colour: Colour) -> Vec<&'a Container> {
+    let mut found: Vec<&Container> = observed
+        .containers
+        .iter()
+        .filter(|c| c.label(labels::SERVICE) == Some(service.as_str()))
+        .filter(|c| c.label(labels::COLOUR) == Some(colour.as_str()))
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// What a container was made from, as it was named then.
+pub fn image_of(container: &Container) -> Image {
+    Image {
+        reference: container.label(labels::IMAGE).unwrap_or(&container.image).to_owned(),
+        id: Some(container.image_id.clone()),
+    }
+}
+
+/// Moves the service to an image; nothing to do where the serving colour is that already. `no_canary` leaves the steps out.
+pub fn deploy(ask: Ask<'_>, image: Image, no_canary: bool) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
+    let ground = ask.ground()?;
+    let subject = ground.subject(Goal::Deploy, image, None, true)?;
+    let same_image = |c: &&Container| subject.image.id.as_ref() == Some(&c.image_id);
+    // Another name for the same image is no change.
+    let wanted = ground.specs(ground.from, &subject.previous.reference)?;
+    let hash = |spec: &ContainerSpec| spec.labels.get(labels::SPEC_HASH).cloned();
+    let same_spec =
+        |(c, spec): (&&Container, &ContainerSpec)| c.label(labels::SPEC_HASH).map(str::to_owned) == hash(spec);
+    if ground.serving.len() == wanted.len()
+        && ground.serving.iter().all(|c| c.running() && same_image(&c))
+        && ground.serving.iter().zip(&wanted).all(same_spec)
+    {
+        let plan = Plan {
+            forward: Vec::new(),
+            commit: 0,
+            finally: Vec::new(),
+        };
+        return Ok((subject, plan));
+    }
+    let before = ground
+        .release
+        .before
+        .iter()
+        .map(|b| ReleaseStep::Backup { set: b.backup.clone() });
+    let plan = ground.make_and_move(&subject, before.collect(), !no_canary);
+    Ok((subject, plan))
+}
+
+/// Back to the warm colour; where there is none, `previous` is made again.
+pub fn rollback(
+    ask: Ask<'_>,
+    previous: Option<Image>,
+    reason: Option<String>,
+) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
+    let ground = ask.ground()?;
+    let to = ground.from.other();
+    let warm = ground.other.len() == ground.service.replicas as usize;
+    if !warm {
+        let image = previous.ok_or_else(|| PlanError::NothingBefore(ask.service.clone()))?;
+        let subject = ground.subject(Goal::Rollback, image, reason, true)?;
+        let plan = ground.make_and_move(&subject, Vec::new(), false);
+        return Ok((subject, plan));
+    }
+    let subject = ground.subject(Goal::Rollback, image_of(ground.other[0]), reason, false)?;
+    let keep = ReleaseStep::KeepWarm {
+        colour: ground.from,
+        span: ground.release.keep_warm,
+    };
+    let mut forward = vec![ReleaseStep::Check];
+    if ground.release.swap == Swap::Hold {
+        let commit = ground.held(&subject, &mut forward);
+        forward.push(keep);
+        return Ok((subject, finished(forward, commit)));
+    }
+    if ground.other.iter().any(|c| !c.running()) {
+        forward.push(ReleaseStep::Start { colour: to });
+        forward.push(ReleaseStep::Point { colour: to });
+    }
+    forward.push(ReleaseStep::AwaitHealthy { colour: to });
+    forward.push(ReleaseStep::Shift {
+        colour: to,
+        weight: 100,
+    });
+    let commit = forward.len();
+    forward.extend([ReleaseStep::Prove { colour: to }, keep]);
+    Ok((subject, finished(forward, commit)))
+}
+
+/// Removes the colour that does not serve.
+pub fn retire(ask: Ask<'_>) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
+    let ground = ask.ground()?;
+    let image = ground
+        .other
+        .first()
+        .map_or_else(|| image_of(ground.serving[0]), |c| image_of(c));
+    let subject = ground.subject(Goal::Retire, image, None, false)?;
+    let plan = Plan {
+        forward: vec![ReleaseStep::Clear { colour: subject.to }],
+        commit: 0,
+        finally: Vec::new(),
+    };
+    Ok((subject, plan))
+}
+
+impl Ground<'_> {
+    fn specs(&self, colour: Colour, image: &str) -> Result<Vec<ContainerSpec>, PlanError> {
+        let one = |replica| desired::colour(self.ask.stack, self.service, colour, replica, image, self.ask.folders);
+        Ok((1..=self.service.replicas).map(one).collect::<Result<_, _>>()?)
+    }
+
+    fn subject(&self, goal: Goal, image: Image, reason: Option<String>, make: bool) -> Result<Subject, PlanError> {
+        let to = self.from.other();
+        let specs = self.specs(to, &image.reference)?;
+        let network = specs
+            .first()
+            .and_then(|spec| spec.networks.first())
+            .map(|network| network.network.clone())
+            .ok_or_else(|| DesiredError::NoNetwork(self.service.name.clone()))?;
+        Ok(Subject {
+            goal,
+            project: self.ask.stack.name.clone(),
+            service: self.service.name.clone(),
+            swap: self.release.swap,
+            from: self.from,
+            to,
+            image,
+            previous: image_of(self.serving[0]),
+            containers: if make { specs } else { Vec::new() },
+            replicas: self.service.replicas,
+            network,
+            limits: Limits {
+                healthy: self.release.health.within,
+                hold: self.release.hold_limit,
+                drain: self.release.drain_limit,
+            },
+            data: self.data(),
+            reason,
+        })
+    }
+
+    /// The SQLite databases of the sets that are backed up before a held swap.
+    fn data(&self) -> Vec<PathBuf> {
+        if self.release.swap != Swap::Hold {
+            return Vec::new();
+        }
+        let backups = self.ask.config.backups.iter();
+        let sources = backups.flat_map(|backups| {
+            let sets = self.release.before.iter();
+            // A set that is not there was refused when the configuration was read.
+            sets.flat_map(|before| backups.sources_of(&before.backup).unwrap_or_default())
+        });
+        let mut files: Vec<PathBuf> = sources
+            .filter_map(|source| match source {
+                Source::Sqlite { sqlite, .. } => {
+                    Some(self.ask.config.folder.join(sqlite).components().collect::<PathBuf>())
+                }
+                Source::Path { .. } => None,
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// A colour from nothing to all traffic.
+    fn make_and_move(&self, subject: &Subject, before: Vec<ReleaseStep>, steps: bool) -> Plan<ReleaseStep> {
+        let (from, to) = (subject.from, subject.to);
+        let keep = ReleaseStep::KeepWarm {
+            colour: from,
+            span: self.release.keep_warm,
+        };
+        let mut forward = vec![ReleaseStep::Check, ReleaseStep::Fetch];
+        forward.extend(before);
+        forward.push(ReleaseStep::Clear { colour: to });
+        forward.push(ReleaseStep::Create { colour: to });
+        let commit = if subject.swap == Swap::Hold {
+            self.held(subject, &mut forward)
+        } else {
+            forward.extend([
+                ReleaseStep::Start { colour: to },
+                ReleaseStep::Point { colour: to },
+                ReleaseStep::AwaitHealthy { colour: to },
+            ]);
+            for step in self.release.steps.iter().filter(|_| steps) {
+                forward.push(ReleaseStep::Shift {
+                    colour: to,
+                    weight: step.weight,
+                });
+                forward.push(ReleaseStep::Hold {
+                    weight: step.weight,
+                    span: step.hold,
+                });
+            }
+            forward.push(ReleaseStep::Shift {
+                colour: to,
+                weight: 100,
+            });
+            let commit = forward.len();
+            forward.push(ReleaseStep::Prove { colour: to });
+            commit
+        };
+        forward.push(keep);
+        finished(forward, commit)
+    }
+
+    /// One process for another behind the closed gate. There is no way back once the new one is healthy: from the
+    /// moment it may be asked, the data is its own.
+    fn held(&self, subject: &Subject, forward: &mut Vec<ReleaseStep>) -> usize {
+        let (from, to) = (subject.from, subject.to);
+        forward.extend([
+            ReleaseStep::CloseGate,
+            ReleaseStep::Drain { colour: from },
+            ReleaseStep::StopServing { colour: from },
+        ]);
+        if !subject.data.is_empty() {
+            forward.push(ReleaseStep::CopyData);
+        }
+        forward.extend([
+            ReleaseStep::Start { colour: to },
+            ReleaseStep::Point { colour: to },
+            ReleaseStep::AwaitHealthy { colour: to },
+        ]);
+        let commit = forward.len();
+        forward.extend([
+            ReleaseStep::Shift {
+                colour: to,
+                weight: 100,
+            },
+            ReleaseStep::OpenGate,
+            ReleaseStep::Prove { colour: to },
+        ]);
+        commit
+    }
+}
+
+fn finished(forward: Vec<ReleaseStep>, commit: usize) -> Plan<ReleaseStep> {
+    let mut finally = vec![ReleaseStep::Count];
+    if forward.contains(&ReleaseStep::CopyData) {
+        finally.push(ReleaseStep::DropCopy);
+    }
+    Plan {
+        forward,
+        commit,
+        finally,
+    }
+}
+
+/// The plan for a person, one line a step.
+pub fn describe(subject: &Subject, plan: &Plan<ReleaseStep>) -> Vec<String> {
+    if plan.forward.is_empty() {
+        return vec![format!(
+            "{} runs {} already: nothing to do",
+            subject.service,
+            subject.image.short()
+        )];
+    }
+    let mut lines = vec![match subject.goal {
+        Goal::Retire => format!("{}: {} is removed", subject.service, subject.to),
+        _ => format!(
+            "{}: {} {} → {} {}",
+            subject.service,
+            subject.from,
+            subject.previous.short(),
+            subject.to,
+            subject.image.short()
+        ),
+    }];
+    for (at, step) in plan.forward.iter().enumerate() {
+        if at == plan.commit && at > 0 {
+            lines.push("  — from here only forward —".into());
+        }
+        lines.push(format!("  {}. {step}", at + 1));
+    }
+    if subject.swap == Swap::Hold && subject.goal == Goal::Rollback {
+        lines.push("  data stays as it is: what was written since is kept, nothing is put back".into());
+    }
+    lines
+}
+
+impl Subject {
+    /// `line-service:1.1.0 (83e81c811889)` of the image by the id it turned out to have.
+    pub fn image_as(&self, id: &str) -> String {
+        format!("{} ({})", self.image.reference, short_id(id))
+    }
+}

@@ -1,0 +1,144 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::Step;
+use crate::model::{Colour, Span};
+
+use super::{Finding, Subject};
+
+/// What a release does; each word can be said twice with the effect of once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum ReleaseStep {
+    /// The router answers, and serves what the plan was made for.
+    Check,
+    /// Pulls the image if it is not here, and names it so that pruning leaves it.
+    Fetch,
+    /// Must have succeeded before anything is touched.
+    Backup {
+        set: String,
+    },
+    /// Out of the router, its sessions shut, its containers removed. Also takes [`ReleaseStep::Create`] back.
+    Clear {
+        colour: Colour,
+    },
+    /// Containers, not started.
+    Create {
+        colour: Colour,
+    },
+    Start {
+        colour: Colour,
+    },
+    /// Takes [`ReleaseStep::Start`] back.
+    Stop {
+        colour: Colour,
+    },
+    /// The router is given the colour's addresses, without weight.
+    Point {
+        colour: Colour,
+    },
+    /// Takes [`ReleaseStep::Point`] back; what it is still answering is waited for.
+    Unpoint {
+        colour: Colour,
+    },
+    AwaitHealthy {
+        colour: Colour,
+    },
+    /// This share of new requests goes to the colour, the rest to the other.
+    Shift {
+        colour: Colour,
+        weight: u8,
+    },
+    Hold {
+        weight: u8,
+        span: Span,
+    },
+    /// New requests wait at the router.
+    CloseGate,
+    OpenGate,
+    /// Waits until the colour answers nothing any more.
+    Drain {
+        colour: Colour,
+    },
+    /// The colour that served, stopped behind the closed gate.
+    StopServing {
+        colour: Colour,
+    },
+    /// Takes [`ReleaseStep::StopServing`] back: started, pointed at, healthy.
+    StartAgain {
+        colour: Colour,
+    },
+    /// The declared files, beside their place, while nothing has them open.
+    CopyData,
+    /// Takes [`ReleaseStep::CopyData`] back: the files are again what they were.
+    RestoreData,
+    DropCopy,
+    /// Asks the serving colour's containers for their image.
+    Prove {
+        colour: Colour,
+    },
+    /// The colour stays for a rollback.
+    KeepWarm {
+        colour: Colour,
+        span: Span,
+    },
+    /// Reads the router's counters, for the receipt.
+    Count,
+}
+
+impl Step for ReleaseStep {
+    const KIND: &'static str = "release";
+    type Subject = Subject;
+    type Output = Finding;
+
+    fn undo(&self) -> Option<Self> {
+        match *self {
+            ReleaseStep::Create { colour } => Some(ReleaseStep::Clear { colour }),
+            ReleaseStep::Start { colour } => Some(ReleaseStep::Stop { colour }),
+            ReleaseStep::Point { colour } => Some(ReleaseStep::Unpoint { colour }),
+            ReleaseStep::Shift { colour, .. } => Some(ReleaseStep::Shift { colour, weight: 0 }),
+            ReleaseStep::CloseGate => Some(ReleaseStep::OpenGate),
+            ReleaseStep::StopServing { colour } => Some(ReleaseStep::StartAgain { colour }),
+            ReleaseStep::CopyData => Some(ReleaseStep::RestoreData),
+            _ => None,
+        }
+    }
+
+    fn wait(&self) -> Option<Span> {
+        match self {
+            ReleaseStep::Hold { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ReleaseStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReleaseStep::Check => f.write_str("check the router"),
+            ReleaseStep::Fetch => f.write_str("fetch the image"),
+            ReleaseStep::Backup { set } => write!(f, "back up {set}"),
+            ReleaseStep::Clear { colour } => write!(f, "remove {colour}"),
+            ReleaseStep::Create { colour } => write!(f, "create {colour}"),
+            ReleaseStep::Start { colour } => write!(f, "start {colour}"),
+            ReleaseStep::Stop { colour } => write!(f, "stop {colour}"),
+            ReleaseStep::Point { colour } => write!(f, "show {colour} to the router"),
+            ReleaseStep::Unpoint { colour } => write!(f, "take {colour} from the router"),
+            ReleaseStep::AwaitHealthy { colour } => write!(f, "wait for {colour} to be healthy"),
+            ReleaseStep::Shift { colour, weight } => write!(f, "shift {weight} % to {colour}"),
+            ReleaseStep::Hold { weight, span } => write!(f, "hold at {weight} % for {}", span.human()),
+            ReleaseStep::CloseGate => f.write_str("close the gate"),
+            ReleaseStep::OpenGate => f.write_str("open the gate"),
+            ReleaseStep::Drain { colour } => write!(f, "let {colour} finish"),
+            ReleaseStep::StopServing { colour } => write!(f, "stop {colour} behind the gate"),
+            ReleaseStep::StartAgain { colour } => write!(f, "start {colour} again"),
+            ReleaseStep::CopyData => f.write_str("copy the data"),
+            ReleaseStep::RestoreData => f.write_str("put the data back"),
+            ReleaseStep::DropCopy => f.write_str("drop the copy of the data"),
+            ReleaseStep::Prove { colour } => write!(f, "ask {colour} what it runs"),
+            ReleaseStep::KeepWarm { colour, span } => write!(f, "keep {colour} warm for {}", span.human()),
+            ReleaseStep::Count => f.write_str("read the router's counters"),
+        }
+    }
+}

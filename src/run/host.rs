@@ -1,0 +1,346 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::backup::{BackupStep, ServiceImage};
+use crate::config::{Backups, Config};
+use crate::drill::{self, DrillStep};
+use crate::model::{OperationId, Timestamp};
+use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
+use crate::release::{self, ReleaseStep};
+use crate::schedule::Crontab;
+use crate::stack::Stack;
+use crate::state::ProjectFolder;
+
+use super::backup::{BackupPerformer, BackupScope, plan_backup};
+use super::drill::{DrillPerformer, StoreRestorer};
+use super::keys;
+use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release};
+use super::snapshots::Trust;
+use super::{Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Watch};
+
+/// A project on this host with the edges it is driven through.
+#[derive(Clone)]
+pub struct Host {
+    pub stack: Stack,
+    pub config: Config,
+    /// Absolute; carried by every backup beside the Compose files.
+    pub config_file: Option<PathBuf>,
+    pub folder: ProjectFolder,
+    /// Why none answers, where none does.
+    pub engine: Result<Arc<dyn Engine>, OperationError>,
+    /// `None` where nothing is released.
+    pub router: Option<Arc<dyn Router>>,
+    pub stores: BTreeMap<String, Arc<dyn Store>>,
+    pub sources: Arc<dyn Sources>,
+    pub inspector: Arc<dyn Inspector>,
+    pub machine: Arc<dyn crate::ports::Host>,
+    /// Our own program on this host.
+    pub program: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Host {
+    pub fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            folder: &self.folder,
+            clock: self.clock.as_ref(),
+            entropy: self.entropy.as_ref(),
+        }
+    }
+
+    pub fn backups(&self) -> Result<&Backups, OperationError> {
+        self.config.backups.as_ref().ok_or_else(|| {
+            OperationError::because(Blame::Input, "arkwright.yaml says nothing of backups")
+                .hinted("add `backups:` with recipients, stores and sets; `arkwright init` writes an example")
+        })
+    }
+
+    fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
+        self.engine.clone()
+    }
+
+    fn kind_of(&self, id: &OperationId) -> Result<String, OperationError> {
+        let operations = self.ledger().operations()?;
+        let found = operations
+            .into_iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, kind)| kind);
+        found.ok_or_else(|| {
+            OperationError::because(Blame::NotFound, format!("there is no operation {id}"))
+                .hinted("`arkwright history` lists them")
+        })
+    }
+
+    fn backup_performer(&self) -> Result<BackupPerformer, OperationError> {
+        let signing = self.folder.key(&self.backups()?.keys.signing);
+        Ok(BackupPerformer {
+            stores: self.stores.clone(),
+            sources: self.sources.clone(),
+            engine: self.engine.as_ref().ok().cloned(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
+            keys: keys::trusted(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
+            state: self.folder.clone(),
+        })
+    }
+
+    fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
+        let backups = self.backups()?;
+        // A missing key is better known before the backup begins than in its middle.
+        self.backup_performer()?;
+        let read = self
+            .stack
+            .files
+            .iter()
+            .chain(&self.stack.read_files)
+            .chain(&self.config_file);
+        let stack_files: BTreeSet<PathBuf> = read.filter(|file| file.is_file()).cloned().collect();
+        let images = self.stack.services.values().filter_map(|service| {
+            Some(ServiceImage {
+                service: service.name.clone(),
+                reference: service.image.clone()?,
+                built: service.build.is_some(),
+            })
+        });
+        let scope = BackupScope {
+            project: self.stack.name.clone(),
+            folder: self.config.folder.clone(),
+            state: self.folder.root().to_path_buf(),
+            stack_files: stack_files.into_iter().collect(),
+            images: images.collect(),
+        };
+        let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
+            let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
+            OperationError::because(Blame::Input, format!("there is no backup set `{set}`"))
+                .hinted(format!("the sets are: {}", sets.join(", ")))
+        })?;
+        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+    }
+
+    fn begin_drill(&self, id: &OperationId, name: &str, by: &str) -> Result<(), OperationError> {
+        let now = self.clock.now();
+        let mut fill = |bytes: &mut [u8]| self.entropy.fill(bytes);
+        let (subject, plan) = drill::plan(id, name, &self.config, &self.stack, now, &mut fill)
+            .map_err(|e| OperationError::new(Blame::Input, e))?;
+        // A missing key is better known before the drill begins than in its middle.
+        self.drill_performer(&subject.set)?;
+        self.ledger().begin::<DrillStep>(id, subject, plan, by)
+    }
+
+    fn drill_performer(&self, set: &str) -> Result<DrillPerformer, OperationError> {
+        let backups = self.backups()?;
+        let key = |e| OperationError::new(Blame::Input, e);
+        let signing = self.folder.key(&backups.keys.signing);
+        let named = backups.sets.get(set).and_then(|config| config.stores.first());
+        let store = match named {
+            Some(name) => self.stores.get(name),
+            None => self.stores.values().next(),
+        };
+        let store =
+            store.ok_or_else(|| OperationError::because(Blame::Input, format!("the set `{set}` has no store")))?;
+        Ok(DrillPerformer {
+            engine: self.engine()?,
+            restorer: Arc::new(StoreRestorer {
+                store: store.clone(),
+                trust: Trust {
+                    keys: keys::trusted(&signing).map_err(key)?,
+                    newest: None,
+                },
+                identities: keys::identities(&self.folder.key(&backups.keys.drill_identity)).map_err(key)?,
+            }),
+            inspector: self.inspector.clone(),
+            host: self.machine.clone(),
+            folder: self.folder.clone(),
+            signer: keys::signer(&signing).map_err(key)?,
+            program: self.program.clone(),
+        })
+    }
+
+    fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
+        self.router.clone().ok_or_else(|| {
+            OperationError::because(Blame::Input, "arkwright.yaml releases no service")
+                .hinted("add it under `services:` with its port and health path; `arkwright init` writes an example")
+        })
+    }
+
+    async fn begin_release(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+        let (engine, router) = (self.engine()?, self.router()?);
+        let releases = self.ledger().sagas::<ReleaseStep>()?;
+        let folders = self.folder.host_folders();
+        let scope = ReleaseScope {
+            stack: &self.stack,
+            config: &self.config,
+            folders: &folders,
+            engine: engine.as_ref(),
+            router: router.as_ref(),
+            releases: &releases,
+            now: self.clock.now(),
+        };
+        let (subject, plan) = plan_release(&scope, order).await?;
+        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+    }
+
+    fn release_performer(&self) -> Result<ReleasePerformer, OperationError> {
+        Ok(ReleasePerformer {
+            engine: self.engine()?,
+            router: self.router()?,
+            clock: self.clock.clone(),
+            before: Arc::new(self.clone()),
+            state: self.folder.clone(),
+        })
+    }
+}
+
+/// Relays what a backup says to whoever watches the release it comes before.
+struct Relay<'a>(&'a dyn Progress);
+
+impl Watch for Relay<'_> {
+    fn hear(&self, news: News) {
+        if let News::Update(update) = news {
+            self.0.say(&update.text);
+        }
+    }
+}
+
+#[async_trait]
+impl BeforeRelease for Host {
+    async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed> {
+        let id = self.ledger().new_id();
+        self.begin_backup(&id, set, "a release")?;
+        let (_ask, petitions) = mpsc::channel(1);
+        let receipt = self.finish(&id, &Relay(progress), petitions).await?;
+        match receipt.ok {
+            true => Ok(format!("{} of {set}, operation {id}", receipt.outcome)),
+            false => {
+                let because = receipt.because.unwrap_or_else(|| receipt.outcome.clone());
+                Err(StepFailed::because(format!(
+                    "the backup of {set} did not come about: {because}"
+                )))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Operator for Host {
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+        match order {
+            Order::Backup { set } => self.begin_backup(id, set, by),
+            Order::Drill { name } => self.begin_drill(id, name, by),
+            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
+                self.begin_release(id, order, by).await
+            }
+        }
+    }
+
+    async fn finish(
+        &self,
+        id: &OperationId,
+        watch: &dyn Watch,
+        petitions: mpsc::Receiver<Petition>,
+    ) -> Result<Receipt, OperationError> {
+        match self.kind_of(id)?.as_str() {
+            "backup" => {
+                self.ledger()
+                    .finish::<BackupStep>(id, &self.backup_performer()?, watch, petitions)
+                    .await
+            }
+            "drill" => {
+                let subject = self.ledger().subject::<DrillStep>(id)?;
+                self.ledger()
+                    .finish::<DrillStep>(id, &self.drill_performer(&subject.set)?, watch, petitions)
+                    .await
+            }
+            "release" => {
+                let performer = self.release_performer()?;
+                self.ledger()
+                    .finish::<ReleaseStep>(id, &performer, watch, petitions)
+                    .await
+            }
+            other => Err(unknown_kind(id, other)),
+        }
+    }
+
+    fn receipt(&self, id: &OperationId) -> Result<Receipt, OperationError> {
+        match self.kind_of(id)?.as_str() {
+            "backup" => self.ledger().receipt::<BackupStep>(id),
+            other => Err(unknown_kind(id, other)),
+        }
+    }
+
+    fn history(&self) -> Result<Vec<Receipt>, OperationError> {
+        self.ledger()
+            .operations()?
+            .iter()
+            .map(|(id, _)| self.receipt(id))
+            .collect()
+    }
+
+    fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {
+        let receipts = self.history()?;
+        let open = receipts
+            .into_iter()
+            .filter(|receipt| receipt.outcome == "running" || receipt.outcome == "stuck");
+        open.map(|receipt| Ok((receipt.operation, lane_of(&receipt.kind))))
+            .collect()
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError> {
+        let releases = self.ledger().sagas::<ReleaseStep>()?;
+        Ok(release::due(&releases, now)
+            .into_iter()
+            .map(|service| Order::Retire { service })
+            .collect())
+    }
+
+    fn scheduled(&self) -> Vec<(Order, Crontab)> {
+        let sets = self.config.backups.iter().flat_map(|backups| &backups.sets);
+        let sets = sets.map(|(set, config)| (Order::Backup { set: set.clone() }, config.schedule.as_deref()));
+        let drills = self.config.drills.iter();
+        let drills = drills.map(|(name, config)| (Order::Drill { name: name.clone() }, config.schedule.as_deref()));
+        // A line that cannot be read was refused when the configuration was.
+        sets.chain(drills)
+            .filter_map(|(order, line)| Some((order, line?.parse().ok()?)))
+            .collect()
+    }
+}
+
+/// What became of every operation in the journals, oldest first.
+pub fn history(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
+    ledger
+        .operations()?
+        .iter()
+        .map(|(id, kind)| receipt(ledger, id, kind))
+        .collect()
+}
+
+fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {
+    match kind {
+        "backup" => ledger.receipt::<BackupStep>(id),
+        "drill" => ledger.receipt::<DrillStep>(id),
+        "release" => ledger.receipt::<ReleaseStep>(id),
+        other => Err(unknown_kind(id, other)),
+    }
+}
+
+fn lane_of(kind: &str) -> &'static str {
+    match kind {
+        "backup" => "backup",
+        "drill" => "drill",
+        _ => "release",
+    }
+}
+
+fn unknown_kind(id: &OperationId, kind: &str) -> OperationError {
+    OperationError::because(
+        Blame::Damaged,
+        format!("the journal of {id} is of a kind this arkwright does not know: {kind}"),
+    )
+    .hinted("a newer arkwright wrote it; upgrade")
+}

@@ -1,0 +1,15 @@
+//! Performs releases: the colours through the engine, the traffic through the router, the data on the disk.
+
+mod colour;
+mod data;
+mod health;
+mod order;
+mod perform;
+mod receipt;
+mod repoint;
+#[cfg(test)]
+mod tests;
+
+pub use order::{ReleaseScope, plan_release};
+pub use perform::{BeforeRelease, ReleasePerformer};
+pub use repoint::repoint;

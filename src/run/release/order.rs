@@ -1,0 +1,86 @@
+use crate::config::Config;
+use crate::journal::{Plan, Saga};
+use crate::model::Timestamp;
+use crate::plan::desired::HostFolders;
+use crate::ports::{Engine, Router, RouterError};
+use crate::release::{self, Ask, Image, PlanError, ReleaseStep, Subject, keep_repository, short_id};
+use crate::run::{Blame, OperationError, Order};
+use crate::stack::Stack;
+
+/// What releases of a project are planned from.
+pub struct ReleaseScope<'a> {
+    pub stack: &'a Stack,
+    pub config: &'a Config,
+    pub folders: &'a HostFolders,
+    pub engine: &'a dyn Engine,
+    pub router: &'a dyn Router,
+    /// Every release there is a journal of, oldest first.
+    pub releases: &'a [Saga<ReleaseStep>],
+    pub now: Timestamp,
+}
+
+/// Decides everything about a deploy, a rollback or a retirement; changes nothing.
+pub async fn plan_release(
+    scope: &ReleaseScope<'_>,
+    order: &Order,
+) -> Result<(Subject, Plan<ReleaseStep>), OperationError> {
+    let (Order::Deploy { service, .. } | Order::Rollback { service, .. } | Order::Retire { service }) = order else {
+        return Err(OperationError::because(
+            Blame::Input,
+            format!("to {order} is no release"),
+        ));
+    };
+    let engine_error = |error| OperationError::new(Blame::Engine, error);
+    let routes = scope.router.routes().await.map_err(router_error)?;
+    let observed = scope.engine.observe(&scope.stack.name).await.map_err(engine_error)?;
+    let ask = Ask {
+        stack: scope.stack,
+        config: scope.config,
+        folders: scope.folders,
+        service,
+        routes: &routes,
+        observed: &observed,
+    };
+    let planned = match order {
+        Order::Deploy { image, no_canary, .. } => {
+            let composed = || scope.stack.services.get(service).and_then(|s| s.image.clone());
+            let reference = image
+                .clone()
+                .or_else(composed)
+                .ok_or_else(|| input_error(PlanError::NoImage(service.clone())))?;
+            let found = scope.engine.image(&reference).await.map_err(engine_error)?;
+            let image = Image {
+                id: found.map(|image| image.id),
+                reference,
+            };
+            release::deploy(ask, image, *no_canary)
+        }
+        Order::Rollback { reason, .. } => {
+            let mut past = release::past(scope.releases, scope.now);
+            let mut previous = past.remove(service).map(|past| past.previous);
+            if let Some(image) = &mut previous {
+                // The name may mean another image by now; then ours still means this one.
+                let found = scope.engine.image(&image.reference).await.map_err(engine_error)?;
+                if let Some(id) = image.id.as_ref().filter(|id| found.is_none_or(|f| f.id != **id)) {
+                    image.reference = format!("{}:{}", keep_repository(&scope.stack.name, service), short_id(id));
+                }
+            }
+            release::rollback(ask, previous, reason.clone())
+        }
+        _ => release::retire(ask),
+    };
+    planned.map_err(input_error)
+}
+
+fn input_error(error: PlanError) -> OperationError {
+    let blame = match error {
+        PlanError::NoService(_) | PlanError::NothingBefore(_) => Blame::NotFound,
+        PlanError::NotRouted { .. } | PlanError::Unsettled { .. } => Blame::Host,
+        _ => Blame::Input,
+    };
+    OperationError::new(blame, error)
+}
+
+fn router_error(error: RouterError) -> OperationError {
+    OperationError::new(Blame::Host, error)
+}

@@ -1,0 +1,303 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep};
+
+use crate::journal::Saga;
+use crate::model::{Colour, Span};
+use crate::ports::{Clock, Container, Engine, PullProgress, Router};
+use crate::release::{Finding, Goal, ReleaseStep, Subject};
+use crate::run::{Perform, Progress, StepFailed};
+use crate::state::ProjectFolder;
+
+use super::data;
+
+/// The grace of a colour that is taken back: it has answered nobody, or was let finish before.
+const HASTE: Duration = Duration::from_secs(2);
+/// Between two looks at the router while something drains.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Takes the backups that have to be there before a release touches anything.
+#[async_trait]
+pub trait BeforeRelease: Send + Sync {
+    /// Backs the set up; what it came to, for a person. May be asked again for what it has done already.
+    async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed>;
+}
+
+/// Performs the steps of releases.
+pub struct ReleasePerformer {
+    pub engine: Arc<dyn Engine>,
+    pub router: Arc<dyn Router>,
+    pub clock: Arc<dyn Clock>,
+    pub before: Arc<dyn BeforeRelease>,
+    pub state: ProjectFolder,
+}
+
+/// What one step is performed with.
+pub(super) struct Work<'a> {
+    pub engine: &'a dyn Engine,
+    pub router: &'a dyn Router,
+    pub subject: &'a Subject,
+    pub saga: &'a Saga<ReleaseStep>,
+    pub progress: &'a dyn Progress,
+}
+
+#[async_trait]
+impl Perform<ReleaseStep> for ReleasePerformer {
+    async fn perform(
+        &self,
+        step: &ReleaseStep,
+        saga: &Saga<ReleaseStep>,
+        progress: &dyn Progress,
+    ) -> Result<Finding, StepFailed> {
+        let subject = saga.subject();
+        let work = Work {
+            engine: self.engine.as_ref(),
+            router: self.router.as_ref(),
+            subject,
+            saga,
+            progress,
+        };
+        // One folder a service: two releases of one service are never under way at once.
+        let copy = self.state.scratch().join(format!("release-{}", subject.service));
+        match step {
+            ReleaseStep::Check => work.check().await,
+            ReleaseStep::Fetch => work.fetch().await,
+            ReleaseStep::Backup { set } => {
+                let snapshot = self.before.backup(set, progress).await?;
+                Ok(Finding::Backup { snapshot })
+            }
+            ReleaseStep::Clear { colour } => work.clear(*colour).await,
+            ReleaseStep::Create { colour } => work.create(*colour).await,
+            ReleaseStep::Start { colour } => work.start(*colour).await,
+            ReleaseStep::Stop { colour } => work.stop(*colour, Some(HASTE)).await,
+            ReleaseStep::Point { colour } => work.point(*colour).await,
+            ReleaseStep::Unpoint { colour } => work.unpoint(*colour).await,
+            ReleaseStep::AwaitHealthy { colour } => work.await_healthy(*colour, self.clock.now()).await,
+            ReleaseStep::Shift { colour, weight } => {
+                let weights = [(*colour, *weight), (colour.other(), 100 - weight)];
+                let took = self.router.steer(&subject.service, weights).await?;
+                Ok(Finding::Shifted { took })
+            }
+            // Only the passing of time, which the driver sees to.
+            ReleaseStep::Hold { .. } => Ok(Finding::Nothing),
+            ReleaseStep::CloseGate => {
+                work.close_gate().await?;
+                Ok(Finding::Closed { at: self.clock.now() })
+            }
+            ReleaseStep::OpenGate => {
+                self.router.gate(&subject.service, None).await?;
+                let (_, longest) = self.router.waiting(&subject.service).await?;
+                Ok(Finding::Opened { longest })
+            }
+            ReleaseStep::Drain { colour } => {
+                work.close_gate().await?;
+                work.drained(*colour).await?;
+                Ok(Finding::Nothing)
+            }
+            ReleaseStep::StopServing { colour } => work.stop_serving(*colour).await,
+            ReleaseStep::StartAgain { colour } => work.start_again(*colour).await,
+            ReleaseStep::CopyData => {
+                let files = subject.data.clone();
+                let (files, bytes) = on_disk(move || data::copy(&files, &copy)).await?;
+                Ok(Finding::Copied { files, bytes })
+            }
+            ReleaseStep::RestoreData => {
+                on_disk(move || data::restore(&copy)).await?;
+                Ok(Finding::Nothing)
+            }
+            ReleaseStep::DropCopy => {
+                on_disk(move || data::discard(&copy)).await?;
+                Ok(Finding::Nothing)
+            }
+            ReleaseStep::Prove { colour } => work.prove(*colour).await,
+            ReleaseStep::KeepWarm { span, .. } => Ok(Finding::Warm {
+                until: self.clock.now() + span.chrono(),
+            }),
+            // For the receipt only: a router that does not answer now is no reason to be stuck.
+            ReleaseStep::Count => Ok(work.counters().await.unwrap_or_default()),
+        }
+    }
+}
+
+impl Work<'_> {
+    async fn check(&self) -> Result<Finding, StepFailed> {
+        let route = self.route().await?;
+        let weight = |colour| route.slots.iter().find(|s| s.colour == colour).map(|s| s.weight);
+        if weight(self.subject.from) != Some(100) {
+            return Err(StepFailed::because(format!(
+                "{} does not have all traffic any more: something else moved it; plan the release again",
+                self.subject.from
+            )));
+        }
+        self.counters().await
+    }
+
+    async fn counters(&self) -> Result<Finding, StepFailed> {
+        let [(_, a), (other, b)] = self.router.figures(&self.subject.service).await?;
+        let (blue, green) = if other == Colour::Green { (a, b) } else { (b, a) };
+        Ok(Finding::Counters { blue, green })
+    }
+
+    async fn fetch(&self) -> Result<Finding, StepFailed> {
+        let reference = &self.subject.image.reference;
+        let image = match self.engine.image(reference).await? {
+            Some(image) => image,
+            None => {
+                let told = |step: PullProgress| {
+                    if step.layer.is_empty() {
+                        self.progress.say(&step.status);
+                    }
+                };
+                self.engine.pull(reference, &told).await?;
+                let pulled = self.engine.image(reference).await?;
+                pulled.ok_or_else(|| StepFailed::because(format!("{reference} was pulled and is not there")))?
+            }
+        };
+        if self
+            .subject
+            .image
+            .id
+            .as_ref()
+            .is_some_and(|planned| *planned != image.id)
+        {
+            return Err(StepFailed::because(format!(
+                "{reference} is not the image any more that the release was planned with; deploy it again"
+            )));
+        }
+        let tag = crate::release::short_id(&image.id).to_owned();
+        self.engine
+            .tag(&image.id, &self.subject.keep_repository(), &tag)
+            .await?;
+        Ok(Finding::Image {
+            digest: image.repo_digests.first().cloned(),
+            id: image.id,
+        })
+    }
+
+    /// The id of the image that is to serve, as fetched or as planned.
+    pub fn image_id(&self) -> Option<&str> {
+        let fetched = self.saga.finished().find_map(|(_, finding, _)| match finding {
+            Finding::Image { id, .. } => Some(id.as_str()),
+            _ => None,
+        });
+        fetched.or(self.subject.image.id.as_deref())
+    }
+
+    async fn prove(&self, colour: Colour) -> Result<Finding, StepFailed> {
+        let route = self.route().await?;
+        if !route
+            .slots
+            .iter()
+            .any(|slot| slot.colour == colour && slot.weight == 100)
+        {
+            return Err(StepFailed::because(format!("{colour} does not have all traffic")));
+        }
+        let containers = self.containers(colour).await?;
+        let running = containers.iter().filter(|c| c.running()).count();
+        if running != self.subject.replicas as usize {
+            return Err(StepFailed::because(format!(
+                "{running} of {} containers of {colour} run",
+                self.subject.replicas
+            )));
+        }
+        let wanted = self.image_id().unwrap_or_default();
+        match containers.iter().find(|c| c.image_id != wanted) {
+            Some(other) => Err(StepFailed::because(format!(
+                "{} runs {} and not {wanted}",
+                other.name, other.image_id
+            ))),
+            None => Ok(Finding::Proven {
+                image_id: wanted.to_owned(),
+            }),
+        }
+    }
+
+    /// Closing a closed gate changes nothing; one that has opened by itself meanwhile closes again.
+    pub async fn close_gate(&self) -> Result<(), StepFailed> {
+        Ok(self
+            .router
+            .gate(&self.subject.service, Some(self.subject.limits.hold))
+            .await?)
+    }
+
+    /// Waits until the colour answers no request; upgraded sessions do not count.
+    pub async fn drained(&self, colour: Colour) -> Result<(), StepFailed> {
+        let begun = Instant::now();
+        let mut quiet = 0;
+        loop {
+            let slots = self.router.slots(&self.subject.service).await?;
+            let busy: u64 = slots.iter().filter(|s| s.colour == colour).map(|s| s.in_flight).sum();
+            // Twice, for a request that was being handed over while the counters were read.
+            quiet = if busy == 0 { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return Ok(());
+            }
+            if begun.elapsed() > self.subject.limits.drain.std() {
+                return Err(StepFailed::because(format!(
+                    "{busy} requests to {colour} were still running after {}, the drain_limit; try again later or raise it",
+                    self.subject.limits.drain
+                )));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn stop_serving(&self, colour: Colour) -> Result<Finding, StepFailed> {
+        // Also when this is done a second time, and the gate has opened in between.
+        self.close_gate().await?;
+        self.drained(colour).await?;
+        let sessions = self.router.shut_sessions(&self.subject.service, colour).await?;
+        self.router.point(&self.subject.service, colour, &[]).await?;
+        self.stop(colour, None).await?;
+        Ok(Finding::Cut { sessions })
+    }
+
+    async fn start_again(&self, colour: Colour) -> Result<Finding, StepFailed> {
+        self.close_gate().await?;
+        self.start(colour).await?;
+        self.point(colour).await?;
+        self.healthy_within(colour, self.subject.limits.healthy.std()).await
+    }
+
+    async fn await_healthy(&self, colour: Colour, now: crate::model::Timestamp) -> Result<Finding, StepFailed> {
+        let mut limit = self.subject.limits.healthy.std();
+        if self.subject.goal == Goal::Rollback && self.subject.containers.is_empty() {
+            // It ran before; whoever goes back is in a hurry to know.
+            limit = limit.min(Duration::from_secs(10));
+        }
+        let closed = self.saga.finished().filter_map(|(_, finding, _)| match finding {
+            Finding::Closed { at } => Some(*at),
+            _ => None,
+        });
+        if let Some(closed) = closed.last() {
+            // A third of what requests may wait is kept for the way back.
+            let hold = self.subject.limits.hold.std() * 2 / 3;
+            limit = limit.min(hold.saturating_sub((now - closed).to_std().unwrap_or_default()));
+        }
+        self.healthy_within(colour, limit).await
+    }
+
+    pub async fn route(&self) -> Result<crate::ports::Route, StepFailed> {
+        let routes = self.router.routes().await?;
+        let found = routes.into_iter().find(|route| route.service == self.subject.service);
+        found.ok_or_else(|| crate::ports::RouterError::UnknownService(self.subject.service.clone()).into())
+    }
+
+    pub async fn containers(&self, colour: Colour) -> Result<Vec<Container>, StepFailed> {
+        let observed = self.engine.observe(&self.subject.project).await?;
+        let found = crate::release::of_colour(&observed, &self.subject.service, colour);
+        Ok(found.into_iter().cloned().collect())
+    }
+}
+
+pub(super) fn elapsed(since: Instant) -> Span {
+    since.elapsed().into()
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, data::DataError> + Send + 'static,
+) -> Result<T, StepFailed> {
+    Ok(tokio::task::spawn_blocking(work).await??)
+}

@@ -1,0 +1,203 @@
+use serde_json::json;
+
+use crate::config::Swap;
+use crate::journal::{Outcome, Saga};
+use crate::model::{Colour, Span};
+use crate::plan::Figures;
+use crate::release::{Finding, Goal, ReleaseStep};
+use crate::run::{Line, Receipted};
+
+type Release = Saga<ReleaseStep>;
+
+impl Receipted for ReleaseStep {
+    fn subject(saga: &Release) -> String {
+        let subject = saga.subject();
+        match subject.goal {
+            Goal::Deploy => format!("{} → {}", subject.service, subject.image.reference),
+            Goal::Rollback => format!("{} back to {}", subject.service, subject.image.reference),
+            Goal::Retire => format!("{} {}", subject.service, subject.to),
+        }
+    }
+
+    /// `deployed` and a successful `rolled_back` were proven by asking the serving colour; a failed release that had
+    /// given the new colour traffic was rolled back too, but that is not what was asked.
+    fn outcome(saga: &Release, end: &Outcome) -> (String, bool) {
+        let shifted = saga
+            .finished()
+            .any(|(step, ..)| matches!(step, ReleaseStep::Shift { weight: 1.., .. }));
+        let (word, ok) = match (end, saga.subject().goal) {
+            (Outcome::Succeeded, _) if saga.plan().forward.is_empty() => ("unchanged", true),
+            (Outcome::Succeeded, Goal::Deploy) => ("deployed", true),
+            (Outcome::Succeeded, Goal::Rollback) => ("rolled_back", true),
+            (Outcome::Succeeded, Goal::Retire) => ("retired", true),
+            (Outcome::Unwound { .. }, Goal::Deploy) if shifted => ("rolled_back", false),
+            (Outcome::Unwound { .. } | Outcome::Aborted { .. }, _) => ("aborted", false),
+        };
+        (word.to_owned(), ok)
+    }
+
+    fn lines(saga: &Release) -> Vec<Line> {
+        let subject = saga.subject();
+        let facts = Facts::of(saga);
+        let mut lines = Vec::new();
+        let mut say = |label: &str, value: String| lines.push(Line::new(label, value));
+        say("service", subject.service.to_string());
+        say("image", subject.image.reference.clone());
+        say("digest", facts.image_id.clone().unwrap_or_else(|| "not known".into()));
+        if let Some(digest) = &facts.registry_digest {
+            say("in the registry", digest.clone());
+        }
+        if subject.goal != Goal::Retire {
+            let previous = subject.previous.id.as_deref().unwrap_or("not known");
+            say("previous", format!("{} {previous}", subject.previous.reference));
+            say("colour", format!("{} → {}", subject.from, subject.to));
+        }
+        if let Some(reason) = &subject.reason {
+            say("reason", reason.clone());
+        }
+        for snapshot in &facts.snapshots {
+            say("backup", snapshot.clone());
+        }
+        if let Some(after) = facts.healthy {
+            say("healthy after", after.human());
+        }
+        if let Some(took) = facts.shift {
+            say("shift", took.human());
+        }
+        if let Some(longest) = facts.gate {
+            say("longest wait at the gate", longest.human());
+        }
+        if let Some(sessions) = facts.cut.filter(|sessions| *sessions > 0) {
+            say("WebSockets closed", sessions.to_string());
+        }
+        if let Some([from, to]) = facts.counted(saga) {
+            let told = |figures: Figures| {
+                format!(
+                    "{} requests, {} answered 5xx, {} not connected",
+                    figures.requests, figures.responses_5xx, figures.connection_failures
+                )
+            };
+            say(&format!("{} meanwhile", subject.from), told(from));
+            say(&format!("{} meanwhile", subject.to), told(to));
+        }
+        if subject.swap == Swap::Hold && subject.goal == Goal::Rollback {
+            say(
+                "data",
+                "left as it is; what was written since the release is kept".into(),
+            );
+        } else if subject.swap == Swap::Hold && subject.goal == Goal::Deploy && subject.data.is_empty() {
+            say("data", "no file was copied: no set in `before` holds a database".into());
+        }
+        if let Some(until) = &facts.warm {
+            say("rollback ready until", until.clone());
+        }
+        say(
+            "took",
+            Span::from((saga.ended() - saga.started()).to_std().unwrap_or_default()).human(),
+        );
+        lines
+    }
+
+    /// What a program may want; the containers' environment is not in it.
+    fn detail(saga: &Release) -> serde_json::Value {
+        let subject = saga.subject();
+        let facts = Facts::of(saga);
+        let steps: Vec<_> = saga
+            .finished()
+            .map(|(step, finding, took)| json!({ "step": step, "found": finding, "took_ms": took.std().as_millis() as u64 }))
+            .collect();
+        json!({
+            "goal": subject.goal,
+            "service": subject.service,
+            "swap": subject.swap,
+            "image": subject.image.reference,
+            "digest": facts.image_id,
+            "registry_digest": facts.registry_digest,
+            "previous_image": subject.previous.reference,
+            "previous_digest": subject.previous.id,
+            "from": subject.from,
+            "to": subject.to,
+            "proven": facts.proven,
+            "shift_us": facts.shift.map(|s| s.std().as_micros() as u64),
+            "gate_wait_ms": facts.gate.map(|s| s.std().as_millis() as u64),
+            "counted": facts.counted(saga).map(|[from, to]| json!({ "from": from, "to": to })),
+            "websockets_closed": facts.cut,
+            "reason": subject.reason,
+            "steps": steps,
+        })
+    }
+}
+
+/// What the steps found, gathered.
+#[derive(Default)]
+struct Facts {
+    image_id: Option<String>,
+    registry_digest: Option<String>,
+    snapshots: Vec<String>,
+    healthy: Option<Span>,
+    shift: Option<Span>,
+    gate: Option<Span>,
+    cut: Option<u64>,
+    proven: bool,
+    warm: Option<String>,
+    counters: Vec<[Figures; 2]>,
+}
+
+impl Facts {
+    fn of(saga: &Release) -> Self {
+        let subject = saga.subject();
+        let mut facts = Facts {
+            image_id: subject.image.id.clone(),
+            ..Facts::default()
+        };
+        for (step, finding, _) in saga.finished() {
+            match (step, finding) {
+                (_, Finding::Image { id, digest }) => {
+                    facts.image_id = Some(id.clone());
+                    facts.registry_digest = digest.clone();
+                }
+                (ReleaseStep::Backup { set }, Finding::Backup { snapshot }) => {
+                    facts.snapshots.push(format!("{set}: {snapshot}"));
+                }
+                (ReleaseStep::AwaitHealthy { .. }, Finding::Healthy { after }) => facts.healthy = Some(*after),
+                (ReleaseStep::Shift { weight: 100, .. }, Finding::Shifted { took }) => facts.shift = Some(*took),
+                (_, Finding::Opened { longest }) => facts.gate = Some(*longest),
+                (_, Finding::Cut { sessions }) => *facts.cut.get_or_insert(0) += sessions,
+                (_, Finding::Proven { .. }) => facts.proven = true,
+                (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
+                    facts.warm = Some(format!("{} ({colour})", until.format("%Y-%m-%d %H:%M UTC")));
+                }
+                (_, Finding::Counters { blue, green }) => facts.counters.push([*blue, *green]),
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// What each colour answered between the first reading and the last: of `from`, then of `to`.
+    fn counted(&self, saga: &Release) -> Option<[Figures; 2]> {
+        let (first, last) = (self.counters.first()?, self.counters.last()?);
+        if self.counters.len() < 2 {
+            return None;
+        }
+        let [blue, green] = [0, 1].map(|at| since(first[at], last[at]));
+        match saga.subject().from {
+            Colour::Blue => Some([blue, green]),
+            Colour::Green => Some([green, blue]),
+        }
+    }
+}
+
+/// A router that was restarted in between counts from nought again.
+fn since(first: Figures, last: Figures) -> Figures {
+    if last.requests < first.requests {
+        return last;
+    }
+    Figures {
+        requests: last.requests - first.requests,
+        responses_4xx: last.responses_4xx.saturating_sub(first.responses_4xx),
+        responses_5xx: last.responses_5xx.saturating_sub(first.responses_5xx),
+        connection_failures: last.connection_failures.saturating_sub(first.connection_failures),
+        in_flight: last.in_flight,
+    }
+}

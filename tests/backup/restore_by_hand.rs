@@ -1,0 +1,95 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::support::World;
+use super::whole::archive;
+
+/// The lines of docs/format.md that restore a snapshot.
+fn lines() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/format.md");
+    let text = fs::read_to_string(page).expect("docs/format.md");
+    let (_, block) = text.split_once("```bash\n").expect("a block of commands");
+    let (block, _) = block.split_once("```").expect("the block's end");
+    block.to_owned()
+}
+
+fn by_hand(world: &World, identity: &Path, out: &Path) -> std::process::Output {
+    Command::new("bash")
+        .args(["-c", &lines()])
+        .env("STORE", world.store_path())
+        .env("N", "0000000002")
+        .env("IDENTITY", identity)
+        .env("KEY", world.keys.signing.with_extension("pub"))
+        .env("OUT", out)
+        .output()
+        .expect("bash, age, tar, zstd, sha256sum and ssh-keygen are installed")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_the_documentation_restore_a_snapshot() {
+    let world = archive();
+    assert!(world.backup().await.ok);
+    world.write("uploads/later.txt", "later");
+    world.write("uploads/back\\slash", "odd");
+    assert!(world.backup().await.ok);
+    for (nth, identity) in [&world.recovery, &world.keys.drill].into_iter().enumerate() {
+        let out = world.root.path().join(format!("by-hand-{nth}"));
+        let done = by_hand(&world, identity, &out);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        compare(&world.project().join("uploads"), &out.join("tree/uploads"));
+        assert!(out.join("tree/@stack/compose.yaml").is_file());
+        let db = rusqlite::Connection::open(out.join("tree/data/ark.db")).expect("a database");
+        let ok: String = db
+            .query_row("pragma integrity_check", [], |row| row.get(0))
+            .expect("checked");
+        assert_eq!(ok, "ok");
+        let listing = fs::read_to_string(out.join("listing")).expect("the listing");
+        assert!(
+            listing
+                .lines()
+                .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+        );
+    }
+}
+
+/// Every plain file of one folder is in the other, byte for byte.
+fn compare(before: &Path, after: &Path) {
+    for entry in fs::read_dir(before).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let there = after.join(entry.file_name());
+        match entry.file_type().expect("a kind") {
+            kind if kind.is_dir() => compare(&entry.path(), &there),
+            kind if kind.is_file() => {
+                let (a, b) = (fs::read(entry.path()).expect("read"), fs::read(&there));
+                assert!(b.is_ok_and(|b| a == b), "{}", there.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_lines_refuse_a_header_or_a_segment_that_was_changed() {
+    let world = archive();
+    world.backup().await;
+    world.backup().await;
+    for object in world.objects() {
+        if object.starts_with("man/0000000001") {
+            continue;
+        }
+        let file = world.store_path().join(&object);
+        let whole = fs::read(&file).expect("read");
+        let used = object.starts_with("man/")
+            || fs::read_to_string(world.store_path().join("man/0000000002.json"))
+                .expect("a header")
+                .contains(&object);
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 4;
+        fs::write(&file, changed).expect("written");
+        let out = world.root.path().join(object.replace('/', "-"));
+        let done = by_hand(&world, &world.recovery, &out);
+        assert_eq!(done.status.success(), !used, "{object}");
+        fs::write(&file, whole).expect("written");
+    }
+}

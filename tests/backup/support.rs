@@ -1,0 +1,243 @@
+//! A project with data, keys and a store in a temporary folder, and what is done with them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arkwright::app::{SystemClock, SystemEntropy};
+use arkwright::backup::{Identities, Link, ServiceImage};
+use arkwright::config::Backups;
+use arkwright::ports::{Engine, Sources, Store};
+use arkwright::run::backup::{BackupPerformer, BackupScope, plan_backup};
+use arkwright::run::keys::{self, KeyFiles};
+use arkwright::run::restore::{RestoreError, RestoreOptions, RestoreReport, Selection, restore};
+use arkwright::run::snapshots::{Trust, Which};
+use arkwright::run::verify::{Level, VerifyOptions, VerifyReport, verify};
+use arkwright::run::{Ledger, News, Progress, Receipt, Watch};
+use arkwright::source::HostSources;
+use arkwright::state::{Catalogue, ProjectFolder};
+use arkwright::store::FsStore;
+use tokio::sync::mpsc;
+
+pub struct World {
+    pub root: tempfile::TempDir,
+    pub keys: KeyFiles,
+    pub recovery: PathBuf,
+    pub backups: Backups,
+    pub state: ProjectFolder,
+    pub engine: Option<Arc<dyn Engine>>,
+    pub sources: Arc<dyn Sources>,
+}
+
+pub struct Quiet;
+
+impl Watch for Quiet {
+    fn hear(&self, _news: News) {}
+}
+
+impl Progress for Quiet {
+    fn say(&self, _text: &str) {}
+}
+
+impl World {
+    /// `sources` as in arkwright.yaml: the sources of the set `full`.
+    pub fn new(sources: &str) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        let state = ProjectFolder::open(&root.path().join("state"), &"ark".parse().expect("a name")).expect("a state");
+        let keys = KeyFiles {
+            signing: state.key("keys/signing".as_ref()),
+            drill: state.key("keys/drill".as_ref()),
+        };
+        let recovery = root.path().join("recovery");
+        let made = keys::make(&keys, Some(&recovery), "ark", &SystemEntropy).expect("keys");
+        let text = serde_json::json!({
+            "recipients": [made.recipients.recovery, made.recipients.drill],
+            "stores": { "local": { "path": "./backups" } },
+            "sets": { "full": { "sources": serde_json::from_str::<serde_json::Value>(sources).expect("sources") } },
+        });
+        fs::create_dir(root.path().join("project")).expect("a project");
+        World {
+            backups: serde_json::from_value(text).expect("a configuration"),
+            root,
+            keys,
+            recovery,
+            state,
+            engine: None,
+            sources: Arc::new(HostSources),
+        }
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.root.path().join("project")
+    }
+
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.project().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, content).expect("written");
+        path
+    }
+
+    pub fn store_path(&self) -> PathBuf {
+        self.root.path().join("backups")
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(FsStore::create(self.store_path()).expect("a store"))
+    }
+
+    pub fn objects(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for folder in ["man", "seg"] {
+            let Ok(entries) = fs::read_dir(self.store_path().join(folder)) else {
+                continue;
+            };
+            for entry in entries {
+                names.push(format!(
+                    "{folder}/{}",
+                    entry.expect("an entry").file_name().to_string_lossy()
+                ));
+            }
+        }
+        names.sort();
+        names
+    }
+
+    pub fn segments(&self) -> usize {
+        self.objects().iter().filter(|name| name.starts_with("seg/")).count()
+    }
+
+    pub fn identities(&self) -> Identities {
+        keys::identities(&self.keys.drill).expect("an identity")
+    }
+
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::open(&self.state.catalogue(), "local").expect("a catalogue")
+    }
+
+    pub fn head(&self) -> Option<Link> {
+        self.catalogue().head().expect("read")
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust {
+            keys: keys::trusted(&self.keys.signing).expect("keys"),
+            newest: self.head(),
+        }
+    }
+
+    pub async fn backup(&self) -> Receipt {
+        self.backup_to(self.store()).await
+    }
+
+    pub async fn backup_to(&self, store: Arc<dyn Store>) -> Receipt {
+        let scope = BackupScope {
+            project: "ark".parse().expect("a name"),
+            folder: self.project(),
+            state: self.state.root().to_path_buf(),
+            stack_files: fs::read_dir(self.project())
+                .expect("a project")
+                .map(|entry| entry.expect("an entry").path())
+                .filter(|path| path.is_file() && path.extension().is_some_and(|e| e == "yaml"))
+                .collect(),
+            images: match self.engine {
+                Some(_) => vec![ServiceImage {
+                    service: "web".parse().expect("a name"),
+                    reference: "ark/web:1".into(),
+                    built: true,
+                }],
+                None => Vec::new(),
+            },
+        };
+        let (subject, plan) = plan_backup(&self.backups, "full", &scope, &SystemEntropy).expect("a set");
+        let performer = BackupPerformer {
+            stores: BTreeMap::from([("local".to_owned(), store)]),
+            sources: self.sources.clone(),
+            engine: self.engine.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            signer: keys::signer(&self.keys.signing).expect("a key"),
+            keys: keys::trusted(&self.keys.signing).expect("keys"),
+            state: self.state.clone(),
+        };
+        let ledger = Ledger {
+            folder: &self.state,
+            clock: &SystemClock,
+            entropy: &SystemEntropy,
+        };
+        let id = ledger.begin(subject, plan, "a test").expect("begun");
+        let (_petition, petitions) = mpsc::channel(1);
+        let receipt = ledger.finish(&id, &performer, &Quiet, petitions).await.expect("driven");
+        let left = fs::read_dir(self.state.scratch()).expect("scratch").count();
+        assert_eq!(left, 0, "the scratch folder is left empty");
+        receipt
+    }
+
+    pub async fn verify(&self, level: Level) -> VerifyReport {
+        self.verify_with(level, &self.identities()).await
+    }
+
+    pub async fn verify_with(&self, level: Level, identities: &Identities) -> VerifyReport {
+        let options = VerifyOptions::default();
+        verify(&self.store(), &self.trust(), identities, level, &options, &Quiet)
+            .await
+            .expect("a store that can be looked at")
+    }
+
+    pub async fn restore(&self, target: &Path, selection: Selection) -> Result<RestoreReport, RestoreError> {
+        self.restore_with(target, selection, false).await
+    }
+
+    pub async fn restore_with(
+        &self,
+        target: &Path,
+        selection: Selection,
+        overwrite: bool,
+    ) -> Result<RestoreReport, RestoreError> {
+        let options = RestoreOptions {
+            selection,
+            target: target.to_path_buf(),
+            overwrite,
+        };
+        let which = Which::Latest { set: "full".into() };
+        restore(
+            &self.store(),
+            &self.trust(),
+            &self.identities(),
+            &which,
+            &options,
+            &Quiet,
+        )
+        .await
+    }
+}
+
+/// Everything below a folder: kind, mode, time, content or target.
+pub fn tree(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    collect(folder, folder, &mut found);
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let meta = fs::symlink_metadata(&path).expect("there");
+        let what = if meta.is_symlink() {
+            format!("link {:?}", fs::read_link(&path).expect("a link"))
+        } else if meta.is_dir() {
+            collect(root, &path, found);
+            "folder".to_owned()
+        } else {
+            arkwright::model::Digest::of(&fs::read(&path).expect("read")).to_string()
+        };
+        let mode = meta.permissions().mode();
+        let times = (meta.mtime(), meta.mtime_nsec(), meta.uid(), meta.gid());
+        found.insert(
+            path.strip_prefix(root).expect("below").to_path_buf(),
+            format!("{what} {mode:o} {times:?}"),
+        );
+    }
+}

@@ -1,0 +1,363 @@
+//! What the tests of the router and of releases share: small servers, load that never tries again, HAProxy as a process.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arkwright::router::{HaProxy, Inside};
+use axum::Router;
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Says that a test did not run; where everything must run (`CI=true`) it fails instead.
+pub fn not_run(why: &str) {
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "NOT RUN: {why}");
+    println!("NOT RUN: {why}");
+}
+
+/// A web server on an address of its own; answers with its name.
+pub struct Server {
+    pub address: IpAddr,
+    pub healthy: Arc<AtomicBool>,
+    pub served: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start(name: &'static str, address: &str, port: u16) -> Self {
+        let address: IpAddr = address.parse().expect("an address");
+        let listener = TcpListener::bind((address, port)).await.expect("a free address");
+        let healthy = Arc::new(AtomicBool::new(true));
+        let served = Arc::new(AtomicU64::new(0));
+        let (health, count) = (Arc::clone(&healthy), Arc::clone(&served));
+        let routes = Router::new()
+            .route(
+                "/health",
+                get(move || {
+                    let healthy = health.load(Ordering::SeqCst);
+                    async move {
+                        if healthy {
+                            StatusCode::OK
+                        } else {
+                            StatusCode::SERVICE_UNAVAILABLE
+                        }
+                    }
+                }),
+            )
+            .route(
+                "/work",
+                post(move |body: String| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        if let Ok(millis) = body.parse() {
+                            tokio::time::sleep(Duration::from_millis(millis)).await;
+                        }
+                        name
+                    }
+                }),
+            )
+            .route(
+                "/client",
+                get(|headers: axum::http::HeaderMap| async move {
+                    let all: Vec<_> = headers
+                        .get_all("x-forwarded-for")
+                        .iter()
+                        .filter_map(|v| v.to_str().ok())
+                        .collect();
+                    all.join(", ")
+                }),
+            )
+            .route(
+                "/ws",
+                get(|upgrade: WebSocketUpgrade| async move {
+                    upgrade.on_upgrade(|mut socket| async move {
+                        while let Some(Ok(message @ Message::Text(_))) = socket.recv().await {
+                            if socket.send(message).await.is_err() {
+                                break;
+                            }
+                        }
+                    })
+                }),
+            );
+        let task = tokio::spawn(async move { axum::serve(listener, routes).await.expect("serves") });
+        Server {
+            address,
+            healthy,
+            served,
+            task,
+        }
+    }
+
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub fn haproxy_installed() -> bool {
+    std::process::Command::new("haproxy")
+        .arg("-v")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}
+
+/// A router whose process runs on this host and listens on loopback.
+pub fn router(folder: &Path) -> HaProxy {
+    let inside = Inside {
+        config: folder.join("config").display().to_string(),
+        run: folder.join("run").display().to_string(),
+        listen: "127.0.0.1".into(),
+        owner: None,
+    };
+    HaProxy::new(folder.join("config"), folder.join("run"), inside)
+}
+
+/// The process; ended when dropped.
+pub struct Process(std::process::Child);
+
+impl Process {
+    pub fn start(folder: &Path) -> Self {
+        let log = std::fs::File::create(folder.join("log")).expect("a log");
+        let child = std::process::Command::new("haproxy")
+            .args(["-W", "-db", "-S"])
+            .arg(format!("{},mode,600", folder.join("run/master.sock").display()))
+            .arg("-f")
+            .arg(folder.join("config/haproxy.cfg"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("haproxy starts");
+        Process(child)
+    }
+
+    pub fn end(&mut self) {
+        let pid = rustix::process::Pid::from_raw(self.0.id() as i32).expect("a process id");
+        if self.0.try_wait().expect("a child").is_none() {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("ends");
+            self.0.wait().expect("ends");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Waits until `done`; fails after `seconds`.
+pub async fn until<F: Future<Output = bool>>(what: &str, seconds: u64, mut done: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(
+            begun.elapsed() < Duration::from_secs(seconds),
+            "waited {seconds} s for {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// One keep-alive connection; nothing is ever sent twice.
+pub struct Connection {
+    stream: TcpStream,
+    left: Vec<u8>,
+    /// The other side said that this answer is its last.
+    pub over: bool,
+}
+
+impl Connection {
+    pub async fn open(to: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            stream,
+            left: Vec::new(),
+            over: false,
+        })
+    }
+
+    /// Status and body; the answer has to carry its length.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(text.as_bytes()).await?;
+        let broken = || std::io::Error::other("the answer broke off");
+        loop {
+            if let Some(end) = self.left.windows(4).position(|w| w == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&self.left[..end]).to_lowercase();
+                let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(broken)?;
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(Ok(0), |n| n.trim().parse::<usize>())
+                    .map_err(|_| broken())?;
+                if self.left.len() >= end + 4 + length {
+                    self.over = head.lines().any(|line| line == "connection: close");
+                    let body = String::from_utf8_lossy(&self.left[end + 4..end + 4 + length]).into_owned();
+                    self.left.drain(..end + 4 + length);
+                    return Ok((status, body));
+                }
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk).await? {
+                0 => return Err(broken()),
+                n => self.left.extend_from_slice(&chunk[..n]),
+            }
+        }
+    }
+}
+
+/// Clients that POST over keep-alive connections until told to stop.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<Counted>>,
+}
+
+#[derive(Debug, Default)]
+pub struct Counted {
+    pub sent: u64,
+    /// Why each of them was lost.
+    pub lost: Vec<String>,
+    /// By the body of the answer.
+    pub answers: BTreeMap<String, u64>,
+    pub slowest: Duration,
+}
+
+impl Load {
+    /// `pause` between two requests of a client.
+    pub fn start(to: SocketAddr, path: &'static str, clients: usize, pause: Duration) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers = (0..clients)
+            .map(|_| {
+                let stop = Arc::clone(&stop);
+                tokio::spawn(async move {
+                    let mut counted = Counted::default();
+                    let mut connection = None;
+                    while !stop.load(Ordering::SeqCst) {
+                        if connection.as_ref().is_none_or(|c: &Connection| c.over) {
+                            connection = Connection::open(to).await.ok();
+                        }
+                        counted.sent += 1;
+                        let begun = Instant::now();
+                        let result = match connection.as_mut() {
+                            Some(open) => open.send("POST", path, "", "x").await,
+                            None => Err(std::io::Error::other("not connected")),
+                        };
+                        counted.slowest = counted.slowest.max(begun.elapsed());
+                        match result {
+                            Ok((200, body)) => *counted.answers.entry(body).or_default() += 1,
+                            Ok((status, _)) => counted.lost.push(format!("status {status}")),
+                            Err(error) => {
+                                counted.lost.push(error.to_string());
+                                connection = None;
+                            }
+                        }
+                        if !pause.is_zero() {
+                            tokio::time::sleep(pause).await;
+                        }
+                    }
+                    counted
+                })
+            })
+            .collect();
+        Load { stop, workers }
+    }
+
+    pub async fn stop(self) -> Counted {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut all = Counted::default();
+        for worker in self.workers {
+            let one = worker.await.expect("a client ends");
+            all.sent += one.sent;
+            all.lost.extend(one.lost);
+            all.slowest = all.slowest.max(one.slowest);
+            for (answer, count) in one.answers {
+                *all.answers.entry(answer).or_default() += count;
+            }
+        }
+        all
+    }
+}
+
+/// WebSockets that echo until told to stop; how many were cut before.
+pub struct Sockets {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<bool>>,
+}
+
+impl Sockets {
+    pub async fn open(to: SocketAddr, path: &str, count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(to).await.expect("connects");
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("an answer"));
+            }
+            assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+            let stop = Arc::clone(&stop);
+            tasks.push(tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    // A masked text frame of two bytes; the mask is nought.
+                    let frame = [0x81, 0x82, 0, 0, 0, 0, b'o', b'k'];
+                    let mut answer = [0; 4];
+                    if stream.write_all(&frame).await.is_err() || stream.read_exact(&mut answer).await.is_err() {
+                        return false;
+                    }
+                    if answer != [0x81, 2, b'o', b'k'] {
+                        return false;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                true
+            }));
+        }
+        Sockets { stop, tasks }
+    }
+
+    pub async fn cut(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut cut = 0;
+        for task in self.tasks {
+            if !task.await.expect("a socket ends") {
+                cut += 1;
+            }
+        }
+        cut
+    }
+}

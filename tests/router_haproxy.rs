@@ -1,0 +1,322 @@
+//! The router's contract, against a real HAProxy process on loopback.
+
+mod lab;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arkwright::model::{Colour, ServiceName, Span};
+use arkwright::ports::{Route, Router, RouterError, Slot, SlotState};
+use arkwright::router::HaProxy;
+use lab::{Connection, Load, Process, Server, Sockets, free_port, haproxy_installed, not_run, until};
+
+fn service() -> ServiceName {
+    "web".parse().expect("a name")
+}
+
+fn route(port: u16, blue: Option<IpAddr>) -> Route {
+    Route {
+        service: service(),
+        port,
+        health_path: "/health".into(),
+        health_every: Span::millis(200),
+        healthy_after: 2,
+        replicas: 1,
+        slots: [
+            Slot {
+                colour: Colour::Blue,
+                addresses: blue.into_iter().collect(),
+                weight: 100,
+                state: SlotState::Ready,
+            },
+            Slot {
+                colour: Colour::Green,
+                addresses: Vec::new(),
+                weight: 0,
+                state: SlotState::Maint,
+            },
+        ],
+        preview: Some(("canary".into(), "true".into())),
+        hold_limit: Some(Span::seconds(5)),
+    }
+}
+
+struct Stage {
+    folder: tempfile::TempDir,
+    router: HaProxy,
+    process: Process,
+    blue: Server,
+    green: Server,
+    at: SocketAddr,
+    port: u16,
+}
+
+/// Blue serves; green runs and is not pointed at.
+async fn stage() -> Option<Stage> {
+    if !haproxy_installed() {
+        not_run("haproxy is not installed");
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port().await;
+    let blue = Server::start("blue", "127.0.0.2", port).await;
+    let green = Server::start("green", "127.0.0.3", port).await;
+    let router = lab::router(folder.path());
+    assert!(!router.alive().await);
+    assert_eq!(router.routes().await.expect("none yet"), []);
+    router
+        .apply(&[route(port, Some(blue.address))])
+        .await
+        .expect("rendered before it runs");
+    let process = Process::start(folder.path());
+    until("the router", 5, || router.alive()).await;
+    Some(Stage {
+        folder,
+        router,
+        process,
+        blue,
+        green,
+        at: SocketAddr::from(([127, 0, 0, 1], port)),
+        port,
+    })
+}
+
+impl Stage {
+    async fn up(&self, colour: Colour) -> bool {
+        let slots = self.router.slots(&service()).await.expect("slots");
+        slots.iter().any(|slot| slot.colour == colour && slot.up)
+    }
+
+    async fn steer(&self, green: u8) {
+        let weights = [(Colour::Green, green), (Colour::Blue, 100 - green)];
+        self.router.steer(&service(), weights).await.expect("steered");
+    }
+
+    async fn point_green(&self) {
+        self.router
+            .point(&service(), Colour::Green, &[self.green.address])
+            .await
+            .expect("pointed");
+        until("green", 5, || self.up(Colour::Green)).await;
+    }
+
+    async fn ask(&self, headers: &str) -> (u16, String) {
+        let mut connection = Connection::open(self.at).await.expect("connects");
+        connection.send("POST", "/work", headers, "x").await.expect("answered")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_socket() {
+    let Some(stage) = stage().await else { return };
+    let sockets = Sockets::open(stage.at, "/ws", 5).await;
+    let load = Load::start(stage.at, "/work", 16, Duration::from_millis(1));
+    stage.point_green().await;
+    assert_eq!(stage.green.served(), 0, "a colour without weight gets nothing");
+    let mut slowest = Duration::ZERO;
+    for turn in 0..20 {
+        let begun = Instant::now();
+        stage.steer(if turn % 2 == 0 { 100 } else { 0 }).await;
+        slowest = slowest.max(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stage.steer(100).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let before = stage.blue.served();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(stage.blue.served(), before, "all of it goes to green");
+    let slots = stage.router.slots(&service()).await.expect("slots");
+    let sessions: u64 = slots.iter().map(|s| s.upgraded).sum();
+    assert_eq!(sessions, 5, "{slots:?}");
+    let counted = load.stop().await;
+    println!(
+        "{} requests, slowest {:?}, slowest steering {slowest:?}",
+        counted.sent, counted.slowest
+    );
+    assert_eq!(counted.lost, [""; 0], "of {}", counted.sent);
+    let figures = stage.router.figures(&service()).await.expect("figures");
+    assert_eq!(figures[0].1.requests, stage.blue.served() + 5);
+    assert_eq!(figures[1].1.requests, stage.green.served());
+    assert_eq!((figures[0].1.responses_5xx, figures[1].1.responses_5xx), (0, 0));
+    assert_eq!(
+        stage
+            .router
+            .shut_sessions(&service(), Colour::Green)
+            .await
+            .expect("none there"),
+        0
+    );
+    assert_eq!(
+        stage
+            .router
+            .shut_sessions(&service(), Colour::Blue)
+            .await
+            .expect("shut"),
+        5
+    );
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(sockets.cut().await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_split_is_exact_and_the_preview_reaches_a_healthy_colour_without_weight() {
+    let Some(stage) = stage().await else { return };
+    assert_eq!(stage.ask("canary: true\r\n").await.1, "blue", "green is not there yet");
+    stage.green.healthy.store(false, Ordering::SeqCst);
+    stage
+        .router
+        .point(&service(), Colour::Green, &[stage.green.address])
+        .await
+        .expect("pointed");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(!stage.up(Colour::Green).await);
+    assert_eq!(
+        stage.ask("canary: true\r\n").await.1,
+        "blue",
+        "an unhealthy colour is never shown"
+    );
+    assert_eq!(stage.green.served(), 0);
+    stage.green.healthy.store(true, Ordering::SeqCst);
+    until("green", 5, || stage.up(Colour::Green)).await;
+    assert_eq!(stage.ask("canary: true\r\n").await.1, "green");
+    assert_eq!(stage.ask("").await.1, "blue");
+    let before = stage.green.served();
+    stage.steer(10).await;
+    for _ in 0..200 {
+        assert_eq!(stage.ask("").await.0, 200);
+    }
+    assert_eq!(stage.green.served() - before, 20, "10 % of 200");
+    let mut connection = Connection::open(stage.at).await.expect("connects");
+    let (_, seen) = connection
+        .send("GET", "/client", "X-Forwarded-For: 203.0.113.9\r\n", "")
+        .await
+        .expect("answered");
+    assert_eq!(seen, "203.0.113.9, 127.0.0.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_gate_holds_every_request_and_opens_by_itself() {
+    let Some(stage) = stage().await else { return };
+    let load = Load::start(stage.at, "/work", 8, Duration::from_millis(1));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stage
+        .router
+        .gate(&service(), Some(Span::seconds(5)))
+        .await
+        .expect("closed");
+    stage
+        .router
+        .gate(&service(), Some(Span::seconds(50)))
+        .await
+        .expect("closed already");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let before = stage.blue.served();
+    let slots = stage.router.slots(&service()).await.expect("slots");
+    assert_eq!(
+        slots.iter().map(|s| s.in_flight).sum::<u64>(),
+        0,
+        "nothing is under way"
+    );
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(stage.blue.served(), before);
+    let (waiting, longest) = stage.router.waiting(&service()).await.expect("waiting");
+    assert_eq!(waiting, 8);
+    assert!(longest >= Span::millis(250) && longest < Span::seconds(3), "{longest}");
+    stage.router.gate(&service(), None).await.expect("opened");
+    stage.router.gate(&service(), None).await.expect("opened twice");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(stage.blue.served() > before);
+    stage
+        .router
+        .gate(&service(), Some(Span::millis(300)))
+        .await
+        .expect("closed");
+    let begun = Instant::now();
+    assert_eq!(stage.ask("").await.0, 200, "nobody opened it");
+    assert!(begun.elapsed() >= Duration::from_millis(250) && begun.elapsed() < Duration::from_secs(2));
+    let counted = load.stop().await;
+    assert_eq!(counted.lost, [""; 0], "of {}", counted.sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_service_is_added_under_load_and_a_restart_serves_the_same() {
+    let Some(mut stage) = stage().await else { return };
+    stage.point_green().await;
+    stage.steer(100).await;
+    let load = Load::start(stage.at, "/work", 16, Duration::from_millis(1));
+    let sockets = Sockets::open(stage.at, "/ws", 3).await;
+    let mut routes = stage.router.routes().await.expect("routes");
+    let port = free_port().await;
+    let other = Server::start("other", "127.0.0.4", port).await;
+    let mut second = route(port, Some(other.address));
+    second.service = "api".parse().expect("a name");
+    second.hold_limit = None;
+    second.preview = None;
+    routes.push(second.clone());
+    stage.router.apply(&routes).await.expect("reloaded");
+    let mut connection = Connection::open(SocketAddr::from(([127, 0, 0, 1], port)))
+        .await
+        .expect("listens");
+    assert_eq!(
+        connection.send("POST", "/work", "", "x").await.expect("answered").1,
+        "other"
+    );
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(stage.blue.served(), 0, "the weights are those from before");
+    // What the process refuses is neither served nor kept.
+    let mut clash = second.clone();
+    clash.port = 1;
+    clash.service = "clash".parse().expect("a name");
+    clash.health_path = "/it's".into();
+    let refusal = stage.router.apply(&[clash]).await.expect_err("a quote in a path");
+    assert!(matches!(refusal, RouterError::Unrenderable { .. }), "{refusal}");
+    let counted = load.stop().await;
+    assert_eq!(counted.lost, [""; 0], "of {}", counted.sent);
+    assert_eq!(sockets.cut().await, 0);
+    assert_eq!(stage.router.routes().await.expect("routes"), routes);
+
+    stage.process.end();
+    let gone = stage
+        .router
+        .steer(&service(), [(Colour::Blue, 0), (Colour::Green, 100)])
+        .await;
+    assert!(matches!(gone, Err(RouterError::Unreachable { .. })), "{gone:?}");
+    stage.process = Process::start(stage.folder.path());
+    until("the router", 5, || stage.router.alive()).await;
+    assert_eq!(stage.ask("").await.1, "green");
+    assert_eq!(stage.port, stage.at.port());
+
+    let file = stage.folder.path().join("config/haproxy.cfg");
+    let text = std::fs::read_to_string(&file)
+        .expect("there")
+        .replace("weight 100", "weight 50");
+    std::fs::write(&file, text).expect("edited");
+    let refusal = stage.router.routes().await.expect_err("edited");
+    assert!(matches!(refusal, RouterError::Foreign { .. }), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_usable_colour_the_answer_says_when_to_come_back() {
+    let Some(stage) = stage().await else { return };
+    stage
+        .router
+        .point(&service(), Colour::Blue, &[])
+        .await
+        .expect("out of service");
+    let mut connection = Connection::open(stage.at).await.expect("connects");
+    let begun = Instant::now();
+    assert_eq!(
+        connection.send("POST", "/work", "", "x").await.expect("answered").0,
+        503
+    );
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    let refusal = stage
+        .router
+        .steer(
+            &"nobody".parse().expect("a name"),
+            [(Colour::Blue, 0), (Colour::Green, 0)],
+        )
+        .await;
+    assert!(matches!(refusal, Err(RouterError::UnknownService(_))));
+}
