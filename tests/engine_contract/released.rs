@@ -49,7 +49,7 @@ impl Router for Remembered {
         Ok(())
     }
 
-    async fn steer(&self, service: &ServiceName, _: [(Colour, u8); 2]) -> Result<(), RouterError> {
+    async fn steer(&self, service: &ServiceName, _: [(Colour, u8); 2]) -> Result<Span, RouterError> {
         Err(RouterError::UnknownService(service.clone()))
     }
 
