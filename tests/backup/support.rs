@@ -167,7 +167,10 @@ impl World {
             clock: &SystemClock,
             entropy: &SystemEntropy,
         };
-        let id = ledger.begin(subject, plan, "a test").expect("begun");
+        let id = ledger.new_id();
+        ledger
+            .begin::<arkwright::backup::BackupStep>(&id, subject, plan, "a test")
+            .expect("begun");
         let (_petition, petitions) = mpsc::channel(1);
         let receipt = ledger.finish(&id, &performer, &Quiet, petitions).await.expect("driven");
         let left = fs::read_dir(self.state.scratch()).expect("scratch").count();
