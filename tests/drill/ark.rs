@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arkwright::app::{Project, Selection, SystemClock, SystemEntropy};
-use arkwright::backup::TrustedKeys;
+use arkwright::backup::{BackupStep, ServiceImage, TrustedKeys};
 use arkwright::drill::{self, Chosen, Evidence, Restored};
 use arkwright::model::OperationId;
 use arkwright::ports::{Clock, Engine, Entropy, Store};
@@ -114,7 +114,13 @@ drills:
                 Some(_) => stack
                     .services
                     .values()
-                    .filter_map(|service| Some((service.name.clone(), service.image.clone()?)))
+                    .filter_map(|service| {
+                        Some(ServiceImage {
+                            service: service.name.clone(),
+                            reference: service.image.clone()?,
+                            built: true,
+                        })
+                    })
                     .collect(),
             },
         };
@@ -132,9 +138,7 @@ drills:
         };
         let ledger = self.ledger();
         let id = ledger.new_id();
-        ledger
-            .begin::<arkwright::backup::BackupStep>(&id, subject, plan, "a test")
-            .expect("begun");
+        ledger.begin::<BackupStep>(&id, subject, plan, "a test").expect("begun");
         let (_petition, petitions) = mpsc::channel(1);
         let receipt = ledger.finish(&id, &performer, &Quiet, petitions).await.expect("driven");
         assert!(receipt.ok, "{receipt:?}");
