@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::ServiceName;
 use crate::plan::desired::{DesiredError, HostFolders};
-use crate::plan::{Desired, Observed, Plan, Serving, TearDown, Wishes, diff, teardown};
-use crate::ports::{Engine, EngineError, Router};
+use crate::plan::{Desired, Observed, Plan, TearDown, Wishes, diff, teardown};
+use crate::ports::{Engine, EngineError, Router, RouterError};
+use crate::release;
 use crate::router::{HaProxy, Inside};
 use crate::run::{Converge, ConvergeError, FactsError, Patience, Progress, facts};
 use crate::state::ProjectFolder;
@@ -25,6 +25,8 @@ pub enum SiteError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
+    Router(#[from] RouterError),
+    #[error(transparent)]
     Desired(#[from] DesiredError),
     #[error(transparent)]
     Facts(#[from] FactsError),
@@ -42,14 +44,20 @@ impl Project {
 
     pub async fn site(&self) -> Result<Site<'_>, SiteError> {
         let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
-        let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
-        let serving: &BTreeMap<ServiceName, Serving> = &BTreeMap::new();
-        let desired = Desired::of(self.stack(), Some(&self.config), serving, &folders)?;
+        let engine = self.engine().await?;
+        let router = self.router();
+        let serving = match &router {
+            Some(router) => {
+                let observed = engine.observe(&self.stack().name).await?;
+                release::serving(&router.routes().await?, &observed)
+            }
+            None => BTreeMap::new(),
+        };
         Ok(Site {
             project: self,
-            engine: self.engine().await?,
-            router,
-            desired,
+            desired: Desired::of(self.stack(), Some(&self.config), &serving, &folders)?,
+            engine,
+            router: router.map(|router| Box::new(router) as Box<dyn Router>),
             folders,
         })
     }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::backup::{BackupStep, ServiceImage};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
+use crate::journal::Plan;
 use crate::model::{OperationId, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
 use crate::release::{self, ReleaseStep};
@@ -169,7 +170,18 @@ impl Host {
         })
     }
 
+    /// What a release would do, a line a step; changes nothing.
+    pub async fn steps_of(&self, order: &Order) -> Result<Vec<String>, OperationError> {
+        let (subject, plan) = self.plan_release(order).await?;
+        Ok(release::describe(&subject, &plan))
+    }
+
     async fn begin_release(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+        let (subject, plan) = self.plan_release(order).await?;
+        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+    }
+
+    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let releases = self.ledger().sagas::<ReleaseStep>()?;
         let folders = self.folder.host_folders();
@@ -182,8 +194,7 @@ impl Host {
             releases: &releases,
             now: self.clock.now(),
         };
-        let (subject, plan) = plan_release(&scope, order).await?;
-        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+        plan_release(&scope, order).await
     }
 
     fn release_performer(&self) -> Result<ReleasePerformer, OperationError> {
