@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod completions;
 mod config;
+mod deploy;
 mod down;
 mod drill;
 mod failure;
@@ -18,6 +19,7 @@ mod probe;
 mod project;
 mod ps;
 mod resume;
+mod rollback;
 mod schema;
 mod stack_view;
 mod terminal;
@@ -92,6 +94,10 @@ enum Command {
     Ps,
     /// Print the containers' logs
     Logs(logs::Args),
+    /// Move services to new images: a new colour beside the old, healthy, by weights, the old one kept warm
+    Deploy(deploy::Args),
+    /// Move a service back to the previous colour
+    Rollback(rollback::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
@@ -147,6 +153,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,
+        Command::Deploy(args) => deploy::run(&global, &args).await,
+        Command::Rollback(args) => rollback::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Agent(args) => agent::start(&global, &args).await,
         Command::Drill(args) => drill::run(&global, &args).await,

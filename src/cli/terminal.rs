@@ -81,6 +81,23 @@ impl Terminal {
         rows.iter().try_for_each(|row| self.print(&line(row.clone())))
     }
 
+    /// A line from whoever sits there; `None` for an empty one.
+    pub fn ask(&self, question: &str) -> Result<Option<String>, Failure> {
+        eprint!("{question}");
+        let mut line = String::new();
+        std::io::stdin()
+            .read_line(&mut line)
+            .map_err(|e| Failure::new(Kind::Host, e))?;
+        let answer = line.trim();
+        Ok((!answer.is_empty()).then(|| answer.to_owned()))
+    }
+
+    /// Anything but a yes is a no.
+    pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        let answer = self.ask(&format!("{question} [y/N] "))?;
+        Ok(answer.is_some_and(|answer| matches!(answer.to_lowercase().as_str(), "y" | "yes")))
+    }
+
     /// A receipt for a person.
     pub fn print_receipt(&self, receipt: &Receipt) -> Result<(), Failure> {
         let (mark, colour) = if receipt.ok { ("✓", "32") } else { ("✗", "31") };

@@ -12,6 +12,8 @@ pub(super) const IMPORT: Duration = Duration::from_secs(3600);
 
 pub(super) const EXEC_OUTPUT: usize = 1 << 20;
 pub(super) const LOG_TAIL: usize = 256 << 10;
+/// Podman 4.3 takes 20 s to find the last 40,000 lines of a log, and 15 ms for the last 100.
+pub(super) const LOG_LINES: usize = 10_000;
 
 /// The most seconds an engine takes for a grace.
 pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(7 * 86_400);

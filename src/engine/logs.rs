@@ -14,7 +14,10 @@ impl Bollard {
         self.exists(id).await?;
         let reading = async {
             let mut kept: Vec<u8> = Vec::new();
-            let mut lines = Box::pin(self.docker.logs(id.as_str(), Some(options(tail, false))));
+            let mut lines = Box::pin(
+                self.docker
+                    .logs(id.as_str(), Some(options(tail.min(limits::LOG_LINES), false))),
+            );
             while let Some(line) = lines.next().await {
                 kept.extend_from_slice(&line?.into_bytes());
                 if kept.len() > 2 * limits::LOG_TAIL {

@@ -38,7 +38,7 @@ pub trait Engine: Send + Sync {
     async fn poke_health(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Runs a command inside a running container; output is cut at 1 MiB a stream. Killed on our side after `timeout`.
     async fn exec(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput, EngineError>;
-    /// The newest `tail` lines of both streams, cut at 256 KiB.
+    /// The newest `tail` lines of both streams, at most 10,000 and cut at 256 KiB.
     async fn logs(&self, id: &ContainerId, tail: usize) -> Result<String, EngineError>;
     /// Both streams as they come, each line prefixed by nothing; ends with the container unless `follow` is off.
     async fn follow_logs(&self, id: &ContainerId, tail: usize, follow: bool) -> Result<ByteStream, EngineError>;

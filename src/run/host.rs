@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::backup::{BackupStep, ServiceImage};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
+use crate::journal::Plan;
 use crate::model::{OperationId, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
 use crate::release::{self, ReleaseStep};
@@ -15,7 +16,7 @@ use crate::schedule::Crontab;
 use crate::stack::Stack;
 use crate::state::ProjectFolder;
 
-use super::backup::{BackupPerformer, BackupScope, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release};
@@ -81,7 +82,7 @@ impl Host {
         Ok(BackupPerformer {
             stores: self.stores.clone(),
             sources: self.sources.clone(),
-            engine: self.engine.as_ref().ok().cloned(),
+            images: self.engine.as_ref().ok().map(images),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
@@ -169,7 +170,18 @@ impl Host {
         })
     }
 
+    /// What a release would do, a line a step; changes nothing.
+    pub async fn steps_of(&self, order: &Order) -> Result<Vec<String>, OperationError> {
+        let (subject, plan) = self.plan_release(order).await?;
+        Ok(release::describe(&subject, &plan))
+    }
+
     async fn begin_release(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+        let (subject, plan) = self.plan_release(order).await?;
+        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+    }
+
+    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let releases = self.ledger().sagas::<ReleaseStep>()?;
         let folders = self.folder.host_folders();
@@ -182,8 +194,7 @@ impl Host {
             releases: &releases,
             now: self.clock.now(),
         };
-        let (subject, plan) = plan_release(&scope, order).await?;
-        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+        plan_release(&scope, order).await
     }
 
     fn release_performer(&self) -> Result<ReleasePerformer, OperationError> {
@@ -327,6 +338,11 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
         "release" => ledger.receipt::<ReleaseStep>(id),
         other => Err(unknown_kind(id, other)),
     }
+}
+
+/// An engine as backups see it.
+fn images(engine: &Arc<dyn Engine>) -> Arc<dyn Images> {
+    Arc::new(engine.clone())
 }
 
 fn lane_of(kind: &str) -> &'static str {

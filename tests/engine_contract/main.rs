@@ -11,6 +11,7 @@ mod containers;
 mod images;
 mod inside;
 mod networks;
+mod released;
 mod stacks;
 mod volumes;
 
@@ -74,4 +75,5 @@ contract! {
     stacks::a_dependency_that_fails_is_named_with_its_log,
     stacks::a_secret_from_the_environment_is_a_file_inside,
     stacks::the_host_is_checked,
+    released::a_released_service_comes_up_and_the_router_gets_its_addresses,
 }

@@ -15,16 +15,16 @@ use arkwright::stack::{
 use crate::bench::Bench;
 
 /// A project on this bench: its stack, and the folders it has on the host.
-struct Project<'a> {
+pub struct Project<'a> {
     bench: &'a Bench,
-    stack: Stack,
-    environment: BTreeMap<String, String>,
-    folder: tempfile::TempDir,
-    said: Said,
+    pub stack: Stack,
+    pub environment: BTreeMap<String, String>,
+    pub folder: tempfile::TempDir,
+    pub said: Said,
 }
 
 #[derive(Default)]
-struct Said(Mutex<Vec<String>>);
+pub struct Said(Mutex<Vec<String>>);
 
 impl Progress for Said {
     fn say(&self, text: &str) {
@@ -71,7 +71,7 @@ fn network(bench: &Bench, key: &str) -> Network {
 
 impl<'a> Project<'a> {
     /// cache (healthy after a moment) ← migrate (a job that writes) ← web (on two networks, with a volume and a folder).
-    fn three(bench: &'a Bench) -> Self {
+    pub fn three(bench: &'a Bench) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Service {
             healthcheck: Some(Healthcheck {
@@ -141,11 +141,11 @@ impl<'a> Project<'a> {
         }
     }
 
-    fn service(&mut self, text: &str) -> &mut Service {
+    pub fn service(&mut self, text: &str) -> &mut Service {
         self.stack.services.get_mut(text).expect("a service")
     }
 
-    fn folders(&self) -> HostFolders {
+    pub fn folders(&self) -> HostFolders {
         let inner = |what: &str| self.folder.path().join("state").join(what);
         HostFolders {
             files: inner("files"),
@@ -202,7 +202,7 @@ impl<'a> Project<'a> {
     }
 }
 
-fn words(plan: &Plan) -> Vec<String> {
+pub fn words(plan: &Plan) -> Vec<String> {
     let short = |change: &arkwright::plan::Change| format!("{} {}", change.action.kind(), change.action.subject());
     plan.changes.iter().map(short).collect()
 }

@@ -1,0 +1,88 @@
+use std::io::IsTerminal;
+
+use super::owner::Owner;
+use super::{Failure, Global, Kind, OrFail, Terminal, project};
+use crate::model::ServiceName;
+use crate::run::Order;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Services, each with the image it moves to [default: the Compose file's]
+    #[arg(required = true, value_name = "SERVICE[=IMAGE]", value_parser = target)]
+    targets: Vec<Target>,
+    /// Print the steps and do nothing
+    #[arg(long)]
+    plan: bool,
+    /// Straight to all traffic, without the steps
+    #[arg(long)]
+    no_canary: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    service: ServiceName,
+    image: Option<String>,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let (service, image) = match text.split_once('=') {
+        Some((_, "")) => return Err("no image after `=`".into()),
+        Some((service, image)) => (service, Some(image.to_owned())),
+        None => (text, None),
+    };
+    Ok(Target {
+        service: service.parse().map_err(|e| format!("{e}"))?,
+        image,
+    })
+}
+
+/// Moves services to new images, one after the other; the first that does not get there ends it.
+pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
+    let terminal = Terminal::of(global);
+    let project = project::configured(global)?;
+    let orders: Vec<Order> = args
+        .targets
+        .iter()
+        .map(|target| Order::Deploy {
+            service: target.service.clone(),
+            image: target.image.clone(),
+            no_canary: args.no_canary,
+        })
+        .collect();
+    if args.plan || (!args.yes && std::io::stdin().is_terminal()) {
+        let host = project.host().await.or_fail(Kind::Host)?;
+        let mut planned = Vec::new();
+        for order in &orders {
+            planned.push(serde_json::json!({ "order": order, "steps": host.steps_of(order).await? }));
+        }
+        if args.plan && terminal.json {
+            return terminal.print_json(&planned);
+        }
+        for (order, plan) in orders.iter().zip(&planned) {
+            terminal.print(&format!("{order}:"))?;
+            for step in plan["steps"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|step| step.as_str())
+            {
+                terminal.print(&format!("  {step}"))?;
+            }
+        }
+        if args.plan {
+            return Ok(());
+        }
+        if !terminal.confirm("Do it?")? {
+            return Err(Failure::new(Kind::Interrupted, "nothing was changed"));
+        }
+    }
+    let owner = Owner::of(&project).await?;
+    for order in &orders {
+        let receipt = owner.carry_out(order, &terminal).await?;
+        terminal.conclude(&receipt)?;
+    }
+    Ok(())
+}
