@@ -1,6 +1,8 @@
 //! The router's contract, against a real HAProxy process on loopback.
 
 mod lab;
+#[path = "lab/local.rs"]
+mod local;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant};
 use arkwright::model::{Colour, ServiceName, Span};
 use arkwright::ports::{Route, Router, RouterError, Slot, SlotState};
 use arkwright::router::HaProxy;
-use lab::{Connection, Load, Process, Server, Sockets, free_port, haproxy_installed, not_run, until};
+use lab::{Connection, Load, Sockets, not_run, until};
+use local::{Process, Server, free_port, haproxy_installed};
 
 fn service() -> ServiceName {
     "web".parse().expect("a name")
@@ -62,7 +65,7 @@ async fn stage() -> Option<Stage> {
     let port = free_port().await;
     let blue = Server::start("blue", "127.0.0.2", port).await;
     let green = Server::start("green", "127.0.0.3", port).await;
-    let router = lab::router(folder.path());
+    let router = local::router(folder.path());
     assert!(!router.alive().await);
     assert_eq!(router.routes().await.expect("none yet"), []);
     router
@@ -111,7 +114,7 @@ impl Stage {
 async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_socket() {
     let Some(stage) = stage().await else { return };
     let sockets = Sockets::open(stage.at, "/ws", 5).await;
-    let load = Load::start(stage.at, "/work", 16, Duration::from_millis(1));
+    let load = Load::start(stage.at, "/work", 16, Duration::from_millis(1), "");
     stage.point_green().await;
     assert_eq!(stage.green.served(), 0, "a colour without weight gets nothing");
     let mut slowest = Duration::ZERO;
@@ -198,7 +201,7 @@ async fn the_split_is_exact_and_the_preview_reaches_a_healthy_colour_without_wei
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_gate_holds_every_request_and_opens_by_itself() {
     let Some(stage) = stage().await else { return };
-    let load = Load::start(stage.at, "/work", 8, Duration::from_millis(1));
+    let load = Load::start(stage.at, "/work", 8, Duration::from_millis(1), "");
     tokio::time::sleep(Duration::from_millis(100)).await;
     stage
         .router
@@ -244,7 +247,7 @@ async fn another_service_is_added_under_load_and_a_restart_serves_the_same() {
     let Some(mut stage) = stage().await else { return };
     stage.point_green().await;
     stage.steer(100).await;
-    let load = Load::start(stage.at, "/work", 16, Duration::from_millis(1));
+    let load = Load::start(stage.at, "/work", 16, Duration::from_millis(1), "");
     let sockets = Sockets::open(stage.at, "/ws", 3).await;
     let mut routes = stage.router.routes().await.expect("routes");
     let port = free_port().await;

@@ -3,13 +3,14 @@ use std::sync::Arc;
 
 use crate::plan::desired::{DesiredError, HostFolders};
 use crate::plan::{Desired, Observed, Plan, TearDown, Wishes, diff, teardown};
-use crate::ports::{Engine, EngineError, Router, RouterError};
+use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
-use crate::run::{Converge, ConvergeError, FactsError, Patience, Progress, facts};
+use crate::run::release::releases;
+use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts};
 use crate::state::ProjectFolder;
 
-use super::Project;
+use super::{Project, SystemClock};
 
 /// A project on its engine: what should be and what is.
 pub struct Site<'a> {
@@ -25,11 +26,11 @@ pub enum SiteError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
-    Router(#[from] RouterError),
-    #[error(transparent)]
     Desired(#[from] DesiredError),
     #[error(transparent)]
     Facts(#[from] FactsError),
+    #[error(transparent)]
+    Journals(#[from] OperationError),
     #[error(transparent)]
     Converge(#[from] ConvergeError),
 }
@@ -43,21 +44,24 @@ impl Project {
     }
 
     pub async fn site(&self) -> Result<Site<'_>, SiteError> {
-        let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let state = ProjectFolder::named(&self.config.state, &self.stack().name);
+        let folders = state.host_folders();
+        let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
         let engine = self.engine().await?;
-        let router = self.router();
-        let serving = match &router {
-            Some(router) => {
-                let observed = engine.observe(&self.stack().name).await?;
-                release::serving(&router.routes().await?, &observed)
-            }
-            None => BTreeMap::new(),
-        };
+        // What a released service runs is what was released, whatever the Compose file names by now.
+        let mut serving = BTreeMap::new();
+        if let Some(router) = &router {
+            let routes = router.routes().await.map_err(FactsError::from)?;
+            let observed = engine.observe(&self.stack().name).await?;
+            let past = release::past(&releases(&state)?, SystemClock.now());
+            serving = release::serving(&routes, &observed, &past);
+        }
+        let desired = Desired::of(self.stack(), Some(&self.config), &serving, &folders)?;
         Ok(Site {
             project: self,
-            desired: Desired::of(self.stack(), Some(&self.config), &serving, &folders)?,
             engine,
-            router: router.map(|router| Box::new(router) as Box<dyn Router>),
+            router,
+            desired,
             folders,
         })
     }

@@ -110,8 +110,8 @@ pub fn blocked(plan: &Plan) -> Result<(), Failure> {
 pub fn failure(project: &Project, error: SiteError) -> Failure {
     let kind = match &error {
         SiteError::Engine(_) | SiteError::Facts(_) => Kind::Engine,
-        SiteError::Router(_) => Kind::Host,
         SiteError::Desired(_) => Kind::Input,
+        SiteError::Journals(_) => Kind::Damaged,
         SiteError::Converge(ConvergeError::Engine { .. }) => Kind::Engine,
         SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) => Kind::Host,
         SiteError::Converge(_) => Kind::Failed,

@@ -160,6 +160,9 @@ fn guests(
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Result<Vec<Guest>, PlanError> {
     let mut replacements = Replacements::default();
+    for service in stack.services.values().chain(stack.disabled.values()) {
+        replacements.learn(service, fill);
+    }
     let booted: BTreeSet<&ServiceName> = boot.iter().collect();
     let mut guests: BTreeMap<ServiceName, Guest> = BTreeMap::new();
     for name in &booted {
@@ -174,7 +177,6 @@ fn guests(
             guest.deviations.push(format!("without `{other}`, which it depends on"));
         }
         guest.completes = completes(stack, name);
-        replacements.learn(&guest.spec, fill);
         guests.insert((*name).clone(), guest);
     }
     for guest in guests.values_mut() {

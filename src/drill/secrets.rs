@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::ContainerSpec;
+use crate::stack::Service;
 
 /// Production secrets and what stands for them in a sandbox: the same secret is the same stand-in in every service.
 #[derive(Default)]
@@ -30,14 +31,25 @@ impl Replacements {
         made
     }
 
-    /// Learns the secrets of a container's environment.
-    pub fn learn(&mut self, spec: &ContainerSpec, fill: &mut dyn FnMut(&mut [u8])) {
-        for (name, value) in &spec.environment {
-            if telling(name, value) && !value.is_empty() {
+    /// Learns the secrets of a service, booted or not: another one may be told them on its command line.
+    pub fn learn(&mut self, service: &Service, fill: &mut dyn FnMut(&mut [u8])) {
+        for (name, value) in &service.environment {
+            let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            if telling(name, value) {
                 self.stand_in(value, fill);
             }
             if let Some(password) = password_of(value) {
                 self.stand_in(password, fill);
+            }
+        }
+        let words: Vec<&String> = service.command.iter().chain(&service.entrypoint).flatten().collect();
+        let pairs = words.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
+        let joined = words.iter().filter_map(|word| word.split_once('='));
+        for (option, value) in pairs.chain(joined) {
+            if option.starts_with('-') && !value.starts_with('-') && value.len() >= SHORT && tells(option, value) {
+                self.stand_in(value, fill);
             }
         }
     }
@@ -104,6 +116,12 @@ fn password_of(value: &str) -> Option<&str> {
     (!password.is_empty()).then_some(password)
 }
 
+/// Options say it as variables do, and `--requirepass` besides.
+fn tells(option: &str, value: &str) -> bool {
+    let option = option.trim_start_matches('-');
+    telling(option, value) || option.ends_with("pass")
+}
+
 /// Whether a variable's name says that its value is a secret. `…_FILE` with a path names the place of one.
 pub fn telling(name: &str, value: &str) -> bool {
     let lower = name.to_lowercase();
@@ -167,8 +185,13 @@ mod tests {
                 *byte = next;
             }
         };
-        replacements.learn(&redis, &mut fill);
-        replacements.learn(&app, &mut fill);
+        let mut known = crate::drill::tests::service("app", "app:1");
+        known.environment = app
+            .environment
+            .iter()
+            .map(|(k, v)| (k.clone(), Some(v.clone())))
+            .collect();
+        replacements.learn(&known, &mut fill);
         assert!(replacements.apply(&mut redis).is_empty());
         assert_eq!(
             replacements.apply(&mut app),
@@ -189,6 +212,25 @@ mod tests {
             *line,
             format!("redis-server --requirepass '{stand_in}' --dir /data/hunter2-long.d")
         );
+    }
+
+    #[test]
+    fn options_tell_secrets_too() {
+        let mut redis = crate::drill::tests::service("redis", "redis:7");
+        let command = [
+            "redis-server",
+            "--requirepass",
+            "hunter2-long",
+            "--token=abcdef-1",
+            "--dir",
+            "/var/lib",
+        ];
+        redis.command = Some(command.map(String::from).into());
+        let mut replacements = Replacements::default();
+        replacements.learn(&redis, &mut |bytes| bytes.fill(7));
+        let mut known: Vec<&String> = replacements.0.keys().collect();
+        known.sort();
+        assert_eq!(known, ["abcdef-1", "hunter2-long"]);
     }
 
     #[test]

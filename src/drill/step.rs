@@ -157,6 +157,8 @@ pub struct ImageUse {
     pub id: Option<String>,
     /// `this host`, `the snapshot`, `a registry`, or why it is missing.
     pub from: String,
+    /// It was not on this host before, and goes with the sandbox.
+    pub brought: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

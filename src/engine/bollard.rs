@@ -222,6 +222,10 @@ impl Engine for Bollard {
         self.load_image(archive).await
     }
 
+    async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
+        self.drop_image(reference).await
+    }
+
     fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, TagImageOptions};
+use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::{Stream, StreamExt};
 use std::time::Duration;
 
@@ -78,6 +78,22 @@ impl Bollard {
         self.count_write();
         let tagged = call(&what, limits::CHANGE, self.docker.tag_image(&name, Some(options)));
         tagged.await?.map_err(|message| refused(&what, message))
+    }
+
+    pub(super) async fn drop_image(&self, reference: &str) -> Result<(), EngineError> {
+        let Some((name, _)) = self.find_image(reference).await? else {
+            return Ok(());
+        };
+        let what = format!("the removal of image {reference}");
+        self.count_write();
+        let removed = self.docker.remove_image(&name, None::<RemoveImageOptions>, None);
+        match call(&what, limits::CHANGE, removed).await? {
+            Ok(_) => Ok(()),
+            Err(message) => match self.find_image(reference).await? {
+                Some(_) => Err(refused(&what, message)),
+                None => Ok(()),
+            },
+        }
     }
 
     pub(super) async fn image_archive(&self, reference: &str) -> Result<ByteStream, EngineError> {

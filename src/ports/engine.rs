@@ -74,6 +74,9 @@ pub trait Engine: Send + Sync {
     async fn export_image(&self, reference: &str) -> Result<ByteStream, EngineError>;
     async fn import_image(&self, archive: ByteStream) -> Result<(), EngineError>;
 
+    /// Removes an image and its names; what is gone is success, one that a container uses is refused.
+    async fn remove_image(&self, reference: &str) -> Result<(), EngineError>;
+
     /// How many API calls that change something this connection has made.
     fn writes(&self) -> u64;
 }

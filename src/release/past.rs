@@ -73,16 +73,20 @@ pub fn due<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>, now: T
         .collect()
 }
 
-/// Which colour of each released service has most of the traffic, and the image it was made from.
-pub fn serving(routes: &[Route], observed: &Observed) -> BTreeMap<ServiceName, Serving> {
+/// Which colour of each released service has most of the traffic, and the image it was made from: as its containers
+/// say, and where they are gone, as the journals do.
+pub fn serving(
+    routes: &[Route],
+    observed: &Observed,
+    past: &BTreeMap<ServiceName, Past>,
+) -> BTreeMap<ServiceName, Serving> {
     let one = |route: &Route| {
         let slot = route.slots.iter().max_by_key(|slot| slot.weight)?;
-        let image = of_colour(observed, &route.service, slot.colour)
-            .first()
-            .map(|c| image_of(c).reference);
+        let made = of_colour(observed, &route.service, slot.colour);
+        let made = made.first().map(|container| image_of(container).reference);
         let serving = Serving {
             colour: slot.colour,
-            image,
+            image: made.or_else(|| Some(past.get(&route.service)?.serving.reference.clone())),
         };
         Some((route.service.clone(), serving))
     };

@@ -2,10 +2,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::model::{Colour, ServiceName, Span};
@@ -56,8 +57,12 @@ pub struct HaProxy {
     run: PathBuf,
     inside: Inside,
     /// One change at a time: each reads the stored routes and writes them back.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
+
+/// The right to change something. It goes along with the write it is for, so that one whose caller was dropped in its
+/// middle still ends before the next begins.
+type Turn = OwnedMutexGuard<()>;
 
 impl HaProxy {
     pub fn new(config: impl Into<PathBuf>, run: impl Into<PathBuf>, inside: Inside) -> Self {
@@ -65,7 +70,7 @@ impl HaProxy {
             config: config.into(),
             run: run.into(),
             inside,
-            turn: Mutex::new(()),
+            turn: Arc::default(),
         }
     }
 
@@ -78,13 +83,17 @@ impl HaProxy {
         blocking(move || Ok(Stored::read(&file)?.unwrap_or_default())).await
     }
 
-    async fn store(&self, stored: &Stored) -> Result<(), RouterError> {
+    async fn turn(&self) -> Turn {
+        self.turn.clone().lock_owned().await
+    }
+
+    async fn store(&self, stored: &Stored, turn: Turn) -> Result<Turn, RouterError> {
         let (file, inside, stored) = (self.file(), self.inside.clone(), stored.clone());
-        blocking(move || stored.write(&file, &inside)).await
+        blocking(move || stored.write(&file, &inside).map(|()| turn)).await
     }
 
     /// The folders, and the part that is the same for every set of routes.
-    async fn prepare(&self) -> Result<(), RouterError> {
+    async fn prepare(&self, turn: Turn) -> Result<Turn, RouterError> {
         let (config, run, owner) = (self.config.clone(), self.run.clone(), self.inside.owner);
         blocking(move || {
             (|| -> io::Result<()> {
@@ -97,6 +106,7 @@ impl HaProxy {
                 }
                 write_atomic(&config.join("hold.lua"), HOLD.as_bytes(), 0o644)
             })()
+            .map(|()| turn)
             .map_err(RouterError::Write)
         })
         .await
@@ -245,8 +255,7 @@ impl HaProxy {
 #[async_trait]
 impl Router for HaProxy {
     async fn apply(&self, routes: &[Route]) -> Result<(), RouterError> {
-        let _turn = self.turn.lock().await;
-        self.prepare().await?;
+        let turn = self.prepare(self.turn().await).await?;
         let before = self.stored().await?;
         let mut after = Stored {
             routes: routes.to_vec(),
@@ -255,7 +264,7 @@ impl Router for HaProxy {
         after
             .gates
             .retain(|service, _| routes.iter().any(|r| r.service == *service));
-        self.store(&after).await?;
+        let turn = self.store(&after, turn).await?;
         match ask(&self.run, ADMIN, "show info").await {
             Err(RouterError::Unreachable { source, .. }) if absent(&source) => return Ok(()),
             Err(other) => return Err(other),
@@ -270,7 +279,7 @@ impl Router for HaProxy {
         let loaded = self.reload().await;
         if loaded.is_err() && !before.routes.is_empty() {
             // What the process does not take must not be what its next start reads.
-            self.store(&before).await?;
+            drop(self.store(&before, turn).await?);
         }
         loaded
     }
@@ -280,7 +289,7 @@ impl Router for HaProxy {
     }
 
     async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn().await;
         let mut stored = self.stored().await?;
         let route = stored.route(service)?;
         for slot in &mut route.slots {
@@ -295,14 +304,14 @@ impl Router for HaProxy {
                 commands.push(format!("set server {backend}/{server} weight {}", render::weight(slot)));
             }
         }
-        self.store(&stored).await?;
+        let _turn = self.store(&stored, turn).await?;
         let begun = Instant::now();
         self.change(&commands).await?;
         Ok(begun.elapsed().into())
     }
 
     async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn().await;
         let mut stored = self.stored().await?;
         let route = stored.route(service)?;
         for slot in &mut route.slots {
@@ -316,12 +325,12 @@ impl Router for HaProxy {
             }
         }
         let route = route.clone();
-        self.store(&stored).await?;
+        let _turn = self.store(&stored, turn).await?;
         self.change(&self.differences(&route).await?).await
     }
 
     async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn().await;
         let mut stored = self.stored().await?;
         stored.route(service)?;
         // Nothing waits for the disk here: the file only matters to a router that starts again meanwhile.
@@ -340,7 +349,7 @@ impl Router for HaProxy {
                 stored.gates.remove(service);
             }
         }
-        self.store(&stored).await
+        self.store(&stored, turn).await.map(drop)
     }
 
     async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError> {

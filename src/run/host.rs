@@ -14,12 +14,12 @@ use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
 use crate::release::{self, ReleaseStep};
 use crate::schedule::Crontab;
 use crate::stack::Stack;
-use crate::state::ProjectFolder;
+use crate::state::{Catalogue, ProjectFolder};
 
-use super::backup::{BackupPerformer, BackupScope, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
-use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release};
+use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases};
 use super::snapshots::Trust;
 use super::{Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Watch};
 
@@ -82,7 +82,7 @@ impl Host {
         Ok(BackupPerformer {
             stores: self.stores.clone(),
             sources: self.sources.clone(),
-            engine: self.engine.as_ref().ok().cloned(),
+            images: self.engine.as_ref().ok().map(images),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
@@ -102,10 +102,14 @@ impl Host {
             .chain(&self.stack.read_files)
             .chain(&self.config_file);
         let stack_files: BTreeSet<PathBuf> = read.filter(|file| file.is_file()).cloned().collect();
+        // A released service runs what was released, whatever the Compose file names by now.
+        let released = release::past(&releases(&self.folder)?, self.clock.now());
         let images = self.stack.services.values().filter_map(|service| {
+            let serving = released.get(&service.name).map(|past| &past.serving);
+            let reference = serving.and_then(|image| image.id.clone().or(Some(image.reference.clone())));
             Some(ServiceImage {
                 service: service.name.clone(),
-                reference: service.image.clone()?,
+                reference: reference.or_else(|| service.image.clone())?,
                 built: service.build.is_some(),
             })
         });
@@ -139,19 +143,19 @@ impl Host {
         let key = |e| OperationError::new(Blame::Input, e);
         let signing = self.folder.key(&backups.keys.signing);
         let named = backups.sets.get(set).and_then(|config| config.stores.first());
-        let store = match named {
-            Some(name) => self.stores.get(name),
-            None => self.stores.values().next(),
-        };
-        let store =
+        let named = named.or_else(|| backups.stores.keys().next());
+        let store = named.and_then(|name| self.stores.get_key_value(name));
+        let (name, store) =
             store.ok_or_else(|| OperationError::because(Blame::Input, format!("the set `{set}` has no store")))?;
+        // What this host published last: a store that has lost it is not what a drill should believe.
+        let newest = Catalogue::open(&self.folder.catalogue(), name).and_then(|catalogue| catalogue.head());
         Ok(DrillPerformer {
             engine: self.engine()?,
             restorer: Arc::new(StoreRestorer {
                 store: store.clone(),
                 trust: Trust {
                     keys: keys::trusted(&signing).map_err(key)?,
-                    newest: None,
+                    newest: newest.map_err(|e| OperationError::new(Blame::Host, e))?,
                 },
                 identities: keys::identities(&self.folder.key(&backups.keys.drill_identity)).map_err(key)?,
             }),
@@ -183,7 +187,7 @@ impl Host {
 
     async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
-        let releases = self.ledger().sagas::<ReleaseStep>()?;
+        let past = releases(&self.folder)?;
         let folders = self.folder.host_folders();
         let scope = ReleaseScope {
             stack: &self.stack,
@@ -191,7 +195,7 @@ impl Host {
             folders: &folders,
             engine: engine.as_ref(),
             router: router.as_ref(),
-            releases: &releases,
+            releases: &past,
             now: self.clock.now(),
         };
         plan_release(&scope, order).await
@@ -303,8 +307,8 @@ impl Operator for Host {
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError> {
-        let releases = self.ledger().sagas::<ReleaseStep>()?;
-        Ok(release::due(&releases, now)
+        let past = releases(&self.folder)?;
+        Ok(release::due(&past, now)
             .into_iter()
             .map(|service| Order::Retire { service })
             .collect())
@@ -338,6 +342,11 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
         "release" => ledger.receipt::<ReleaseStep>(id),
         other => Err(unknown_kind(id, other)),
     }
+}
+
+/// An engine as backups see it.
+fn images(engine: &Arc<dyn Engine>) -> Arc<dyn Images> {
+    Arc::new(engine.clone())
 }
 
 fn lane_of(kind: &str) -> &'static str {

@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use crate::journal::{Event, Next, Plan, Saga};
+use crate::journal::{Event, Next, Plan};
 use crate::model::OperationId;
 use crate::ports::{Clock, Entropy};
 use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
@@ -80,15 +80,6 @@ impl Ledger<'_> {
             }
             _ => Receipt::of(id, &saga, None, "running"),
         })
-    }
-
-    /// Every operation of one kind, oldest first.
-    pub fn sagas<S: Receipted>(&self) -> Result<Vec<Saga<S>>, OperationError> {
-        let operations = self.operations()?;
-        let of_kind = operations.iter().filter(|(_, kind)| kind == S::KIND);
-        of_kind
-            .map(|(id, _)| Ok(read_journal::<S>(&self.folder.journal(S::KIND, id))?.1))
-            .collect()
     }
 
     /// Ids and kinds of all operations, oldest first.

@@ -231,11 +231,7 @@ impl Survey {
             }
         }
         let total = self.snapshots.len();
-        self.check(
-            "listings",
-            before,
-            format!("{total} listings have the hash that was signed"),
-        );
+        self.check("listings", before, format!("{total} listings: size and hash as signed"));
         if self.level >= Level::Segments && self.listings_sealed > 0 {
             self.checks.push(VerifyCheck {
                 name: "listings open",
@@ -323,14 +319,10 @@ impl Survey {
                 progress.say(&format!("{done} of {count} segments, {}", Size(self.bytes)));
             }
         }
-        self.check(
-            "segments",
-            before,
-            format!("{count} segments have size and hash that were signed"),
-        );
+        self.check("segments", before, format!("{count} segments: size and hash as signed"));
         if self.level >= Level::Segments {
             let deeper = match self.level {
-                Level::Files => ("files", format!("{} files have their SHA-256", self.files)),
+                Level::Files => ("files", format!("{} files: place and SHA-256 as listed", self.files)),
                 _ => ("segments open", format!("{count} segments")),
             };
             if sealed > 0 || (self.level == Level::Files && self.listings_sealed > 0) {

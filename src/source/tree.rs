@@ -171,7 +171,10 @@ impl Walk<'_> {
         let mut names = Vec::new();
         let listing = match fs::read_dir(folder) {
             Ok(listing) => listing,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(self.vanished(folder)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.vanished(folder);
+                return Ok(());
+            }
             Err(e) => return Err(unreadable(folder)(e)),
         };
         for child in listing {
@@ -195,7 +198,10 @@ impl Walk<'_> {
     fn child(&mut self, path: &Path, entry: EntryPath) -> Result<(), SourceError> {
         let found = match fs::symlink_metadata(path) {
             Ok(found) => found,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(self.vanished(path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.vanished(path);
+                return Ok(());
+            }
             Err(e) => return Err(unreadable(path)(e)),
         };
         let kind = found.file_type();

@@ -1,6 +1,8 @@
 //! Backups of real files into a real store, by the same code the command line and the agent drive.
 
+mod cli;
 mod faults;
+mod images;
 mod restore_by_hand;
 mod support;
 mod whole;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arkwright::app::{SystemClock, SystemEntropy};
 use arkwright::backup::{Identities, Link, ServiceImage};
 use arkwright::config::Backups;
-use arkwright::ports::{Engine, Sources, Store};
-use arkwright::run::backup::{BackupPerformer, BackupScope, plan_backup};
+use arkwright::ports::{Sources, Store};
+use arkwright::run::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use arkwright::run::keys::{self, KeyFiles};
 use arkwright::run::restore::{RestoreError, RestoreOptions, RestoreReport, Selection, restore};
 use arkwright::run::snapshots::{Trust, Which};
@@ -27,7 +27,9 @@ pub struct World {
     pub recovery: PathBuf,
     pub backups: Backups,
     pub state: ProjectFolder,
-    pub engine: Option<Arc<dyn Engine>>,
+    pub images: Option<Arc<dyn Images>>,
+    /// Whether the image is one the Compose file builds.
+    pub built: bool,
     pub sources: Arc<dyn Sources>,
 }
 
@@ -64,7 +66,8 @@ impl World {
             keys,
             recovery,
             state,
-            engine: None,
+            images: None,
+            built: true,
             sources: Arc::new(HostSources),
         }
     }
@@ -142,11 +145,11 @@ impl World {
                 .map(|entry| entry.expect("an entry").path())
                 .filter(|path| path.is_file() && path.extension().is_some_and(|e| e == "yaml"))
                 .collect(),
-            images: match self.engine {
+            images: match self.images {
                 Some(_) => vec![ServiceImage {
                     service: "web".parse().expect("a name"),
                     reference: "ark/web:1".into(),
-                    built: true,
+                    built: self.built,
                 }],
                 None => Vec::new(),
             },
@@ -155,7 +158,7 @@ impl World {
         let performer = BackupPerformer {
             stores: BTreeMap::from([("local".to_owned(), store)]),
             sources: self.sources.clone(),
-            engine: self.engine.clone(),
+            images: self.images.clone(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             signer: keys::signer(&self.keys.signing).expect("a key"),
@@ -167,7 +170,8 @@ impl World {
             clock: &SystemClock,
             entropy: &SystemEntropy,
         };
-        let id = ledger.begin(subject, plan, "a test").expect("begun");
+        let id = ledger.new_id();
+        ledger.begin(&id, subject, plan, "a test").expect("begun");
         let (_petition, petitions) = mpsc::channel(1);
         let receipt = ledger.finish(&id, &performer, &Quiet, petitions).await.expect("driven");
         let left = fs::read_dir(self.state.scratch()).expect("scratch").count();

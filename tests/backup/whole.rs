@@ -399,7 +399,7 @@ async fn a_lost_catalogue_and_lost_segments_are_made_good() {
     for name in segment {
         let file = world.store_path().join(&name);
         let bytes = fs::read(&file).expect("read");
-        if bytes.len() % 2 == 0 {
+        if bytes.len().is_multiple_of(2) {
             fs::remove_file(&file).expect("removed");
         } else {
             fs::write(&file, &bytes[1..]).expect("cut");

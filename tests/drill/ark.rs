@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arkwright::app::{Project, Selection, SystemClock, SystemEntropy};
-use arkwright::backup::TrustedKeys;
+use arkwright::backup::{ServiceImage, TrustedKeys};
 use arkwright::drill::{self, Chosen, Evidence, Restored};
 use arkwright::model::OperationId;
 use arkwright::ports::{Clock, Engine, Entropy, Store};
-use arkwright::run::backup::{BackupPerformer, BackupScope, plan_backup};
+use arkwright::run::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use arkwright::run::drill::{DrillPerformer, EvidenceFile, Restorer, StoreRestorer};
 use arkwright::run::keys::{self, KeyFiles};
 use arkwright::run::snapshots::Trust;
@@ -114,7 +114,13 @@ drills:
                 Some(_) => stack
                     .services
                     .values()
-                    .filter_map(|service| Some((service.name.clone(), service.image.clone()?)))
+                    .filter_map(|service| {
+                        Some(ServiceImage {
+                            service: service.name.clone(),
+                            reference: service.image.clone()?,
+                            built: service.build.is_some(),
+                        })
+                    })
                     .collect(),
             },
         };
@@ -123,7 +129,7 @@ drills:
         let performer = BackupPerformer {
             stores: BTreeMap::from([("local".to_owned(), self.store.clone())]),
             sources: Arc::new(HostSources),
-            engine: self.engine.clone(),
+            images: self.engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Images>),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             signer: keys::signer(&self.signing).expect("a key"),

@@ -122,6 +122,9 @@ impl Engine for IdleEngine {
     async fn import_image(&self, _: ByteStream) -> Result<(), EngineError> {
         cannot()
     }
+    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
     fn writes(&self) -> u64 {
         0
     }

@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -8,8 +9,10 @@ use arkwright::journal::{Event, Next};
 use arkwright::model::OperationId;
 use arkwright::plan::{NetworkSpec, labels};
 use arkwright::ports::{Clock, Engine};
+use arkwright::run::drill::DrillPerformer;
 use arkwright::run::{Perform, sweep};
 use arkwright::state::JournalFile;
+use futures_util::FutureExt;
 
 use crate::ark::Ark;
 use crate::common;
@@ -135,21 +138,32 @@ async fn a_stack_boots_sealed_on_podman() {
     boots("ARKWRIGHT_TEST_PODMAN", "arkd-podman").await;
 }
 
-/// Stops after every step in turn as a crash would, and lets the reaper find what is there.
+/// Repeats every step and stops as a crash would; the reaper finds what is there, also when an assertion failed.
 async fn swept(variable: &str, project: &str) {
     let Some(engine) = engine_of(variable).await else {
         return;
     };
     let ark = Ark::new(project, COMPOSE, DRILL, Some(engine.clone())).await;
     let (id, performer) = ark.begin(None);
+    let crashed = AssertUnwindSafe(crash(&ark, &id, &performer, engine.as_ref()))
+        .catch_unwind()
+        .await;
+    let now = arkwright::app::SystemClock.now();
+    let cleared = sweep(engine.as_ref(), now, &|other| *other == id).await.expect("swept");
+    if let Err(panic) = crashed {
+        std::panic::resume_unwind(panic);
+    }
+    assert!(cleared.contains(&id));
+    nothing_is_left(engine.as_ref(), &id).await;
+}
+
+async fn crash(ark: &Ark, id: &OperationId, performer: &DrillPerformer, engine: &dyn Engine) {
     let clock = arkwright::app::SystemClock;
-    let mut journal = JournalFile::<DrillStep>::open(&ark.folder.journal("drill", &id)).expect("opened");
+    let mut journal = JournalFile::<DrillStep>::open(&ark.folder.journal("drill", id)).expect("opened");
     let backend = DrillStep::Boot("backend".parse().expect("a name"));
     while let Next::Do(step) = journal.saga().next(clock.now()) {
-        journal
-            .append(clock.now(), Event::Began { step: step.clone() })
-            .expect("written");
-        // Twice, as after a crash in the middle of it.
+        let mut append = |event| journal.append(clock.now(), event).map(|_| ()).expect("written");
+        append(Event::Began { step: step.clone() });
         performer
             .perform(&step, journal.saga(), &Silent)
             .await
@@ -173,12 +187,8 @@ async fn swept(variable: &str, project: &str) {
     let there = engine.containers_labelled(&label).await.expect("a list");
     assert_eq!(there.len(), 3, "two services and the prober");
     assert!(there.iter().all(|container| container.ports.is_empty()), "{there:?}");
-    let others = |other: &OperationId| *other == id;
-    let early = sweep(engine.as_ref(), clock.now(), &|_| false).await.expect("looked");
-    assert!(!early.contains(&id), "a drill that runs is left alone");
-    let cleared = sweep(engine.as_ref(), clock.now(), &others).await.expect("swept");
-    assert!(cleared.contains(&id));
-    nothing_is_left(engine.as_ref(), &id).await;
+    let early = sweep(engine, clock.now(), &|_| false).await.expect("looked");
+    assert!(!early.contains(id), "a drill that runs is left alone");
 }
 
 struct Silent;
@@ -258,7 +268,6 @@ async fn an_image_this_host_lost_comes_out_of_the_snapshot() {
     assert_eq!(lost, None);
     let (id, performer) = ark.begin(None);
     let (_, evidence) = ark.finish(&id, performer).await;
-    docker(&["rmi", &reference], "");
     assert_eq!(evidence.outcome, Word::Passed, "{:#?}", evidence.because);
     let backend = evidence
         .images
@@ -266,6 +275,11 @@ async fn an_image_this_host_lost_comes_out_of_the_snapshot() {
         .find(|image| image.service.as_str() == "backend")
         .expect("used");
     assert_eq!(backend.from, "the snapshot");
+    let brought = engine
+        .image(backend.id.as_deref().expect("pinned"))
+        .await
+        .expect("an answer");
+    assert_eq!(brought, None, "what the drill brought is gone again");
 }
 
 /// The Docker client, for what the product itself never does.

@@ -1,169 +1,19 @@
-//! What the tests of the router and of releases share: small servers, load that never tries again, HAProxy as a process.
+//! What the tests of the router and of releases share: load that never tries again, WebSockets that notice being cut.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::process::Stdio;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arkwright::router::{HaProxy, Inside};
-use axum::Router;
-use axum::extract::ws::{Message, WebSocketUpgrade};
-use axum::http::StatusCode;
-use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Says that a test did not run; where everything must run (`CI=true`) it fails instead.
 pub fn not_run(why: &str) {
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "NOT RUN: {why}");
     println!("NOT RUN: {why}");
-}
-
-/// A web server on an address of its own; answers with its name.
-pub struct Server {
-    pub address: IpAddr,
-    pub healthy: Arc<AtomicBool>,
-    pub served: Arc<AtomicU64>,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    pub async fn start(name: &'static str, address: &str, port: u16) -> Self {
-        let address: IpAddr = address.parse().expect("an address");
-        let listener = TcpListener::bind((address, port)).await.expect("a free address");
-        let healthy = Arc::new(AtomicBool::new(true));
-        let served = Arc::new(AtomicU64::new(0));
-        let (health, count) = (Arc::clone(&healthy), Arc::clone(&served));
-        let routes = Router::new()
-            .route(
-                "/health",
-                get(move || {
-                    let healthy = health.load(Ordering::SeqCst);
-                    async move {
-                        if healthy {
-                            StatusCode::OK
-                        } else {
-                            StatusCode::SERVICE_UNAVAILABLE
-                        }
-                    }
-                }),
-            )
-            .route(
-                "/work",
-                post(move |body: String| {
-                    count.fetch_add(1, Ordering::SeqCst);
-                    async move {
-                        if let Ok(millis) = body.parse() {
-                            tokio::time::sleep(Duration::from_millis(millis)).await;
-                        }
-                        name
-                    }
-                }),
-            )
-            .route(
-                "/client",
-                get(|headers: axum::http::HeaderMap| async move {
-                    let all: Vec<_> = headers
-                        .get_all("x-forwarded-for")
-                        .iter()
-                        .filter_map(|v| v.to_str().ok())
-                        .collect();
-                    all.join(", ")
-                }),
-            )
-            .route(
-                "/ws",
-                get(|upgrade: WebSocketUpgrade| async move {
-                    upgrade.on_upgrade(|mut socket| async move {
-                        while let Some(Ok(message @ Message::Text(_))) = socket.recv().await {
-                            if socket.send(message).await.is_err() {
-                                break;
-                            }
-                        }
-                    })
-                }),
-            );
-        let task = tokio::spawn(async move { axum::serve(listener, routes).await.expect("serves") });
-        Server {
-            address,
-            healthy,
-            served,
-            task,
-        }
-    }
-
-    pub fn served(&self) -> u64 {
-        self.served.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-pub fn haproxy_installed() -> bool {
-    std::process::Command::new("haproxy")
-        .arg("-v")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
-}
-
-/// A router whose process runs on this host and listens on loopback.
-pub fn router(folder: &Path) -> HaProxy {
-    let inside = Inside {
-        config: folder.join("config").display().to_string(),
-        run: folder.join("run").display().to_string(),
-        listen: "127.0.0.1".into(),
-        owner: None,
-    };
-    HaProxy::new(folder.join("config"), folder.join("run"), inside)
-}
-
-/// The process; ended when dropped.
-pub struct Process(std::process::Child);
-
-impl Process {
-    pub fn start(folder: &Path) -> Self {
-        let log = std::fs::File::create(folder.join("log")).expect("a log");
-        let child = std::process::Command::new("haproxy")
-            .args(["-W", "-db", "-S"])
-            .arg(format!("{},mode,600", folder.join("run/master.sock").display()))
-            .arg("-f")
-            .arg(folder.join("config/haproxy.cfg"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("haproxy starts");
-        Process(child)
-    }
-
-    pub fn end(&mut self) {
-        let pid = rustix::process::Pid::from_raw(self.0.id() as i32).expect("a process id");
-        if self.0.try_wait().expect("a child").is_none() {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("ends");
-            self.0.wait().expect("ends");
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-pub async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Waits until `done`; fails after `seconds`.
@@ -254,11 +104,12 @@ pub struct Counted {
 
 impl Load {
     /// `pause` between two requests of a client.
-    pub fn start(to: SocketAddr, path: &'static str, clients: usize, pause: Duration) -> Self {
+    pub fn start(to: SocketAddr, path: &'static str, clients: usize, pause: Duration, headers: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let workers = (0..clients)
-            .map(|_| {
+            .map(|client| {
                 let stop = Arc::clone(&stop);
+                let headers = headers.to_owned();
                 tokio::spawn(async move {
                     let mut counted = Counted::default();
                     let mut connection = None;
@@ -269,12 +120,19 @@ impl Load {
                         counted.sent += 1;
                         let begun = Instant::now();
                         let result = match connection.as_mut() {
-                            Some(open) => open.send("POST", path, "", "x").await,
+                            Some(open) => {
+                                open.send("POST", path, &headers, &format!("{client}.{}", counted.sent))
+                                    .await
+                            }
                             None => Err(std::io::Error::other("not connected")),
                         };
                         counted.slowest = counted.slowest.max(begun.elapsed());
                         match result {
-                            Ok((200, body)) => *counted.answers.entry(body).or_default() += 1,
+                            Ok((200 | 201, body)) => {
+                                // Answers that differ every time are counted as one.
+                                let kind = if body.len() > 20 { "answered".to_owned() } else { body };
+                                *counted.answers.entry(kind).or_default() += 1;
+                            }
                             Ok((status, _)) => counted.lost.push(format!("status {status}")),
                             Err(error) => {
                                 counted.lost.push(error.to_string());

@@ -12,8 +12,8 @@ pub struct Args {
     #[arg(value_name = "GENERATION|SET")]
     snapshot: String,
     /// List the entries too
-    #[arg(long)]
-    files: bool,
+    #[arg(long = "files")]
+    every: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -38,12 +38,12 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let header = snapshots::find(opened.store.as_ref(), &opened.trust, &which).await?;
     let listing = match snapshots::listing(opened.store.as_ref(), &header, &reading.identities).await {
         Ok(listing) => Some(listing),
-        Err(error @ SnapshotError::Sealed { .. }) if args.files => return Err(error.into()),
+        Err(error @ SnapshotError::Sealed { .. }) if args.every => return Err(error.into()),
         Err(SnapshotError::Sealed { .. }) => None,
         Err(error) => return Err(error.into()),
     };
     let (listing, entries) = match listing {
-        Some(listing) => (Some(listing.closing), args.files.then_some(listing.entries)),
+        Some(listing) => (Some(listing.closing), args.every.then_some(listing.entries)),
         None => (None, None),
     };
     let shown = Shown {

@@ -24,7 +24,7 @@ pub enum BackupError {
     #[error("the signing key cannot be used")]
     Signing(#[source] BadKey),
     #[error(
-        "{store} has lost {object}, which this host published; is the right disk mounted? `--begin-again` starts a new chain"
+        "{store} has lost {object}, which this host published; is the right disk mounted? `arkwright backup run --begin-again` accepts the loss"
     )]
     Lost { store: String, object: String },
     #[error("{store} holds the snapshots of project `{other}`; give each project a store of its own")]

@@ -1,25 +1,46 @@
 use std::io;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use crate::backup::{BackupSubject, Entry, EntryPath, IMAGES, ImageRecord, Meta, Node, ServiceImage};
-use crate::ports::{Engine, ImageInfo};
+use crate::ports::{ByteStream, Engine, EngineError, ImageInfo};
 use crate::run::blocking::StreamReader;
 
 use super::BackupError;
 use super::intake::Intake;
 
+/// What a backup asks of an engine.
+#[async_trait]
+pub trait Images: Send + Sync {
+    /// `None` when the image is not on this host.
+    async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, EngineError>;
+    /// The image as a tar archive in Docker's format.
+    async fn export_image(&self, reference: &str) -> Result<ByteStream, EngineError>;
+}
+
+#[async_trait]
+impl Images for Arc<dyn Engine> {
+    async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, EngineError> {
+        self.as_ref().image(reference).await
+    }
+
+    async fn export_image(&self, reference: &str) -> Result<ByteStream, EngineError> {
+        self.as_ref().export_image(reference).await
+    }
+}
+
 /// The archive of an image, in Docker's format; its members become entries, so that layers are kept once.
 pub(super) struct Export {
     /// `sha256:…`
     pub id: String,
-    pub engine: Arc<dyn Engine>,
+    pub images: Arc<dyn Images>,
 }
 
 /// Asks the engine what each service runs. Images that a registry has are only named.
 pub(super) async fn survey(
-    engine: Option<&dyn Engine>,
+    images: Option<&dyn Images>,
     subject: &BackupSubject,
 ) -> Result<(Vec<ImageRecord>, Vec<String>, Vec<String>), BackupError> {
     let mut records = Vec::new();
@@ -31,15 +52,15 @@ pub(super) async fn survey(
         built,
     } in &subject.images
     {
-        let info = match engine {
-            Some(engine) => engine.image(reference).await.map_err(|source| BackupError::Engine {
+        let info = match images {
+            Some(images) => images.image(reference).await.map_err(|source| BackupError::Engine {
                 image: reference.clone(),
                 source,
             })?,
             None => None,
         };
         if info.is_none() {
-            let why = if engine.is_some() {
+            let why = if images.is_some() {
                 "it is not on this host"
             } else {
                 "no engine answers"
@@ -89,7 +110,7 @@ impl Export {
         let top = top_of(&self.id).map_err(failed(&self.id))?;
         let mut kept = Vec::new();
         let archive = handle
-            .block_on(self.engine.export_image(&self.id))
+            .block_on(self.images.export_image(&self.id))
             .map_err(|source| BackupError::Engine {
                 image: self.id.clone(),
                 source,

@@ -9,4 +9,5 @@ mod publish;
 mod read;
 
 pub use error::BackupError;
+pub use images::Images;
 pub use perform::{BackupPerformer, BackupScope, plan_backup};

@@ -9,13 +9,13 @@ use crate::backup::{BackupOutput, BackupStep, BackupSubject, ManifestPart, Servi
 use crate::config::{Backups, SetConfig};
 use crate::journal::{Outcome, Plan, Saga};
 use crate::model::{ProjectName, Size};
-use crate::ports::{Clock, Engine, Entropy, Sources, Store};
+use crate::ports::{Clock, Entropy, Sources, Store};
 use crate::run::blocking::blocking;
 use crate::run::{Line, Perform, Progress, Receipted, StepFailed};
 use crate::state::{Catalogue, ProjectFolder};
 
 use super::BackupError;
-use super::images::{Export, survey};
+use super::images::{Export, Images, survey};
 use super::publish::{Publish, list};
 use super::read::{Read, Staging};
 
@@ -75,7 +75,7 @@ pub struct BackupPerformer {
     pub stores: BTreeMap<String, Arc<dyn Store>>,
     pub sources: Arc<dyn Sources>,
     /// For the images of the services; without one they are only named.
-    pub engine: Option<Arc<dyn Engine>>,
+    pub images: Option<Arc<dyn Images>>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub signer: Signer,
@@ -122,8 +122,8 @@ impl BackupPerformer {
         let store = self.store(store_name)?;
         self.not_lost(store.as_ref(), store_name).await?;
         let listed = list(store.as_ref(), "seg/").await?;
-        let (images, wanted, notes) = survey(self.engine.as_deref(), subject).await?;
-        let export = |id| self.engine.clone().map(|engine| Export { id, engine });
+        let (images, wanted, notes) = survey(self.images.as_deref(), subject).await?;
+        let export = |id| self.images.clone().map(|images| Export { id, images });
         let exports = wanted.into_iter().filter_map(export).collect();
         let read = Read {
             subject: subject.clone(),

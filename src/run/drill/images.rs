@@ -44,14 +44,15 @@ impl DrillPerformer {
             let why = "the snapshot does not say which image it was";
             return Ok(missing(&pinned.service, &pinned.reference, why));
         };
-        let found = |from: &str| ImageUse {
+        let found = |from: &str, brought: bool| ImageUse {
             service: pinned.service.clone(),
             reference: pinned.reference.clone(),
             id: Some(id.clone()),
             from: from.to_owned(),
+            brought,
         };
         if self.has(id).await? {
-            return Ok(found("this host"));
+            return Ok(found("this host", false));
         }
         let tree = self.tree(subject);
         if let Some(place) = place_of(id)
@@ -60,7 +61,7 @@ impl DrillPerformer {
             progress.say(&format!("loading the image of {}", pinned.service));
             self.import(on_disk(&tree, &place)).await?;
             if self.has(id).await? {
-                return Ok(found("the snapshot"));
+                return Ok(found("the snapshot", true));
             }
         }
         let Some(digest) = &pinned.digest else {
@@ -69,7 +70,7 @@ impl DrillPerformer {
         };
         progress.say(&format!("pulling {digest}"));
         match self.engine.pull(digest, &|_| {}).await {
-            Ok(()) if self.has(id).await? => Ok(found("a registry")),
+            Ok(()) if self.has(id).await? => Ok(found("a registry", true)),
             Ok(()) => {
                 let why = format!("{digest} is another image now than the one that was pinned");
                 Ok(missing(&pinned.service, &pinned.reference, &why))
@@ -81,6 +82,21 @@ impl DrillPerformer {
                 &format!("its image cannot be had: {error}"),
             )),
         }
+    }
+
+    /// Takes away again what was brought; one that something else has begun to use stays.
+    pub(super) async fn return_images(&self, images: &[ImageUse]) -> Result<(), EngineError> {
+        for id in images
+            .iter()
+            .filter(|image| image.brought)
+            .filter_map(|image| image.id.as_ref())
+        {
+            match self.engine.remove_image(id).await {
+                Err(EngineError::Refused { what, message }) => tracing::info!(what, message, "an image stays"),
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     async fn has(&self, id: &str) -> Result<bool, EngineError> {
@@ -120,6 +136,7 @@ fn missing(service: &ServiceName, reference: &str, why: &str) -> ImageUse {
         reference: reference.to_owned(),
         id: None,
         from: why.to_owned(),
+        brought: false,
     }
 }
 

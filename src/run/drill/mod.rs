@@ -105,7 +105,7 @@ impl Perform<DrillStep> for DrillPerformer {
             DrillStep::Boot(service) => DrillOutput::Booted(self.boot(service, saga).await?),
             DrillStep::Evidence => self.evidence(saga).await?,
             DrillStep::Teardown => DrillOutput::Cleared {
-                objects: self.teardown(subject).await?,
+                objects: self.teardown(saga).await?,
             },
         })
     }
@@ -302,18 +302,24 @@ impl DrillPerformer {
                 sha256: written.sha256,
             }),
             Err(error) => {
-                self.teardown(saga.subject()).await?;
+                self.teardown(saga).await?;
                 Err(error.into())
             }
         }
     }
 
-    async fn teardown(&self, subject: &DrillSubject) -> Result<u64, DrillError> {
+    async fn teardown(&self, saga: &Saga<DrillStep>) -> Result<u64, DrillError> {
+        let subject = saga.subject();
         let shelter = self.shelter(subject);
         let cleared = self.sandbox(subject, &shelter).clear().await;
         // The data goes even where the engine does not answer.
         remove_folder(&self.root(&subject.operation)).await?;
-        Ok(cleared?)
+        let objects = cleared?;
+        // A drill that ended early brought no image it knows of.
+        if let Ok(images) = images_of(saga) {
+            self.return_images(images).await.map_err(SandboxError::from)?;
+        }
+        Ok(objects)
     }
 }
 

@@ -50,9 +50,11 @@ impl Work<'_> {
                 let why = format!("{colour} was not healthy within {:.0?}: {why}", limit);
                 return Err(self.with_logs(why, &containers).await);
             }
-            if why != told {
+            // Only figures that change are no news.
+            let words: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if words != told {
                 self.progress.say(&why);
-                told = why;
+                told = words;
             }
             sleep(pause).await;
             pause = (pause * 5 / 4).min(Duration::from_millis(250));
@@ -83,7 +85,10 @@ impl Work<'_> {
             missing.push(format!("the router has no slot for {colour}"));
         }
         for slot in ours.into_iter().filter(|slot| !slot.up) {
-            missing.push(format!("the router's check says {}", slot.last_check));
+            missing.push(format!(
+                "the router's checks do not pass yet, the newest says {}",
+                slot.last_check
+            ));
         }
         Ok(missing)
     }

@@ -10,6 +10,6 @@ mod repoint;
 #[cfg(test)]
 mod tests;
 
-pub use order::{ReleaseScope, plan_release};
+pub use order::{ReleaseScope, plan_release, releases};
 pub use perform::{BeforeRelease, ReleasePerformer};
 pub use repoint::repoint;

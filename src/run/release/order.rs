@@ -1,11 +1,14 @@
+use std::io;
+
 use crate::config::Config;
-use crate::journal::{Plan, Saga};
+use crate::journal::{Plan, Saga, Step};
 use crate::model::Timestamp;
 use crate::plan::desired::HostFolders;
 use crate::ports::{Engine, Router, RouterError};
 use crate::release::{self, Ask, Image, PlanError, ReleaseStep, Subject, keep_repository, short_id};
 use crate::run::{Blame, OperationError, Order};
 use crate::stack::Stack;
+use crate::state::{ProjectFolder, read_journal};
 
 /// What releases of a project are planned from.
 pub struct ReleaseScope<'a> {
@@ -70,6 +73,18 @@ pub async fn plan_release(
         _ => release::retire(ask),
     };
     planned.map_err(input_error)
+}
+
+/// Every release there is a journal of, oldest first.
+pub fn releases(folder: &ProjectFolder) -> Result<Vec<Saga<ReleaseStep>>, OperationError> {
+    let operations = match folder.operations() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(|error| OperationError::new(Blame::Host, error))?,
+    };
+    let releases = operations.iter().filter(|(_, kind)| kind == ReleaseStep::KIND);
+    releases
+        .map(|(id, kind)| Ok(read_journal(&folder.journal(kind, id))?.1))
+        .collect()
 }
 
 fn input_error(error: PlanError) -> OperationError {

@@ -171,7 +171,12 @@ impl Work<'_> {
             .tag(&image.id, &self.subject.keep_repository(), &tag)
             .await?;
         Ok(Finding::Image {
-            digest: image.repo_digests.first().cloned(),
+            // Podman also makes digests up for names that were only ever given here.
+            digest: image
+                .repo_digests
+                .iter()
+                .find(|digest| !digest.starts_with("localhost/") && !digest.contains("arkwright-keep/"))
+                .cloned(),
             id: image.id,
         })
     }

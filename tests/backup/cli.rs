@@ -1,0 +1,145 @@
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::support::World;
+use super::whole::archive;
+
+fn arkwright(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_arkwright"))
+        .args(args)
+        .current_dir(folder)
+        .env("ARKWRIGHT_STATE", folder.join("state"))
+        .output()
+        .expect("the binary runs")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+/// The arguments that read a store with nothing else of its project.
+fn from(world: &World, rest: &[&str]) -> Vec<String> {
+    let mut args: Vec<String> = ["--json", "backup"]
+        .iter()
+        .chain(rest)
+        .map(|arg| (*arg).to_owned())
+        .collect();
+    for (name, path) in [
+        ("--from", world.store_path()),
+        ("--public-key", world.keys.signing.with_extension("pub")),
+        ("--identity", world.recovery.clone()),
+    ] {
+        args.extend([name.to_owned(), path.display().to_string()]);
+    }
+    args
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_read_on_another_host_with_the_recovery_identity_alone() {
+    let world = archive();
+    world.backup().await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let run = |rest: &[&str]| {
+        let args = from(&world, rest);
+        arkwright(elsewhere.path(), &args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let listed = json(&run(&["list"]));
+    assert_eq!(listed[0]["snapshots"][0]["generation"], 1);
+    let shown = json(&run(&["show", "full", "--files"]));
+    assert_eq!(shown["listing"]["sources"][0]["rows"]["photo"], 2);
+    assert!(shown["entries"].as_array().is_some_and(|entries| entries.len() > 10));
+    let verified = run(&["verify"]);
+    assert_eq!(code(&verified), 0, "{verified:?}");
+    let restored = run(&["restore", "1", "--to", "here"]);
+    assert_eq!(code(&restored), 0, "{restored:?}");
+    assert!(elsewhere.path().join("here/uploads/notes.txt").is_file());
+    let again = run(&["restore", "full", "--to", "here"]);
+    assert_eq!(code(&again), 5, "nothing is written over: {again:?}");
+    let part = run(&["restore", "full", "--to", "part", "--path", "uploads/100%25%0A line"]);
+    assert_eq!(code(&part), 0, "{part:?}");
+    assert_eq!(code(&run(&["restore", "full", "--to", "x", "--path", "nothing"])), 8);
+    assert_eq!(code(&run(&["show", "9"])), 8);
+    assert_eq!(code(&run(&["show", "other"])), 8);
+    // One changed byte: the exit code says damaged, the message names the object.
+    let object = world
+        .objects()
+        .into_iter()
+        .find(|name| name.starts_with("seg/"))
+        .expect("a segment");
+    let file = world.store_path().join(&object);
+    let mut bytes = fs::read(&file).expect("read");
+    bytes[300] ^= 1;
+    fs::write(&file, bytes).expect("written");
+    let verified = run(&["verify", "--level", "objects"]);
+    assert_eq!(code(&verified), 7);
+    assert_eq!(json(&verified)[0]["damaged"][0]["object"], object.as_str());
+    let restored = run(&["restore", "full", "--to", "damaged"]);
+    assert_eq!(code(&restored), 7);
+    assert!(String::from_utf8_lossy(&restored.stderr).contains(&object));
+}
+
+#[test]
+fn keys_are_made_by_a_verb_and_never_written_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(
+        folder.path().join("compose.yaml"),
+        "name: ark\nservices: { web: { image: x } }\n",
+    )
+    .expect("written");
+    let made = arkwright(folder.path(), &["--json", "key", "new", "--recovery", "recovery"]);
+    assert_eq!(code(&made), 0, "{made:?}");
+    let text = json(&made);
+    assert!(
+        text["recipients"]["recovery"]
+            .as_str()
+            .is_some_and(|key| key.starts_with("age1"))
+    );
+    assert!(text.get("recovery_identity").is_none());
+    assert!(folder.path().join("state/ark/keys/signing.pub").is_file());
+    let again = arkwright(folder.path(), &["key", "new"]);
+    assert_eq!(code(&again), 3, "{again:?}");
+    fs::remove_dir_all(folder.path().join("state")).expect("removed");
+    let shown = arkwright(folder.path(), &["key", "new"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        text.contains("AGE-SECRET-KEY-1") && text.contains("off this host"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_project_without_backups_or_keys_is_told_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(
+        folder.path().join("compose.yaml"),
+        "name: ark\nservices: { web: { image: x } }\n",
+    )
+    .expect("written");
+    fs::write(folder.path().join("arkwright.yaml"), "{}\n").expect("written");
+    let listed = arkwright(folder.path(), &["backup", "list"]);
+    assert_eq!(code(&listed), 3);
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("arkwright init"));
+    let text =
+        "backups: { recipients: [age1x], stores: { local: { path: b } }, sets: { s: { sources: [{ path: u }] } } }\n";
+    fs::write(folder.path().join("arkwright.yaml"), text).expect("written");
+    let listed = arkwright(folder.path(), &["backup", "list"]);
+    assert_eq!(code(&listed), 3);
+    assert!(
+        String::from_utf8_lossy(&listed.stderr).contains("arkwright key new"),
+        "{listed:?}"
+    );
+    assert_eq!(
+        code(&arkwright(folder.path(), &["key", "new", "--recovery", "recovery"])),
+        0
+    );
+    let unknown = arkwright(folder.path(), &["backup", "run", "nothing"]);
+    assert_eq!(code(&unknown), 3, "{unknown:?}");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no backup set `nothing`"));
+}

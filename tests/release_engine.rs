@@ -1,0 +1,453 @@
+//! Releases on a real engine, behind a real router, under load that never tries again.
+//!
+//! `ARKWRIGHT_TEST_DOCKER` and `ARKWRIGHT_TEST_PODMAN` name the engines (`unix:///…`); the images are those of
+//! `scripts/images`.
+
+mod lab;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arkwright::app::{Project, Selection, Site, SystemClock, SystemEntropy};
+use arkwright::journal::Saga;
+use arkwright::model::{Colour, OperationId, ServiceName};
+use arkwright::plan::{TearDown, Wishes};
+use arkwright::ports::{Engine, Router};
+use arkwright::release::{ReleaseStep, due, past};
+use arkwright::router::{HaProxy, Inside};
+use arkwright::run::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases};
+use arkwright::run::{Ledger, News, OperationError, Order, Progress, Receipt, StepFailed, Watch};
+use arkwright::state::ProjectFolder;
+use async_trait::async_trait;
+use lab::{Load, Sockets, not_run, until};
+use tokio::sync::mpsc;
+
+const BACKEND: &str = "localhost/memoryark/backend";
+const TOKEN: &str = "token-for-tests";
+
+fn engines() -> Vec<String> {
+    ["ARKWRIGHT_TEST_DOCKER", "ARKWRIGHT_TEST_PODMAN"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok().filter(|host| !host.is_empty()))
+        .collect()
+}
+
+struct Says;
+
+impl Progress for Says {
+    fn say(&self, text: &str) {
+        println!("    {text}");
+    }
+}
+
+struct NoBackups;
+
+#[async_trait]
+impl BeforeRelease for NoBackups {
+    async fn backup(&self, set: &str, _: &dyn Progress) -> Result<String, StepFailed> {
+        Ok(format!("nothing of {set}"))
+    }
+}
+
+/// Counts updates, so that a driver can be dropped at any.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Watch for Counting {
+    fn hear(&self, news: News) {
+        if let News::Update(update) = news {
+            println!("    {:?} {}", update.kind, update.text);
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A project on an engine: the stand-in back end behind the router, 1.0.0 serving.
+struct Stage {
+    project: Project,
+    engine: Arc<dyn Engine>,
+    router: Arc<HaProxy>,
+    state: ProjectFolder,
+    at: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+async fn stage(host: &str, name: &str, swap: &str) -> Stage {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["data", "uploads"] {
+        let made = folder.path().join(name);
+        std::fs::create_dir(&made).expect("a folder");
+        std::os::unix::fs::chown(&made, Some(1000), Some(1000)).expect("the back end's user");
+    }
+    // One process may open a bind-mounted database; side by side, each colour has one of its own.
+    let mounts = match swap {
+        "hold" => "volumes: [\"./data:/data\", \"./uploads:/uploads\"]",
+        _ => "tmpfs: [\"/data:mode=1777\", \"/uploads:mode=1777\"]",
+    };
+    let before = match swap {
+        "hold" => "before: [{ backup: database }],",
+        _ => "",
+    };
+    let compose = format!(
+        "name: ark{name}{}\nservices:\n  backend:\n    image: {BACKEND}:1.0.0\n    init: false\n    {mounts}\n    \
+         environment: {{ LINE_SERVICE_API_TOKEN: {TOKEN}, STANDIN_DELAY: 2ms }}\n",
+        std::process::id()
+    );
+    let config = format!(
+        "services:\n  backend:\n    release: {{ port: 8081, swap: {swap}, {before} drain_limit: 5s, \
+         health: {{ http: /api/health, every: 500ms, healthy_after: 2, within: 8s }} }}\n\
+         router: {{ image: \"localhost/memoryark/haproxy:2.6\" }}\nstate: ./state\n\
+         backups:\n  recipients: [age1x]\n  stores: {{ here: {{ path: ./backups }} }}\n  \
+         sets: {{ database: {{ sources: [{{ sqlite: ./data/memoryark.db }}] }} }}\n"
+    );
+    std::fs::write(folder.path().join("compose.yaml"), compose).expect("written");
+    std::fs::write(folder.path().join("arkwright.yaml"), config).expect("written");
+    let selection = Selection {
+        files: vec![folder.path().join("compose.yaml")],
+        host: Some(host.to_owned()),
+        ..Selection::default()
+    };
+    let project = Project::load(&selection).expect("a project");
+    let state = project.folder().expect("a state folder");
+    let folders = state.host_folders();
+    let site = project.site().await.expect("a site");
+    up(&site).await;
+    let router = Arc::new(HaProxy::new(
+        folders.router_config,
+        folders.router_run,
+        Inside::container(),
+    ));
+    let engine = project.engine().await.expect("an engine");
+    let found = engine.observe(&project.stack().name).await.expect("observed");
+    let container = found
+        .containers
+        .iter()
+        .find(|c| c.name.contains("arkwright-router"))
+        .expect("a router");
+    let ip: IpAddr = container.networks.values().find_map(|n| n.ip).expect("an address");
+    let stage = Stage {
+        project,
+        engine,
+        router,
+        state,
+        at: SocketAddr::from((ip, 8081)),
+        folder,
+    };
+    until("blue", 20, || async {
+        let slots = stage.router.slots(&service()).await.unwrap_or_default();
+        slots.iter().any(|slot| slot.colour == Colour::Blue && slot.up)
+    })
+    .await;
+    stage
+}
+
+async fn up(site: &Site<'_>) {
+    let observed = site.observe().await.expect("observed");
+    let plan = site.plan(&observed, Wishes::default()).await.expect("a plan");
+    site.perform(&plan, &Says).await.expect("up");
+}
+
+fn service() -> ServiceName {
+    "backend".parse().expect("a name")
+}
+
+fn deploy(version: &str) -> Order {
+    Order::Deploy {
+        service: service(),
+        image: Some(format!("{BACKEND}:{version}")),
+        no_canary: false,
+    }
+}
+
+fn rollback() -> Order {
+    Order::Rollback {
+        service: service(),
+        reason: Some("a test".into()),
+    }
+}
+
+impl Stage {
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            folder: &self.state,
+            clock: &SystemClock,
+            entropy: &SystemEntropy,
+        }
+    }
+
+    fn performer(&self) -> ReleasePerformer {
+        ReleasePerformer {
+            engine: self.engine.clone(),
+            router: self.router.clone(),
+            clock: Arc::new(SystemClock),
+            before: Arc::new(NoBackups),
+            state: self.state.clone(),
+        }
+    }
+
+    fn sagas(&self) -> Vec<Saga<ReleaseStep>> {
+        releases(&self.state).expect("the journals")
+    }
+
+    async fn begin(&self, order: &Order) -> Result<OperationId, OperationError> {
+        let sagas = self.sagas();
+        let scope = ReleaseScope {
+            stack: self.project.stack(),
+            config: &self.project.config,
+            folders: &self.state.host_folders(),
+            engine: self.engine.as_ref(),
+            router: self.router.as_ref(),
+            releases: &sagas,
+            now: std::time::SystemTime::now().into(),
+        };
+        let (subject, plan) = plan_release(&scope, order).await?;
+        let id = self.ledger().new_id();
+        self.ledger().begin::<ReleaseStep>(&id, subject, plan, "a test")?;
+        Ok(id)
+    }
+
+    async fn release(&self, order: &Order) -> Receipt {
+        let id = self.begin(order).await.expect("planned");
+        let (_ask, petitions) = mpsc::channel(1);
+        let receipt = self
+            .ledger()
+            .finish(&id, &self.performer(), &Counting::default(), petitions)
+            .await;
+        told(receipt.expect("driven"))
+    }
+
+    /// Drops the driver again and again, each time one update later, and resumes from the journal.
+    async fn release_with_interruptions(&self, order: &Order) -> Receipt {
+        let id = self.begin(order).await.expect("planned");
+        for allowed in 1.. {
+            let (_ask, petitions) = mpsc::channel(1);
+            let heard = Counting::default();
+            let (performer, ledger) = (self.performer(), self.ledger());
+            let driving = ledger.finish::<ReleaseStep>(&id, &performer, &heard, petitions);
+            let enough = async {
+                while heard.0.load(Ordering::SeqCst) < allowed {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = enough => println!("    -- the driver is gone after {allowed} updates --"),
+                receipt = driving => return told(receipt.expect("driven")),
+            }
+        }
+        unreachable!("it ends when enough is allowed")
+    }
+
+    /// `version colour` of every container of the service.
+    async fn containers(&self) -> Vec<String> {
+        let observed = self.engine.observe(&self.project.stack().name).await.expect("observed");
+        let ours = observed
+            .containers
+            .iter()
+            .filter(|c| c.label("com.docker.compose.service") == Some("backend"));
+        let mut found: Vec<String> = ours
+            .map(|c| {
+                let image = c.label("arkwright.image").unwrap_or_default();
+                let version = image.rsplit(':').next().unwrap_or_default();
+                format!(
+                    "{version} {}{}",
+                    c.label("arkwright.colour").unwrap_or_default(),
+                    if c.running() { "" } else { " stopped" }
+                )
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn load(&self) -> Load {
+        Load::start(
+            self.at,
+            "/api/photos/upload",
+            16,
+            Duration::from_millis(2),
+            &format!("Authorization: Bearer {TOKEN}\r\n"),
+        )
+    }
+
+    fn copy_is_gone(&self) -> bool {
+        !self.state.scratch().join("release-backend").exists()
+    }
+
+    async fn down(self) {
+        let site = self.project.site().await.expect("a site");
+        let observed = site.observe().await.expect("observed");
+        let what = TearDown {
+            volumes: true,
+            orphans: true,
+        };
+        let plan = site.teardown(&observed, what);
+        site.perform(&plan, &Says).await.expect("down");
+        drop(self.folder);
+    }
+}
+
+fn told(receipt: Receipt) -> Receipt {
+    println!("  {} {}: {}", receipt.kind, receipt.subject, receipt.outcome);
+    for line in &receipt.lines {
+        println!("    {:28} {}", line.label, line.value);
+    }
+    if let Some(because) = &receipt.because {
+        println!("    because {because}");
+    }
+    receipt
+}
+
+async fn settled() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_side_by_side_loses_nothing() {
+    let engines = engines();
+    if engines.is_empty() {
+        return not_run("no engine is named by ARKWRIGHT_TEST_DOCKER or ARKWRIGHT_TEST_PODMAN");
+    }
+    for (at, host) in engines.iter().enumerate() {
+        println!("on {host}");
+        let stage = stage(host, &format!("side{at}x"), "overlap").await;
+        let load = stage.load();
+        let sockets = Sockets::open(stage.at, "/api/ws", 5).await;
+        settled().await;
+
+        let unchanged = stage.release(&deploy("1.0.0")).await;
+        assert_eq!((unchanged.outcome.as_str(), unchanged.ok), ("unchanged", true));
+
+        let deployed = stage.release(&deploy("1.1.0")).await;
+        assert_eq!(
+            (deployed.outcome.as_str(), deployed.ok),
+            ("deployed", true),
+            "{:?}",
+            deployed.because
+        );
+        assert_eq!(deployed.detail["proven"], true);
+        assert_eq!(stage.containers().await, ["1.0.0 blue", "1.1.0 green"]);
+        settled().await;
+        let back = stage.release(&rollback()).await;
+        assert_eq!(
+            (back.outcome.as_str(), back.ok),
+            ("rolled_back", true),
+            "{:?}",
+            back.because
+        );
+        settled().await;
+
+        // Green makes room for the sick one, which is removed again; nobody was sent to it.
+        let refused = stage.release(&deploy("broken")).await;
+        assert_eq!((refused.outcome.as_str(), refused.ok), ("aborted", false));
+        let because = refused.because.clone().expect("a reason");
+        assert!(because.contains("not healthy within 8s"), "{because}");
+        assert_eq!(stage.containers().await, ["1.0.0 blue"]);
+        assert_eq!(refused.detail["counted"]["to"]["requests"], 0);
+
+        // What is gone is made again from the journal's image, with the driver interrupted on the way.
+        assert!(past(&stage.sagas(), std::time::SystemTime::now().into()).contains_key(&service()));
+        assert_eq!(
+            sockets.cut().await,
+            0,
+            "blue served all the time, and was never stopped"
+        );
+        let again = stage.release_with_interruptions(&deploy("1.1.0")).await;
+        assert_eq!(again.outcome, "deployed", "{:?}", again.because);
+        settled().await;
+        let retired = stage.release(&Order::Retire { service: service() }).await;
+        assert_eq!(retired.outcome, "retired", "{:?}", retired.because);
+        assert_eq!(stage.containers().await, ["1.1.0 green"]);
+        let cold = stage.release_with_interruptions(&rollback()).await;
+        assert_eq!(cold.outcome, "rolled_back", "{:?}", cold.because);
+        settled().await;
+        assert_eq!(stage.containers().await, ["1.0.0 blue", "1.1.0 green"]);
+        assert_eq!(due(&stage.sagas(), std::time::SystemTime::now().into()), []);
+
+        // `up` finds nothing to do about released colours.
+        let site = stage.project.site().await.expect("a site");
+        let observed = site.observe().await.expect("observed");
+        let plan = site.plan(&observed, Wishes::default()).await.expect("a plan");
+        assert_eq!(
+            plan.changes,
+            [],
+            "{:?}",
+            plan.changes.iter().map(|c| &c.reason).collect::<Vec<_>>()
+        );
+
+        let counted = load.stop().await;
+        println!(
+            "  {} requests, {} lost, slowest {:?}, {:?}",
+            counted.sent,
+            counted.lost.len(),
+            counted.slowest,
+            counted.answers
+        );
+        assert_eq!(counted.lost, [""; 0]);
+        stage.down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_swap_loses_nothing_and_puts_the_data_back_when_it_fails() {
+    let engines = engines();
+    if engines.is_empty() {
+        return not_run("no engine is named by ARKWRIGHT_TEST_DOCKER or ARKWRIGHT_TEST_PODMAN");
+    }
+    for (at, host) in engines.iter().enumerate() {
+        println!("on {host}");
+        let stage = stage(host, &format!("held{at}x"), "hold").await;
+        let load = stage.load();
+        let sockets = Sockets::open(stage.at, "/api/ws", 3).await;
+        settled().await;
+        let deployed = stage.release(&deploy("1.1.0")).await;
+        assert_eq!(
+            (deployed.outcome.as_str(), deployed.ok),
+            ("deployed", true),
+            "{:?}",
+            deployed.because
+        );
+        assert_eq!(deployed.detail["websockets_closed"], 3);
+        assert_eq!(sockets.cut().await, 3);
+        assert_eq!(stage.containers().await, ["1.0.0 blue stopped", "1.1.0 green"]);
+        settled().await;
+        let back = stage.release(&rollback()).await;
+        assert_eq!(
+            (back.outcome.as_str(), back.ok),
+            ("rolled_back", true),
+            "{:?}",
+            back.because
+        );
+        assert!(
+            back.lines
+                .iter()
+                .any(|l| l.label == "data" && l.value.contains("left as it is"))
+        );
+        settled().await;
+
+        let refused = stage.release(&deploy("broken")).await;
+        assert_eq!((refused.outcome.as_str(), refused.ok), ("aborted", false));
+        assert_eq!(stage.containers().await, ["1.0.0 blue"]);
+        settled().await;
+
+        let again = stage.release_with_interruptions(&deploy("1.1.0")).await;
+        assert_eq!(again.outcome, "deployed", "{:?}", again.because);
+        settled().await;
+        assert!(stage.copy_is_gone());
+        let counted = load.stop().await;
+        println!(
+            "  {} requests, {} lost, slowest {:?}, {:?}",
+            counted.sent,
+            counted.lost.len(),
+            counted.slowest,
+            counted.answers
+        );
+        assert_eq!(counted.lost, [""; 0]);
+        let data: PathBuf = stage.folder.path().join("data/memoryark.db");
+        assert!(data.exists());
+        stage.down().await;
+    }
+}
