@@ -63,7 +63,7 @@ prepare_keys() {
         ark --json key new --recovery "$recovery" >"$DEMO_OUT/keys.json"
     fi
     sed -i \
-        -e "s|^  recipients: .*|  recipients: $(jq -c .recipients "$DEMO_OUT/keys.json")|" \
+        -e "s|^  recipients: .*|  recipients: $(jq -c '[.recipients.recovery, .recipients.drill]' "$DEMO_OUT/keys.json")|" \
         -e "s|^state: .*|state: $ARKWRIGHT_STATE|" "$config"
     grep -q '^agent:' "$config" || printf '\nagent: { listen: "127.0.0.1:%s", socket: %s }\n' \
         "$AGENT_PORT" "$DEMO_STATE/$DEMO_ENGINE/agent.sock" >>"$config"
