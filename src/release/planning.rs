@@ -28,7 +28,9 @@ pub enum PlanError {
     NoService(ServiceName),
     #[error("`{0}` is not released: give it `release:` under `services:` in arkwright.yaml, then run `arkwright up`")]
     NotReleased(ServiceName),
-    #[error("`{service}` does not run behind the router yet ({why}); run `arkwright up` first")]
+    #[error(
+        "`{service}` does not run behind the router yet ({why}); run `arkwright up` first, with `--adopt` where it still runs as a plain container"
+    )]
     NotRouted { service: ServiceName, why: String },
     #[error(
         "{service} stands between two colours ({weights}); finish what moved it with `arkwright resume`, see `arkwright history`"
