@@ -142,14 +142,14 @@ pub fn image_of(container: &Container) -> Image {
 pub fn deploy(ask: Ask<'_>, image: Image, no_canary: bool) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
     let ground = ask.ground()?;
     let subject = ground.subject(Goal::Deploy, image, None, true)?;
-    let same_image = |c: &&Container| subject.image.id.as_ref() == Some(&c.image_id);
+    let same_image = |c: &Container| subject.image.id.as_ref() == Some(&c.image_id);
     // Another name for the same image is no change.
     let wanted = ground.specs(ground.from, &subject.previous.reference)?;
     let hash = |spec: &ContainerSpec| spec.labels.get(labels::SPEC_HASH).cloned();
     let same_spec =
         |(c, spec): (&&Container, &ContainerSpec)| c.label(labels::SPEC_HASH).map(str::to_owned) == hash(spec);
     if ground.serving.len() == wanted.len()
-        && ground.serving.iter().all(|c| c.running() && same_image(&c))
+        && ground.serving.iter().all(|c| c.running() && same_image(c))
         && ground.serving.iter().zip(&wanted).all(same_spec)
     {
         let plan = Plan {
