@@ -6,7 +6,7 @@
 mod lab;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -77,9 +77,16 @@ struct Stage {
 
 async fn stage(host: &str, name: &str, swap: &str) -> Stage {
     let folder = tempfile::tempdir().expect("a folder");
+    let project = project(folder.path(), host, name, swap);
+    up(&project.site().await.expect("a site"), Wishes::default()).await;
+    Stage::of(folder, project).await
+}
+
+/// The project's files, read.
+fn project(folder: &Path, host: &str, name: &str, swap: &str) -> Project {
     for name in ["data", "uploads"] {
-        let made = folder.path().join(name);
-        std::fs::create_dir(&made).expect("a folder");
+        let made = folder.join(name);
+        std::fs::create_dir_all(&made).expect("a folder");
         std::os::unix::fs::chown(&made, Some(1000), Some(1000)).expect("the back end's user");
     }
     // One process may open a bind-mounted database; side by side, each colour has one of its own.
@@ -103,50 +110,19 @@ async fn stage(host: &str, name: &str, swap: &str) -> Stage {
          backups:\n  recipients: [age1x]\n  stores: {{ here: {{ path: ./backups }} }}\n  \
          sets: {{ database: {{ sources: [{{ sqlite: ./data/memoryark.db }}] }} }}\n"
     );
-    std::fs::write(folder.path().join("compose.yaml"), compose).expect("written");
-    std::fs::write(folder.path().join("arkwright.yaml"), config).expect("written");
+    std::fs::write(folder.join("compose.yaml"), compose).expect("written");
+    std::fs::write(folder.join("arkwright.yaml"), config).expect("written");
     let selection = Selection {
-        files: vec![folder.path().join("compose.yaml")],
+        files: vec![folder.join("compose.yaml")],
         host: Some(host.to_owned()),
         ..Selection::default()
     };
-    let project = Project::load(&selection).expect("a project");
-    let state = project.folder().expect("a state folder");
-    let folders = state.host_folders();
-    let site = project.site().await.expect("a site");
-    up(&site).await;
-    let router = Arc::new(HaProxy::new(
-        folders.router_config,
-        folders.router_run,
-        Inside::container(),
-    ));
-    let engine = project.engine().await.expect("an engine");
-    let found = engine.observe(&project.stack().name).await.expect("observed");
-    let container = found
-        .containers
-        .iter()
-        .find(|c| c.name.contains("arkwright-router"))
-        .expect("a router");
-    let ip: IpAddr = container.networks.values().find_map(|n| n.ip).expect("an address");
-    let stage = Stage {
-        project,
-        engine,
-        router,
-        state,
-        at: SocketAddr::from((ip, 8081)),
-        folder,
-    };
-    until("blue", 20, || async {
-        let slots = stage.router.slots(&service()).await.unwrap_or_default();
-        slots.iter().any(|slot| slot.colour == Colour::Blue && slot.up)
-    })
-    .await;
-    stage
+    Project::load(&selection).expect("a project")
 }
 
-async fn up(site: &Site<'_>) {
+async fn up(site: &Site<'_>, wishes: Wishes) {
     let observed = site.observe().await.expect("observed");
-    let plan = site.plan(&observed, Wishes::default()).await.expect("a plan");
+    let plan = site.plan(&observed, wishes).await.expect("a plan");
     site.perform(&plan, &Says).await.expect("up");
 }
 
@@ -170,6 +146,35 @@ fn rollback() -> Order {
 }
 
 impl Stage {
+    /// A project that is up, once blue is healthy.
+    async fn of(folder: tempfile::TempDir, project: Project) -> Self {
+        let state = project.folder().expect("a state folder");
+        let folders = state.host_folders();
+        let inside = Inside::container();
+        let router = Arc::new(HaProxy::new(folders.router_config, folders.router_run, inside));
+        let engine = project.engine().await.expect("an engine");
+        let found = engine.observe(&project.stack().name).await.expect("observed");
+        let mut containers = found.containers.iter();
+        let container = containers
+            .find(|c| c.name.contains("arkwright-router"))
+            .expect("a router");
+        let ip: IpAddr = container.networks.values().find_map(|n| n.ip).expect("an address");
+        let stage = Stage {
+            project,
+            engine,
+            router,
+            state,
+            at: SocketAddr::from((ip, 8081)),
+            folder,
+        };
+        until("blue", 20, || async {
+            let slots = stage.router.slots(&service()).await.unwrap_or_default();
+            slots.iter().any(|slot| slot.colour == Colour::Blue && slot.up)
+        })
+        .await;
+        stage
+    }
+
     fn ledger(&self) -> Ledger<'_> {
         Ledger {
             folder: &self.state,
@@ -448,6 +453,47 @@ async fn a_held_swap_loses_nothing_and_puts_the_data_back_when_it_fails() {
         assert_eq!(counted.lost, [""; 0]);
         let data: PathBuf = stage.folder.path().join("data/memoryark.db");
         assert!(data.exists());
+        stage.down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_service_is_adopted_when_asked_and_not_before() {
+    let engines = engines();
+    if engines.is_empty() {
+        return not_run("no engine is named by ARKWRIGHT_TEST_DOCKER or ARKWRIGHT_TEST_PODMAN");
+    }
+    for (at, host) in engines.iter().enumerate() {
+        println!("on {host}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = format!("plain{at}x");
+        let mut plain = project(folder.path(), host, &name, "hold");
+        let released = std::mem::take(&mut plain.config.services);
+        up(&plain.site().await.expect("a site"), Wishes::default()).await;
+        let engine = plain.engine().await.expect("an engine");
+        let names = async || -> Vec<String> {
+            let observed = engine.observe(&plain.stack().name).await.expect("observed");
+            observed
+                .containers
+                .iter()
+                .map(|c| c.name.rsplit_once("x").map_or("", |n| n.1).to_owned())
+                .collect()
+        };
+        assert_eq!(names().await.len(), 1);
+
+        let mut project = project(folder.path(), host, &name, "hold");
+        project.config.services = released;
+        up(&project.site().await.expect("a site"), Wishes::default()).await;
+        assert_eq!(names().await.len(), 1, "it is left alone");
+        let adopt = Wishes {
+            adopt: true,
+            ..Wishes::default()
+        };
+        up(&project.site().await.expect("a site"), adopt).await;
+        let stage = Stage::of(folder, project).await;
+        assert_eq!(stage.containers().await, ["1.0.0 blue"]);
+        let deployed = stage.release(&deploy("1.1.0")).await;
+        assert_eq!(deployed.outcome, "deployed", "{:?}", deployed.because);
         stage.down().await;
     }
 }

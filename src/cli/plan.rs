@@ -10,6 +10,9 @@ pub struct Args {
     /// Also take a change of the router's own container, which cuts the connections it has
     #[arg(long)]
     recreate_router: bool,
+    /// Also put the router in front of released services that run as plain containers: one short interruption of them
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl From<Args> for Wishes {
@@ -17,6 +20,7 @@ impl From<Args> for Wishes {
         Wishes {
             remove_orphans: args.remove_orphans,
             recreate_router: args.recreate_router,
+            adopt: args.adopt,
         }
     }
 }

@@ -82,14 +82,13 @@ pub fn notices(terminal: &Terminal, plan: &Plan) {
     }
     for adoption in &plan.adoption {
         terminal.warn(&format!(
-            "{} is to be released and still runs as it was ({}); it is left alone until `arkwright deploy {}` puts the router \
-             in front of it",
+            "{} is to be released and still runs as it was ({}); it is left alone until `arkwright up --adopt` puts the \
+             router in front of it, with one short interruption",
             adoption.service,
             match adoption.containers.is_empty() {
                 true => "waiting for another service's adoption".to_owned(),
                 false => adoption.containers.join(", "),
-            },
-            adoption.service
+            }
         ));
     }
     for orphan in &plan.orphans {

@@ -22,7 +22,7 @@ pub struct Plan {
     pub orphans: Vec<Leftover>,
     /// What differs and is left as it is: released services change by `deploy`.
     pub drift: Vec<Notice>,
-    /// Released services that still run as plain containers: `deploy` puts the router in front of them.
+    /// Released services that still run as plain containers: `up --adopt` puts the router in front of them.
     pub adoption: Vec<Adoption>,
     /// Containers that answer to a released service's name beside the router.
     pub strays: Vec<Leftover>,

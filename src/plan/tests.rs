@@ -561,6 +561,27 @@ fn a_project_that_is_not_adopted_is_left_alone_and_said() {
     assert_eq!(words(&plan), Vec::<String>::new());
     assert_eq!(plan.adoption[0].service, name("web"));
     assert_eq!(plan.adoption[0].containers, ["ark-web-1"]);
+    let adopt = Wishes {
+        adopt: true,
+        ..Wishes::default()
+    };
+    let plan = diff(&desired(&stack(), Some(&config)), &observed, &facts, adopt);
+    assert_eq!(plan.adoption, []);
+    let words = words(&plan);
+    let at = |part: &str| {
+        words
+            .iter()
+            .position(|word| word.contains(part))
+            .unwrap_or_else(|| panic!("{part}: {words:?}"))
+    };
+    assert!(
+        at("remove container ark-web-1") < at("create container ark-arkwright-router-1"),
+        "{words:?}"
+    );
+    assert!(
+        at("start container ark-web-blue-1") < at("point router web blue"),
+        "{words:?}"
+    );
 }
 
 #[test]

@@ -28,7 +28,9 @@ pub enum PlanError {
     NoService(ServiceName),
     #[error("`{0}` is not released: give it `release:` under `services:` in arkwright.yaml, then run `arkwright up`")]
     NotReleased(ServiceName),
-    #[error("`{service}` does not run behind the router yet ({why}); run `arkwright up` first")]
+    #[error(
+        "`{service}` does not run behind the router yet ({why}); run `arkwright up` first, with `--adopt` where it still runs as a plain container"
+    )]
     NotRouted { service: ServiceName, why: String },
     #[error(
         "{service} stands between two colours ({weights}); finish what moved it with `arkwright resume`, see `arkwright history`"
@@ -140,14 +142,14 @@ pub fn image_of(container: &Container) -> Image {
 pub fn deploy(ask: Ask<'_>, image: Image, no_canary: bool) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
     let ground = ask.ground()?;
     let subject = ground.subject(Goal::Deploy, image, None, true)?;
-    let same_image = |c: &&Container| subject.image.id.as_ref() == Some(&c.image_id);
+    let same_image = |c: &Container| subject.image.id.as_ref() == Some(&c.image_id);
     // Another name for the same image is no change.
     let wanted = ground.specs(ground.from, &subject.previous.reference)?;
     let hash = |spec: &ContainerSpec| spec.labels.get(labels::SPEC_HASH).cloned();
     let same_spec =
         |(c, spec): (&&Container, &ContainerSpec)| c.label(labels::SPEC_HASH).map(str::to_owned) == hash(spec);
     if ground.serving.len() == wanted.len()
-        && ground.serving.iter().all(|c| c.running() && same_image(&c))
+        && ground.serving.iter().all(|c| c.running() && same_image(c))
         && ground.serving.iter().zip(&wanted).all(same_spec)
     {
         let plan = Plan {

@@ -78,3 +78,97 @@ impl Stored {
             .ok_or_else(|| RouterError::UnknownService(service.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Colour, Span};
+    use crate::ports::{Slot, SlotState};
+
+    fn stored() -> Stored {
+        let slot = |colour, weight, address: Option<&str>| Slot {
+            colour,
+            addresses: address.into_iter().map(|a| a.parse().expect("an address")).collect(),
+            weight,
+            state: SlotState::Ready,
+        };
+        Stored {
+            routes: vec![Route {
+                service: "web".parse().expect("a name"),
+                port: 8081,
+                health_path: "/api/health".into(),
+                health_every: Span::seconds(2),
+                healthy_after: 3,
+                replicas: 1,
+                slots: [
+                    slot(Colour::Blue, 95, Some("10.0.0.2")),
+                    slot(Colour::Green, 5, Some("fd00::3")),
+                ],
+                preview: None,
+                hold_limit: Some(Span::seconds(30)),
+            }],
+            gates: [("web".parse().expect("a name"), 17)].into(),
+        }
+    }
+
+    #[test]
+    fn reads_back_what_was_written_and_refuses_what_was_touched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("haproxy.cfg");
+        let inside = Inside::container();
+        assert_eq!(Stored::read(&path).expect("none"), None);
+        stored().write(&path, &inside).expect("written");
+        assert_eq!(Stored::read(&path).expect("read"), Some(stored()));
+        let text = std::fs::read(&path).expect("there");
+        for at in (0..text.len()).step_by(7) {
+            let mut touched = text.clone();
+            touched[at] ^= 1;
+            std::fs::write(&path, touched).expect("written");
+            assert!(
+                matches!(Stored::read(&path), Err(RouterError::Foreign { .. })),
+                "byte {at}"
+            );
+        }
+        std::fs::write(&path, &text[..text.len() / 2]).expect("cut");
+        assert!(matches!(Stored::read(&path), Err(RouterError::Foreign { .. })));
+    }
+
+    #[test]
+    fn addresses_weights_and_gates_are_in_the_text_and_a_slot_without_address_is_off() {
+        let text = stored().text(&Inside::container()).expect("rendered");
+        assert!(text.contains("server blue1 10.0.0.2:8081 weight 95\n"), "{text}");
+        assert!(text.contains("server green1 [fd00::3]:8081 weight 5\n"), "{text}");
+        assert!(
+            text.contains("server green1 [fd00::3]:8081 weight 5 track web/green1\n"),
+            "{text}"
+        );
+        assert!(text.contains("setenv ARKWRIGHT_GATES closed:web=17\n"), "{text}");
+        let mut off = stored();
+        off.routes[0].slots[1].addresses.clear();
+        let text = off.text(&Inside::container()).expect("rendered");
+        assert!(
+            text.contains("server green1 192.0.2.1:8081 weight 5 disabled\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn two_services_on_one_port_and_hostile_words_are_refused() {
+        let refused = |change: &dyn Fn(&mut Stored)| {
+            let mut stored = stored();
+            change(&mut stored);
+            let result = stored.text(&Inside::container());
+            assert!(matches!(result, Err(RouterError::Unrenderable { .. })), "{result:?}");
+        };
+        refused(&|s| {
+            let mut other = s.routes[0].clone();
+            other.service = "other".parse().expect("a name");
+            s.routes.push(other);
+        });
+        refused(&|s| s.routes[0].health_path = "/x'\nglobal".into());
+        refused(&|s| s.routes[0].health_path = "x".into());
+        refused(&|s| s.routes[0].preview = Some(("x-a\nfoo".into(), "1".into())));
+        refused(&|s| s.routes[0].preview = Some(("x-a".into(), "a' }".into())));
+        refused(&|s| s.routes[0].slots[0].weight = 101);
+    }
+}

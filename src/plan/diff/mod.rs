@@ -20,6 +20,9 @@ pub struct Wishes {
     pub remove_orphans: bool,
     /// Take a change of the router's own container: its connections are cut.
     pub recreate_router: bool,
+    /// Put the router in front of released services that still run as plain containers: these are removed first, so
+    /// that nobody answers until the colour that takes their place does.
+    pub adopt: bool,
 }
 
 /// Empty when nothing has to be done. Pure: the same arguments give the same plan.

@@ -37,6 +37,18 @@ impl<'a> Differ<'a> {
                         ),
                     });
                 }
+            } else if self.wishes.adopt {
+                for container in plain {
+                    let remove = Action::RemoveContainer {
+                        service: service.name.to_string(),
+                        id: container.id.clone(),
+                        name: container.name.clone(),
+                        grace: service.containers.first().and_then(|spec| spec.stop_grace),
+                    };
+                    self.step(remove, "the router takes over its name and port");
+                }
+                // One that is there takes these names too.
+                self.wishes.recreate_router = true;
             } else {
                 self.plan.adoption.push(Adoption {
                     service: service.name.clone(),
