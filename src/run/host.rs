@@ -145,24 +145,42 @@ impl Host {
         self.ledger().begin::<DrillStep>(id, subject, plan, by)
     }
 
+    /// Removes what drills that are over, or were given up, left on the engine; a drill does not wait for that.
+    async fn sweep(&self) {
+        let over = |id: &OperationId| {
+            let told = self.receipt(id);
+            told.is_ok_and(|receipt| !matches!(receipt.outcome.as_str(), "running" | "stuck"))
+        };
+        let Ok(engine) = self.engine() else { return };
+        match super::sweep(engine.as_ref(), self.clock.now(), &over).await {
+            Ok(swept) if swept.is_empty() => {}
+            Ok(swept) => tracing::warn!(?swept, "removed what drills had left behind"),
+            Err(error) => tracing::warn!(%error, "what drills left behind is still there"),
+        }
+    }
+
     fn drill_performer(&self, set: &str) -> Result<DrillPerformer, OperationError> {
         let backups = self.backups()?;
         let key = |e| OperationError::new(Blame::Input, e);
         let signing = self.folder.key(&backups.keys.signing);
         let named = backups.sets.get(set).and_then(|config| config.stores.first());
-        let named = named.or_else(|| backups.stores.keys().next());
-        let store = named.and_then(|name| self.stores.get_key_value(name));
+        let found = match named {
+            Some(name) => self.stores.get_key_value(name),
+            None => self.stores.first_key_value(),
+        };
         let (name, store) =
-            store.ok_or_else(|| OperationError::because(Blame::Input, format!("the set `{set}` has no store")))?;
-        // What this host published last: a store that has lost it is not what a drill should believe.
-        let newest = Catalogue::open(&self.folder.catalogue(), name).and_then(|catalogue| catalogue.head());
+            found.ok_or_else(|| OperationError::because(Blame::Input, format!("the set `{set}` has no store")))?;
+        // An older snapshot must not pass for the newest this host published.
+        let newest = Catalogue::open(&self.folder.catalogue(), name)
+            .and_then(|catalogue| catalogue.head())
+            .map_err(|e| OperationError::new(Blame::Damaged, e))?;
         Ok(DrillPerformer {
             engine: self.engine()?,
             restorer: Arc::new(StoreRestorer {
                 store: store.clone(),
                 trust: Trust {
                     keys: keys::trusted(&signing).map_err(key)?,
-                    newest: newest.map_err(|e| OperationError::new(Blame::Host, e))?,
+                    newest,
                 },
                 identities: keys::identities(&self.folder.key(&backups.keys.drill_identity)).map_err(key)?,
             }),
@@ -275,6 +293,7 @@ impl Operator for Host {
             }
             "drill" => {
                 let subject = self.ledger().subject::<DrillStep>(id)?;
+                self.sweep().await;
                 self.ledger()
                     .finish::<DrillStep>(id, &self.drill_performer(&subject.set)?, watch, petitions)
                     .await
@@ -290,18 +309,11 @@ impl Operator for Host {
     }
 
     fn receipt(&self, id: &OperationId) -> Result<Receipt, OperationError> {
-        match self.kind_of(id)?.as_str() {
-            "backup" => self.ledger().receipt::<BackupStep>(id),
-            other => Err(unknown_kind(id, other)),
-        }
+        receipt(&self.ledger(), id, &self.kind_of(id)?)
     }
 
     fn history(&self) -> Result<Vec<Receipt>, OperationError> {
-        self.ledger()
-            .operations()?
-            .iter()
-            .map(|(id, _)| self.receipt(id))
-            .collect()
+        history(&self.ledger())
     }
 
     fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {

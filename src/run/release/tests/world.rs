@@ -490,6 +490,10 @@ impl Engine for Edge {
     async fn import_image(&self, _: ByteStream) -> Result<(), EngineError> {
         not_here("images")
     }
+    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn writes(&self) -> u64 {
         0
     }
