@@ -50,6 +50,14 @@ ensure_rust() {
     rustup default stable
 }
 
+# cargo-deny is built once, below target/.
+ensure_cargo_deny() {
+    export PATH="$PWD/target/tools/bin:$PATH"
+    have cargo-deny && return 0
+    say "building cargo-deny (some minutes, once)"
+    cargo install --quiet --locked --root target/tools cargo-deny
+}
+
 build_arkwright() {
     say "building arkwright (the first time takes some minutes)"
     # Only the programs themselves are linked statically, so that libraries are built once for tests and programs.

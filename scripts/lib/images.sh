@@ -4,7 +4,6 @@
 
 IMAGES_FOLDER="$DEMO_LIB/../../compose/memoryark/images"
 CONTENT_LABEL="arkwright.demo.content"
-STATIC_TARGET="x86_64-unknown-linux-gnu"
 
 # NAME:TAG, folder below images/, and build arguments. An image comes after the one it is built on.
 DEMO_IMAGES=(
@@ -27,17 +26,20 @@ PULLED_ONLY=("docker.io/grafana/grafana:11.4.0 grafana")
 
 # Where the static programs are; built by build_standins unless ARKWRIGHT_STANDINS names a folder with them.
 standins_folder() {
-    printf '%s\n' "${ARKWRIGHT_STANDINS:-${CARGO_TARGET_DIR:-$DEMO_LIB/../../target}/$STATIC_TARGET/release}"
+    printf '%s\n' "${ARKWRIGHT_STANDINS:-${CARGO_TARGET_DIR:-$DEMO_LIB/../../target}/release}"
 }
 
 # build_standins: the static programs for the images, and the load generator.
 build_standins() {
     [[ -z "${ARKWRIGHT_STANDINS:-}" ]] || return 0
     have cargo || die "building the stand-ins needs cargo (Rust 1.95 or newer)"
+    local program
     say "building the stand-ins"
-    (cd "$DEMO_LIB/../.." &&
-        RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked \
-            --target "$STATIC_TARGET" -p standins)
+    for program in memoryark-backend line-service load; do
+        # Only the programs themselves are linked statically, so that libraries are built once for all.
+        (cd "$DEMO_LIB/../.." &&
+            cargo rustc --quiet --release --locked -p standins --bin "$program" -- -C target-feature=+crt-static)
+    done
 }
 
 # One hash over everything that goes into an image: the id of what it is built on, arguments, files and their names.

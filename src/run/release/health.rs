@@ -14,6 +14,8 @@ use super::perform::{Work, elapsed};
 const STARTS: usize = 3;
 /// A container that is to be started again by the engine may be down this long.
 const DOWN: Duration = Duration::from_secs(5);
+/// The engine calls a container unhealthy after several bad answers in a row; one that stays so this long is given up.
+const UNHEALTHY: Duration = Duration::from_secs(15);
 const LAST_LINES: usize = 20;
 
 /// What was seen of the containers so far.
@@ -21,6 +23,7 @@ const LAST_LINES: usize = 20;
 struct Seen {
     starts: BTreeMap<ContainerId, BTreeSet<Option<Timestamp>>>,
     down_since: BTreeMap<ContainerId, Instant>,
+    unhealthy_since: BTreeMap<ContainerId, Instant>,
 }
 
 impl Work<'_> {
@@ -130,6 +133,17 @@ impl Seen {
         }
         if starts.len() >= STARTS || container.restart_count >= STARTS as i64 {
             return Some(format!("{} ends again and again (exit code {code})", container.name));
+        }
+        if container.running() && container.health == Health::Unhealthy {
+            let since = *self
+                .unhealthy_since
+                .entry(container.id.clone())
+                .or_insert_with(Instant::now);
+            if since.elapsed() >= UNHEALTHY {
+                return Some(format!("{}: its own check says unhealthy", container.name));
+            }
+        } else {
+            self.unhealthy_since.remove(&container.id);
         }
         if matches!(container.state, ContainerState::Exited | ContainerState::Dead) {
             let since = *self.down_since.entry(container.id.clone()).or_insert_with(Instant::now);
