@@ -139,7 +139,7 @@ print_receipt() {
     for line in deploy rollback swap broken backup drill; do
         jq -r '"\n\(if .ok then "✓" else "✗" end) \(.kind) \(.subject): \(.outcome)", (.lines[] | "    \(.label + (" " * ([26 - (.label|length), 1] | max)))\(.value)"), (if .because then "    because: \(.because|split("\n")[0])" else empty end)' "$DEMO_OUT/$line.json"
     done
-    printf '\nverified: %s\n' "$(jq -c '{level, objects, damaged}' "$DEMO_OUT/verify.json" 2>/dev/null || cat "$DEMO_OUT/verify.json")"
+    jq -r '.[] | "\n\(if (.damaged | length) == 0 then "✓" else "✗" end) verified, level \(.level): \(.snapshots) snapshots, \(.objects) objects, \(.bytes) bytes, \(.files) files", (.checks[] | "    \(.name + (" " * ([26 - (.name | length), 1] | max)))\(.verdict): \(.detail)")' "$DEMO_OUT/verify.json"
     printf '\nThe stack runs on: https://localhost:%s  ·  ./scripts/quickstart%s --down removes it all\n' \
         "$HTTPS_PORT" "$([[ "$DEMO_ENGINE" == podman ]] && printf ' --podman')"
 }
