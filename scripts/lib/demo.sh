@@ -63,7 +63,7 @@ prepare_keys() {
         ark --json key new --recovery "$recovery" >"$DEMO_OUT/keys.json"
     fi
     sed -i \
-        -e "s|^  recipients: .*|  recipients: $(jq -c .recipients "$DEMO_OUT/keys.json")|" \
+        -e "s|^  recipients: .*|  recipients: $(jq -c '[.recipients.recovery, .recipients.drill]' "$DEMO_OUT/keys.json")|" \
         -e "s|^state: .*|state: $ARKWRIGHT_STATE|" "$config"
     grep -q '^agent:' "$config" || printf '\nagent: { listen: "127.0.0.1:%s", socket: %s }\n' \
         "$AGENT_PORT" "$DEMO_STATE/$DEMO_ENGINE/agent.sock" >>"$config"
@@ -107,8 +107,8 @@ finish_load() {
     touch "$LOAD_STOP"
     wait "$LOAD_PID" || status=$?
     ((status == 0)) || die "requests were lost under load: $(jq -c . "$DEMO_OUT/load.json")"
-    (($(jq .sent "$DEMO_OUT/load.json") >= LEAST_REQUESTS)) ||
-        die "only $(jq .sent "$DEMO_OUT/load.json") requests were sent: too few to say anything"
+    (($(jq .requests "$DEMO_OUT/load.json") >= LEAST_REQUESTS)) ||
+        die "only $(jq .requests "$DEMO_OUT/load.json") requests were sent: too few to say anything"
 }
 
 refuse_broken() {
@@ -127,7 +127,7 @@ print_receipt() {
     printf '\nArkwright, %s, %s\n' "$DEMO_ENGINE" "$(date '+%Y-%m-%d %H:%M')"
     printf '  %-22s %s\n' "prepared in" "${prepared} s"
     [[ -z "$profiles_off" ]] || printf '  %-22s %s\n' "left out" "$profiles_off (no registry answers)"
-    jq -r '"  requests sent          \(.sent)\n  requests lost          \(.lost)\n  slowest request        \(.latency_ms.max) ms (p50 \(.latency_ms.p50), p99 \(.latency_ms.p99))\n  WebSockets cut         \(.websockets.cut) of \(.websockets.opened)"' "$DEMO_OUT/load.json"
+    jq -r '"  requests sent          \(.requests)\n  requests lost          \(.lost)\n  slowest request        \(.latency_ms.max) ms (p50 \(.latency_ms.p50), p99 \(.latency_ms.p99))\n  WebSockets cut         \(.websockets.cut) of \(.websockets.opened)"' "$DEMO_OUT/load.json"
     for line in deploy rollback swap broken backup drill; do
         jq -r '"\n\(if .ok then "✓" else "✗" end) \(.kind) \(.subject): \(.outcome)", (.lines[] | "    \(.label + (" " * ([26 - (.label|length), 1] | max)))\(.value)"), (if .because then "    because: \(.because|split("\n")[0])" else empty end)' "$DEMO_OUT/$line.json"
     done

@@ -11,6 +11,7 @@ mod down;
 mod drill;
 mod failure;
 mod history;
+mod init;
 mod key;
 mod logs;
 mod owner;
@@ -82,6 +83,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Read a Compose project, write arkwright.yaml and the keys
+    Init(init::Args),
     /// Say what is wrong with the configuration or this host, and what to do
     Check,
     /// Show what `up` would change, and why
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Init(args) => init::run(&global, &args),
         Command::Check => check::run(&global).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Up(args) => up::run(&global, args).await,

@@ -188,14 +188,6 @@ impl Reading<'_> {
     }
 
     fn backups(&self, backups: &Backups) -> Result<(), ConfigError> {
-        if backups.recipients.is_empty() {
-            let help = "`arkwright init` or `arkwright key new` makes the keys";
-            return Err(self.at(
-                &["backups", "recipients"],
-                "no recipient: nobody could read the backups".into(),
-                Some(help.into()),
-            ));
-        }
         if backups.stores.is_empty() {
             return Err(self.at(
                 &["backups", "stores"],
@@ -440,7 +432,6 @@ timezone: Asia/Taipei
             ("of: full", "of: ful", 17, "did you mean `full`?"),
             ("integrity: true", "integrity: false", 19, "checks nothing"),
             ("weight: 50", "weight: 4", 7, "grow"),
-            ("recipients: [age1x]", "recipients: []", 9, "nobody could read"),
             ("boot: [line-service]", "boot: [redi]", 18, "did you mean `redis`?"),
         ] {
             let text = refusal(&GOOD.replacen(from, to, 1));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{ContainerId, Health, Span};
+use crate::model::{Colour, ContainerId, Health, ServiceName, Span};
 use crate::plan::desired::{HostFolders, ROUTER};
 use crate::plan::{Action, Container, ContainerSpec, ContainerState, Plan, labels};
 use crate::ports::{Engine, EngineError, Router, RouterError};
@@ -208,25 +208,25 @@ impl Converge<'_> {
                 network,
                 containers,
             } => {
-                let router = self.router(&change())?;
                 let mut addresses = Vec::new();
                 for name in containers {
                     addresses.push(self.address(name, network).await.map_err(failed)?);
                 }
+                let router = self.router(&change())?;
+                let refused = |source| ConvergeError::Router {
+                    change: change(),
+                    source,
+                };
                 let deadline = Instant::now() + self.patience.router;
-                loop {
-                    match router.point(service, *colour, &addresses).await {
-                        Err(RouterError::Unreachable { .. }) if Instant::now() < deadline => {
-                            tokio::time::sleep(Duration::from_millis(200)).await;
-                        }
-                        result => {
-                            return result.map_err(|source| ConvergeError::Router {
-                                change: change(),
-                                source,
-                            });
-                        }
-                    }
-                }
+                patiently(deadline, || router.point(service, *colour, &addresses))
+                    .await
+                    .map_err(refused)?;
+                self.serves(router, service, *colour, containers)
+                    .await
+                    .map_err(|trouble| match trouble {
+                        Unready::Router(source) => refused(source),
+                        Unready::Other(trouble) => trouble.or(failed),
+                    })
             }
             Action::RemoveNetwork { name } => self.engine.remove_network(name).await.map_err(failed),
             Action::RemoveVolume { name } => self.engine.remove_volume(name).await.map_err(failed),
@@ -309,6 +309,48 @@ impl Converge<'_> {
         }
     }
 
+    /// Until the router's own checks find every container it was just given healthy.
+    async fn serves(
+        &self,
+        router: &dyn Router,
+        service: &ServiceName,
+        colour: Colour,
+        containers: &[String],
+    ) -> Result<(), Unready> {
+        let deadline = Instant::now() + self.patience.healthy;
+        loop {
+            let answers = Instant::now() + self.patience.router;
+            let slots = patiently(answers, || router.slots(service))
+                .await
+                .map_err(Unready::Router)?;
+            let waiting = slots
+                .iter()
+                .find(|slot| slot.colour == colour && slot.address.is_some() && !slot.up);
+            let Some(slot) = waiting else { return Ok(()) };
+            for name in containers {
+                let container = self.named(name).await.map_err(|error| Unready::Other(error.into()))?;
+                let verdict = match judge(Condition::Started, &container) {
+                    Verdict::Hopeless(what, remedy) => Some((what, remedy)),
+                    _ if Instant::now() < deadline => None,
+                    _ => {
+                        let check = &slot.last_check;
+                        let what = format!("does not answer the router's health check ({check})");
+                        Some((
+                            what,
+                            "correct `health` in arkwright.yaml or mend the service, then run `arkwright up` again",
+                        ))
+                    }
+                };
+                if let Some((what, remedy)) = verdict {
+                    return Err(Unready::Other(
+                        self.trouble(service.as_str(), &container, what, remedy).await,
+                    ));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     async fn trouble(&self, service: &str, container: &Container, what: String, remedy: &'static str) -> Trouble {
         let log = match self.engine.logs(&container.id, LAST_LINES).await {
             Ok(log) => log,
@@ -347,6 +389,26 @@ fn host(change: &'static str, path: &Path, source: io::Error) -> ConvergeError {
         path: path.to_path_buf(),
         source,
     }
+}
+
+/// Asks a router that may have just been started until it answers, whatever it answers, or the time is up.
+async fn patiently<T, F>(deadline: Instant, mut ask: impl FnMut() -> F) -> Result<T, RouterError>
+where
+    F: Future<Output = Result<T, RouterError>>,
+{
+    loop {
+        match ask().await {
+            Err(RouterError::Unreachable { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+enum Unready {
+    Router(RouterError),
+    Other(Trouble),
 }
 
 /// An engine's error that still wants the name of the change, or one that is complete.

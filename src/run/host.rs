@@ -93,6 +93,13 @@ impl Host {
 
     fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
         let backups = self.backups()?;
+        if backups.recipients.is_empty() {
+            return Err(OperationError::because(
+                Blame::Input,
+                "`backups.recipients` is empty: nobody could read the backup",
+            )
+            .hinted("`arkwright key new` makes the keys and prints what to write there"));
+        }
         // A missing key is better known before the backup begins than in its middle.
         self.backup_performer()?;
         let read = self

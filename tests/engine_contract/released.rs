@@ -20,6 +20,7 @@ use crate::stacks::{Project, words};
 struct Remembered {
     routes: Mutex<Vec<Route>>,
     refused: Mutex<bool>,
+    asked: Mutex<bool>,
 }
 
 #[async_trait]
@@ -57,8 +58,27 @@ impl Router for Remembered {
         Err(RouterError::UnknownService(service.clone()))
     }
 
+    /// Every container is found healthy the second time it is asked about.
     async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError> {
-        Err(RouterError::UnknownService(service.clone()))
+        let up = std::mem::replace(&mut *self.asked.lock().expect("unbroken"), true);
+        let routes = self.routes.lock().expect("unbroken");
+        let slots = routes
+            .iter()
+            .filter(|route| route.service == *service)
+            .flat_map(|route| &route.slots);
+        Ok(slots
+            .flat_map(|slot| slot.addresses.iter().map(move |address| (slot, address)))
+            .map(|(slot, address)| SlotView {
+                colour: slot.colour,
+                replica: 1,
+                address: Some(*address),
+                weight: slot.weight,
+                up,
+                state: slot.state,
+                last_check: "L4CON".into(),
+                in_flight: 0,
+            })
+            .collect())
     }
 
     async fn waiting(&self, service: &ServiceName) -> Result<(u64, Span), RouterError> {
