@@ -16,7 +16,7 @@ use arkwright::journal::Saga;
 use arkwright::model::{Colour, OperationId, ServiceName};
 use arkwright::plan::{TearDown, Wishes};
 use arkwright::ports::{Engine, Router};
-use arkwright::release::{ReleaseStep, due, past};
+use arkwright::release::{ReleaseStep, due, keep_repository, past, short_id};
 use arkwright::router::{HaProxy, Inside};
 use arkwright::run::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases};
 use arkwright::run::{Ledger, News, OperationError, Order, Progress, Receipt, StepFailed, Watch};
@@ -291,6 +291,14 @@ impl Stage {
         };
         let plan = site.teardown(&observed, what);
         site.perform(&plan, &Says).await.expect("down");
+        // The names that keep released images from being pruned.
+        for version in ["1.0.0", "1.1.0", "broken"] {
+            if let Some(image) = self.engine.image(&format!("{BACKEND}:{version}")).await.expect("asked") {
+                let kept = keep_repository(&self.project.stack().name, &service());
+                let name = format!("{kept}:{}", short_id(&image.id));
+                self.engine.remove_image(&name).await.expect("one name less");
+            }
+        }
         drop(self.folder);
     }
 }

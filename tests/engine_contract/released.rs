@@ -77,6 +77,7 @@ impl Router for Remembered {
                 state: slot.state,
                 last_check: "L4CON".into(),
                 in_flight: 0,
+                upgraded: 0,
             })
             .collect())
     }

@@ -460,9 +460,6 @@ impl Engine for Edge {
     async fn disconnect(&self, _: &str, _: &ContainerId) -> Result<(), EngineError> {
         not_here("networks")
     }
-    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
-        not_here("images")
-    }
     async fn networks_labelled(&self, _: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
         not_here("networks")
     }
