@@ -149,7 +149,7 @@ demo_down() {
     stop_remembered "agent-$DEMO_ENGINE" 15
     if [[ -x "$ARKWRIGHT" && -e "$DEMO_FOLDER/compose.yaml" ]] && "${DEMO_ENGINE}_answers"; then
         say "taking the stack down"
-        ark down --volumes --remove-orphans
+        ark down --volumes --remove-orphans --yes
     fi
     "stop_$DEMO_ENGINE"
     say "removing $DEMO_STATE/$DEMO_ENGINE"

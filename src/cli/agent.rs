@@ -39,6 +39,10 @@ pub struct Charge {
 pub async fn start(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::configured(global)?;
     let host = project.host().await.or_fail(Kind::Host)?;
+    // A restarted host gives containers other addresses; until the engine answers, the router serves what it can.
+    if let Err(error) = host.repoint().await {
+        Terminal::of(global).warn(&format!("the router's addresses were not looked at: {error}"));
+    }
     let charge = Charge {
         project: project.stack().name.clone(),
         config: project.config.agent.clone(),

@@ -19,7 +19,7 @@ use crate::state::{Catalogue, ProjectFolder};
 use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
-use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases};
+use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Watch};
 
@@ -197,6 +197,19 @@ impl Host {
             OperationError::because(Blame::Input, "arkwright.yaml releases no service")
                 .hinted("add it under `services:` with its port and health path; `arkwright init` writes an example")
         })
+    }
+
+    /// Gives the router the addresses its colours have now, unless a release is under way that will do so itself.
+    pub async fn repoint(&self) -> Result<(), OperationError> {
+        let (Some(router), false) = (
+            &self.router,
+            self.unfinished()?.iter().any(|(_, lane)| *lane == "release"),
+        ) else {
+            return Ok(());
+        };
+        let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name).await;
+        moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))?;
+        Ok(())
     }
 
     /// What a release would do, a line a step; changes nothing.

@@ -433,9 +433,6 @@ impl Engine for Edge {
     async fn containers_labelled(&self, _: &str) -> Result<Vec<Container>, EngineError> {
         not_here("list by label")
     }
-    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
-        not_here("remove an image")
-    }
     async fn wait_exit(&self, _: &ContainerId) -> Result<i64, EngineError> {
         not_here("wait")
     }
