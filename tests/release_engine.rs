@@ -3,6 +3,7 @@
 //! `ARKWRIGHT_TEST_DOCKER` and `ARKWRIGHT_TEST_PODMAN` name the engines (`unix:///…`); the images are those of
 //! `scripts/images`.
 
+mod common;
 mod lab;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,18 +23,12 @@ use arkwright::run::release::{BeforeRelease, ReleasePerformer, ReleaseScope, pla
 use arkwright::run::{Ledger, News, OperationError, Order, Progress, Receipt, StepFailed, Watch};
 use arkwright::state::ProjectFolder;
 use async_trait::async_trait;
-use lab::{Load, Sockets, not_run, until};
+use common::engines;
+use lab::{Load, Sockets, until};
 use tokio::sync::mpsc;
 
 const BACKEND: &str = "localhost/memoryark/backend";
 const TOKEN: &str = "token-for-tests";
-
-fn engines() -> Vec<String> {
-    ["ARKWRIGHT_TEST_DOCKER", "ARKWRIGHT_TEST_PODMAN"]
-        .iter()
-        .filter_map(|name| std::env::var(name).ok().filter(|host| !host.is_empty()))
-        .collect()
-}
 
 struct Says;
 
@@ -320,11 +315,7 @@ async fn settled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_side_by_side_loses_nothing() {
-    let engines = engines();
-    if engines.is_empty() {
-        return not_run("no engine is named by ARKWRIGHT_TEST_DOCKER or ARKWRIGHT_TEST_PODMAN");
-    }
-    for (at, host) in engines.iter().enumerate() {
+    for (at, (_, host)) in engines().iter().enumerate() {
         println!("on {host}");
         let stage = stage(host, &format!("side{at}x"), "overlap").await;
         let load = stage.load();
@@ -406,11 +397,7 @@ async fn a_release_side_by_side_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_swap_loses_nothing_and_puts_the_data_back_when_it_fails() {
-    let engines = engines();
-    if engines.is_empty() {
-        return not_run("no engine is named by ARKWRIGHT_TEST_DOCKER or ARKWRIGHT_TEST_PODMAN");
-    }
-    for (at, host) in engines.iter().enumerate() {
+    for (at, (_, host)) in engines().iter().enumerate() {
         println!("on {host}");
         let stage = stage(host, &format!("held{at}x"), "hold").await;
         let load = stage.load();
@@ -467,11 +454,7 @@ async fn a_held_swap_loses_nothing_and_puts_the_data_back_when_it_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_service_is_adopted_when_asked_and_not_before() {
-    let engines = engines();
-    if engines.is_empty() {
-        return not_run("no engine is named by ARKWRIGHT_TEST_DOCKER or ARKWRIGHT_TEST_PODMAN");
-    }
-    for (at, host) in engines.iter().enumerate() {
+    for (at, (_, host)) in engines().iter().enumerate() {
         println!("on {host}");
         let folder = tempfile::tempdir().expect("a folder");
         let name = format!("plain{at}x");

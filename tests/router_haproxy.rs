@@ -1,5 +1,6 @@
 //! The router's contract, against a real HAProxy process on loopback.
 
+mod common;
 mod lab;
 #[path = "lab/local.rs"]
 mod local;
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use arkwright::model::{Colour, ServiceName, Span};
 use arkwright::ports::{Route, Router, RouterError, Slot, SlotState};
 use arkwright::router::HaProxy;
-use lab::{Connection, Load, Sockets, not_run, until};
+use common::not_run;
+use lab::{Connection, Load, Sockets, until};
 use local::{Process, Server, free_port, haproxy_installed};
 
 fn service() -> ServiceName {

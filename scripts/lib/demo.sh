@@ -87,11 +87,12 @@ start_agent() {
 }
 agent_answers() { curl -fsS --max-time 2 "http://127.0.0.1:$AGENT_PORT/healthz" >/dev/null 2>&1; }
 
+# A step's commands run where a failure does not end the script by itself: each one says so.
 seed_photos() {
-    local count="$1" first
-    first="$(date +%s)"
-    send_photos "$DEMO_FOLDER" "$first" "$count" >/dev/null
-    await_photos "$DEMO_FOLDER" "$count" 30
+    local count="$1" before
+    before="$(count_photos "$DEMO_FOLDER")" || die "the archive does not answer"
+    send_photos "$DEMO_FOLDER" "$(date +%s)" "$count" >/dev/null || die "the webhook was refused"
+    await_photos "$DEMO_FOLDER" $((before + count)) 30
 }
 
 # Load through TLS, nginx and the router, on keep-alive connections that never send a request twice.

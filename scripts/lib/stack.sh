@@ -63,14 +63,19 @@ send_photos() {
         -H "X-Line-Signature: $signature" -H 'Content-Type: application/json' --data-binary @-
 }
 
+# count_photos FOLDER: how many photos the archive lists.
+count_photos() {
+    https_get "$1" memoryark.net "/api/files?limit=1" | jq -e .total
+}
+
 # await_photos FOLDER COUNT SECONDS: until the archive lists COUNT photos.
 await_photos() {
     local folder="$1" count="$2" patience="$3" waited=0 have=0
     while ((waited < patience * 5)); do
-        have="$(https_get "$folder" memoryark.net "/api/files?limit=500" 2>/dev/null | grep -o '"sha256"' | wc -l)" || have=0
+        have="$(count_photos "$folder" 2>/dev/null)" || have=0
         ((have < count)) || return 0
         sleep 0.2
         waited=$((waited + 1))
     done
-    die "only $have of $count photos reached the archive within ${patience}s"
+    die "only $have of $count photos are in the archive after ${patience}s"
 }

@@ -6,6 +6,7 @@ use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::app::SystemEntropy;
 use crate::config::{Choices, Keys, propose};
 use crate::run::keys::{self, KeyError, KeyFiles};
+use crate::stack::Stack;
 use crate::state::write_atomic;
 
 #[derive(clap::Args, Clone, Debug)]
@@ -44,18 +45,22 @@ pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         signing: folder.key(&names.signing),
         drill: folder.key(&names.drill_identity),
     };
-    let made = keys::make(&files, Some(&args.recovery), stack.name.as_str(), &SystemEntropy).map_err(|error| {
-        let exists = matches!(error, KeyError::Exists { .. });
-        let failure = Failure::new(if exists { Kind::Input } else { Kind::Host }, error);
-        if exists {
-            failure.hinted("keys are never written over: move the old ones away first")
-        } else {
-            failure
-        }
-    })?;
+    // Written over, the file keeps its recipients: their keys are there, and what was backed up is read with them.
+    let known = match file.exists() && files.signing.exists() {
+        true => project::configured(global)?
+            .config
+            .backups
+            .map(|backups| backups.recipients),
+        false => None,
+    };
+    let made_recovery = known.is_none();
+    let recipients = match known {
+        Some(recipients) => recipients,
+        None => new_recipients(&files, args, stack)?,
+    };
     let choices = Choices {
         state,
-        recipients: vec![made.recipients.recovery.clone(), made.recipients.drill.clone()],
+        recipients,
         timezone: args.timezone.name().to_owned(),
     };
     let text = proposal.render(stack, &choices);
@@ -67,7 +72,7 @@ pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
             .map(|release| release.service.as_str())
             .collect();
         return terminal.print_json(&json!({
-            "file": file, "recovery_file": args.recovery, "signing": files.signing,
+            "file": file, "recovery_file": made_recovery.then_some(&args.recovery), "signing": files.signing,
             "released": released, "left_alone": proposal.left_alone,
             "databases": proposal.databases, "folders": proposal.folders,
         }));
@@ -90,10 +95,22 @@ pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     for source in proposal.databases.iter().chain(&proposal.folders) {
         terminal.print(&format!("  backed up   {}", source.display()))?;
     }
-    terminal.print(&format!(
-        "\nThe recovery identity is in {}: it reads every backup. Take it off this host, keep it in two places together \
-         with\n{}.pub, and remove the file here.\n\nNext: arkwright check",
-        args.recovery.display(),
-        files.signing.display()
-    ))
+    if made_recovery {
+        terminal.print(&format!(
+            "\nThe recovery identity is in {}: it reads every backup. Take it off this host, keep it in two places \
+             together with\n{}.pub, and remove the file here.",
+            args.recovery.display(),
+            files.signing.display()
+        ))?;
+    }
+    terminal.print("\nNext: arkwright check")
+}
+
+fn new_recipients(files: &KeyFiles, args: &Args, stack: &Stack) -> Result<Vec<String>, Failure> {
+    let made =
+        keys::make(files, Some(&args.recovery), stack.name.as_str(), &SystemEntropy).map_err(|error| match error {
+            KeyError::Exists { .. } => Failure::new(Kind::Input, error),
+            _ => Failure::new(Kind::Host, error),
+        })?;
+    Ok(vec![made.recipients.recovery, made.recipients.drill])
 }

@@ -10,12 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// Says that a test did not run; where everything must run (`CI=true`) it fails instead.
-pub fn not_run(why: &str) {
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "NOT RUN: {why}");
-    println!("NOT RUN: {why}");
-}
-
 /// Waits until `done`; fails after `seconds`.
 pub async fn until<F: Future<Output = bool>>(what: &str, seconds: u64, mut done: impl FnMut() -> F) {
     let begun = Instant::now();

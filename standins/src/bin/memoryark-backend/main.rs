@@ -177,8 +177,9 @@ struct Listing {
 async fn list(State(backend): Shared, Query(listing): Query<Listing>) -> Response {
     let limit = listing.limit.unwrap_or(50).min(500);
     let reader = Arc::clone(&backend);
-    match tokio::task::spawn_blocking(move || reader.database.newest(limit)).await {
-        Ok(Ok(files)) => Json(json!({ "files": files })).into_response(),
+    let read = move || Ok::<_, rusqlite::Error>((reader.database.newest(limit)?, reader.database.count()?));
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok((files, total))) => Json(json!({ "files": files, "total": total })).into_response(),
         Ok(Err(error)) => refuse(&backend, StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         Err(error) => refuse(&backend, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
