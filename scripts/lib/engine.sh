@@ -38,7 +38,8 @@ _clear_stale_pid() {
     local file="$1" pid
     [[ -e "$file" ]] || return 0
     pid="$(cat "$file" 2>/dev/null || true)"
-    if [[ "$pid" =~ ^[0-9]+$ && -r "/proc/$pid/comm" && "$(cat "/proc/$pid/comm")" == "$2"* ]]; then
+    # One that ended and was not waited for has a name and no program any more.
+    if [[ "$pid" =~ ^[0-9]+$ && "$(readlink "/proc/$pid/exe" 2>/dev/null || true)" == */"$2"* ]]; then
         return 0
     fi
     say "removing $file, left by a $2 that is gone"

@@ -33,6 +33,8 @@ pub struct Converge<'a> {
 pub struct Patience {
     pub started: Duration,
     pub healthy: Duration,
+    /// For a container that is called unhealthy to recover: what it needs may have been started a moment ago.
+    pub unhealthy: Duration,
     pub completed: Duration,
     /// For a router that was just started to answer.
     pub router: Duration,
@@ -43,6 +45,7 @@ impl Default for Patience {
         Patience {
             started: Duration::from_secs(60),
             healthy: Duration::from_secs(600),
+            unhealthy: Duration::from_secs(60),
             completed: Duration::from_secs(3600),
             router: Duration::from_secs(20),
         }
@@ -289,14 +292,20 @@ impl Converge<'_> {
             Condition::Completed => self.patience.completed,
         };
         let deadline = Instant::now() + limit;
+        let mut unhealthy_until = None;
         let mut pause = Duration::from_millis(50);
         loop {
             let container = self.named(name).await?;
             if condition == Condition::Healthy && container.running() && container.health != Health::Healthy {
                 self.engine.poke_health(&container.id).await?;
             }
+            let recovers = container.running() && container.health == Health::Unhealthy && {
+                let until = *unhealthy_until.get_or_insert_with(|| Instant::now() + self.patience.unhealthy);
+                Instant::now() < until
+            };
             match judge(condition, &container) {
                 Verdict::Holds => return Ok(()),
+                Verdict::Hopeless(..) if recovers => tokio::time::sleep(pause).await,
                 Verdict::Hopeless(what, remedy) => return Err(self.trouble(service, &container, what, remedy).await),
                 Verdict::NotYet if Instant::now() >= deadline => {
                     let what = format!("was not {} within {} s", word(condition), limit.as_secs());

@@ -108,7 +108,11 @@ impl<'a> Differ<'a> {
             return Verdict::Recreate(reason);
         }
         match container.state {
-            ContainerState::Running | ContainerState::Restarting => Verdict::Keep,
+            ContainerState::Running => Verdict::Keep,
+            ContainerState::Restarting => Verdict::Notice(format!(
+                "it ends again and again and the engine restarts it; `arkwright logs {}` tells why",
+                service.name
+            )),
             ContainerState::Paused => {
                 Verdict::Notice("it is paused; unpause it with the engine's own tools, or remove it".into())
             }
