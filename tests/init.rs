@@ -75,8 +75,17 @@ fn the_real_memoryark_file_gets_a_configuration_that_can_be_read_back() {
     assert!(identity.contains("AGE-SECRET-KEY-"));
     assert!(!told(&output).contains("AGE-SECRET-KEY-"), "no secret is printed");
 
-    let plan = arkwright(folder, &["-p", "memoryark", "backup", "list", "--json"]);
-    assert_eq!(plan.status.code(), Some(0), "the file is read back: {}", told(&plan));
+    fs::create_dir(folder.join("data")).expect("made");
+    let database = rusqlite::Connection::open(folder.join("data/memoryark.db")).expect("opens");
+    database
+        .execute_batch("create table files (path text); insert into files values ('a.jpg')")
+        .expect("written");
+    let run = arkwright(folder, &["-p", "memoryark", "backup", "run", "database"]);
+    assert_eq!(run.status.code(), Some(0), "the file is read back: {}", told(&run));
+    let listed = arkwright(folder, &["-p", "memoryark", "--json", "backup", "list"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let snapshots = listed[0]["snapshots"].as_array();
+    assert_eq!(snapshots.map(Vec::len), Some(1), "{listed}");
 }
 
 #[test]

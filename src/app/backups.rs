@@ -55,7 +55,8 @@ impl BackupRoom<'_> {
     fn path(&self, name: &str) -> Result<PathBuf, BackupRoomError> {
         let config = self.backups.stores.get(name);
         let config = config.ok_or_else(|| BackupRoomError::NoStore(name.to_owned()))?;
-        Ok(self.project.config.folder.join(&config.path))
+        // Without the dot of `./backups`, which a message would show.
+        Ok(self.project.config.folder.join(&config.path).components().collect())
     }
 
     /// A store to read from: its folder has to be there.

@@ -32,7 +32,10 @@ impl FsStore {
         match fs::metadata(&store.root) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => return Err(store.failed("open", "the folder", io::ErrorKind::NotADirectory.into())),
-            Err(error) => return Err(store.failed("open", "the folder (is its disk mounted?)", error)),
+            Err(error) => {
+                let folder = "the folder (the first backup makes it; if there was one, is its disk mounted?)";
+                return Err(store.failed("open", folder, error));
+            }
         }
         store.sweep()?;
         Ok(store)
