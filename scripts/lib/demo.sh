@@ -17,7 +17,6 @@ demo_settings() {
     AGENT_PORT="${ports[4]}"
     NEW_VERSION=1.1.0
     NEW_LINE_IMAGE="localhost/memoryark/line-service:$NEW_VERSION"
-    NEW_BACKEND_IMAGE="localhost/memoryark/backend:$NEW_VERSION"
     BROKEN_IMAGE="localhost/memoryark/line-service:broken"
     export ARKWRIGHT_STATE="$DEMO_STATE/$DEMO_ENGINE/state"
     mkdir -p "$DEMO_OUT"
@@ -90,7 +89,7 @@ agent_answers() { curl -fsS --max-time 2 "http://127.0.0.1:$AGENT_PORT/healthz" 
 # A step's commands run where a failure does not end the script by itself: each one says so.
 seed_photos() {
     local count="$1" before
-    before="$(count_photos "$DEMO_FOLDER")" || die "the archive does not answer"
+    before="$(count_photos "$DEMO_FOLDER")" || die "the archive does not say how many photos it has"
     send_photos "$DEMO_FOLDER" "$(date +%s)" "$count" >/dev/null || die "the webhook was refused"
     await_photos "$DEMO_FOLDER" $((before + count)) 30
 }
@@ -120,6 +119,18 @@ finish_load() {
         die "only $(jq .requests "$DEMO_OUT/load.json") requests were sent: too few to say anything"
 }
 
+# swap_backend: to the version that does not serve, so that every run swaps.
+swap_backend() {
+    local to="localhost/memoryark/backend:$NEW_VERSION"
+    if [[ "$(backend_version)" == "$NEW_VERSION" ]]; then
+        to="localhost/memoryark/backend:1.0.0"
+    fi
+    ark_receipt swap deploy "memoryark-backend=$to" --yes
+}
+backend_version() {
+    https_get "$DEMO_FOLDER" memoryark.net "/api/files?limit=1" -o /dev/null -D - | tr -d '\r' | sed -n 's/^x-app-version: //p'
+}
+
 refuse_broken() {
     local status=0
     ark --json deploy "line-service=$BROKEN_IMAGE" --yes >"$DEMO_OUT/broken.json" || status=$?
@@ -138,21 +149,42 @@ print_receipt() {
     [[ -z "$profiles_off" ]] || printf '  %-22s %s\n' "left out" "$profiles_off (no registry answers)"
     jq -r '"  requests sent          \(.requests)\n  requests lost          \(.lost)\n  slowest request        \(.latency_ms.max) ms (p50 \(.latency_ms.p50), p99 \(.latency_ms.p99))\n  WebSockets cut         \(.websockets.cut) of \(.websockets.opened)"' "$DEMO_OUT/load.json"
     for line in deploy rollback swap broken backup drill; do
-        jq -r '"\n\(if .ok then "✓" else "✗" end) \(.kind) \(.subject): \(.outcome)", (.lines[] | "    \(.label + (" " * ([26 - (.label|length), 1] | max)))\(.value)"), (if .because then "    because: \(.because|split("\n")[0])" else empty end)' "$DEMO_OUT/$line.json"
+        jq -r --arg line "$line" '"\n\(if .ok != ($line == "broken") then "✓" else "✗" end) \(.kind) \(.subject): \(.outcome)\(if $line == "broken" then ", as it has to be" else "" end)", (.lines[] | "    \(.label + (" " * ([26 - (.label|length), 1] | max)))\(.value)"), (if .because then "    because: \(.because|split("\n")[0])" else empty end)' "$DEMO_OUT/$line.json"
     done
     jq -r '.[] | "\n\(if (.damaged | length) == 0 then "✓" else "✗" end) verified, level \(.level): \(.snapshots) snapshots, \(.objects) objects, \(.bytes) bytes, \(.files) files", (.checks[] | "    \(.name + (" " * ([26 - (.name | length), 1] | max)))\(.verdict): \(.detail)")' "$DEMO_OUT/verify.json"
     printf '\nThe stack runs on: https://localhost:%s  ·  ./scripts/quickstart%s --down removes it all\n' \
         "$HTTPS_PORT" "$([[ "$DEMO_ENGINE" == podman ]] && printf ' --podman')"
 }
 
-# demo_down: agent, stack, volumes, folders; and the engine where it was started here.
+# demo_down: agent, stack, volumes, images, folders; and the engine where it was started here.
 demo_down() {
     stop_remembered "agent-$DEMO_ENGINE" 15
-    if [[ -x "$ARKWRIGHT" && -e "$DEMO_FOLDER/compose.yaml" ]] && "${DEMO_ENGINE}_answers"; then
-        say "taking the stack down"
-        ark down --volumes --remove-orphans --yes
+    if "${DEMO_ENGINE}_answers"; then
+        if [[ -x "$ARKWRIGHT" && -e "$DEMO_FOLDER/compose.yaml" ]]; then
+            say "taking the stack down"
+            ark down --volumes --remove-orphans --yes
+        fi
+        remove_images "$DEMO_ENGINE" "$DEMO_PROJECT"
     fi
     "stop_$DEMO_ENGINE"
     say "removing $DEMO_STATE/$DEMO_ENGINE"
     rm -rf --one-file-system "${DEMO_STATE:?}/$DEMO_ENGINE"
+    demo_last_down
+}
+
+# What both engines' demos share goes with the last of them. Packages and what was built below target/ stay.
+demo_last_down() {
+    local engine name
+    for engine in docker podman; do
+        [[ ! -d "$DEMO_STATE/$engine" ]] || return 0
+    done
+    for name in dockerd podman; do
+        ! remembered_pid "$name" >/dev/null || return 0
+    done
+    if [[ -s "$DEMO_STATE/installed" ]]; then
+        say "these packages were installed and stay: $(sort -u "$DEMO_STATE/installed" | tr '\n' ' ')"
+    fi
+    rm -f "$DEMO_STATE"/*.log "$DEMO_STATE"/*.process "$DEMO_STATE/containers.conf" "$DEMO_STATE/installed"
+    rm -f "$DEMO_CACHE"/debian-*.tar.gz "$DEMO_CACHE/debootstrap.log"
+    rmdir --ignore-fail-on-non-empty "$DEMO_STATE" "$DEMO_CACHE" 2>/dev/null || true
 }

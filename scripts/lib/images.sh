@@ -128,3 +128,20 @@ pull_images() {
         fi
     done
 }
+
+# remove_images ENGINE PROJECT: what build_images made there, and the tags under which releases of PROJECT kept images.
+remove_images() {
+    local which="$1" project="$2" image
+    local -a images=()
+    mapfile -t images < <(
+        engine "$which" images --format '{{.Repository}}:{{.Tag}}' --filter "label=$CONTENT_LABEL"
+        engine "$which" images --format '{{.Repository}}:{{.Tag}}' | grep "arkwright-keep/$project-" || true
+    )
+    say "removing the demo's images"
+    for image in "${images[@]}" "$BASE_IMAGE"; do
+        [[ "$image" == *"<none>"* ]] || engine "$which" rmi -f "$image" >/dev/null 2>&1 ||
+            ! engine "$which" image inspect "$image" >/dev/null 2>&1 || warn "$image could not be removed"
+    done
+    # Earlier builds of the same images have lost their names.
+    engine "$which" image prune -f --filter "label=$CONTENT_LABEL" >/dev/null 2>&1 || true
+}

@@ -31,4 +31,6 @@ ensure_packages() {
         "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
             "${missing[@]}" >>"$log" 2>&1 || die "could not install ${missing[*]}; see $log"
     fi
+    # For whoever wants to take them away again.
+    printf '%s\n' "${missing[@]}" >>"$DEMO_STATE/installed"
 }
