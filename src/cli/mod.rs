@@ -48,6 +48,7 @@ struct Cli {
 
 /// What every verb takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Compose file; several are merged in order [default: compose.yaml and its override, as Compose finds them]
     #[arg(short = 'f', long = "file", global = true, value_name = "FILE")]

@@ -5,11 +5,12 @@ use std::process::Command;
 use super::support::World;
 use super::whole::archive;
 
-/// The lines of docs/format.md that restore a snapshot.
+/// The lines of the README that restore a snapshot.
 fn lines() -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/format.md");
-    let text = fs::read_to_string(page).expect("docs/format.md");
-    let (_, block) = text.split_once("```bash\n").expect("a block of commands");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(page).expect("README.md");
+    let (_, section) = text.split_once("## Restoring without Arkwright").expect("the section");
+    let (_, block) = section.split_once("```bash\n").expect("a block of commands");
     let (block, _) = block.split_once("```").expect("the block's end");
     block.to_owned()
 }
