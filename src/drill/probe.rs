@@ -98,7 +98,7 @@ pub fn sealed(report: &Result<SealReport, String>, listened: usize) -> CheckResu
         .collect();
     if leaks.is_empty() {
         let actual = format!(
-            "0 of {} ways out open ({listened} of them open to the host)",
+            "0 of {} ways out open, {listened} of which answer the host",
             report.attempts.len()
         );
         CheckResult::passed(NAME, EXPECTED, actual)

@@ -1,6 +1,9 @@
 //! The actions as a workflow uses them: the real files and the real binary, an agent whose operator follows a script.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod github;
+mod real;
 mod runner;
 #[path = "../support/mod.rs"]
 mod support;
