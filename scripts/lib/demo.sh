@@ -86,6 +86,13 @@ start_agent() {
 }
 agent_answers() { curl -fsS --max-time 2 "http://127.0.0.1:$AGENT_PORT/healthz" >/dev/null 2>&1; }
 
+# What ran before may still be starting, after the whole host did.
+await_services() {
+    local patiently=(--retry 60 --retry-delay 1 -o /dev/null)
+    https_get "$DEMO_FOLDER" memoryark.net "/api/files?limit=1" "${patiently[@]}" 2>/dev/null || die "the archive does not answer"
+    https_get "$DEMO_FOLDER" line.memoryark.net /version "${patiently[@]}" 2>/dev/null || die "the bot does not answer"
+}
+
 # A step's commands run where a failure does not end the script by itself: each one says so.
 seed_photos() {
     local count="$1" before

@@ -326,7 +326,7 @@ impl Converge<'_> {
         colour: Colour,
         containers: &[String],
     ) -> Result<(), Unready> {
-        let deadline = Instant::now() + self.patience.healthy;
+        let began = Instant::now();
         loop {
             let answers = Instant::now() + self.patience.router;
             let slots = patiently(answers, || router.slots(service))
@@ -338,9 +338,13 @@ impl Converge<'_> {
             let Some(slot) = waiting else { return Ok(()) };
             for name in containers {
                 let container = self.named(name).await.map_err(|error| Unready::Other(error.into()))?;
+                let patience = match container.health {
+                    Health::Unhealthy => self.patience.unhealthy,
+                    _ => self.patience.healthy,
+                };
                 let verdict = match judge(Condition::Started, &container) {
                     Verdict::Hopeless(what, remedy) => Some((what, remedy)),
-                    _ if Instant::now() < deadline => None,
+                    _ if began.elapsed() < patience => None,
                     _ => {
                         let check = &slot.last_check;
                         let what = format!("does not answer the router's health check ({check})");

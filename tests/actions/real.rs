@@ -189,7 +189,7 @@ fn on_a_real_host_every_step_says_what_the_history_says() {
 
         host.agrees(&host.step("backup", &[("set", "full")]).run(), 0, "published");
         fs::remove_dir_all(host.folder.path().join("passing")).expect("removed");
-        host.agrees(&host.step("backup", &[("set", "passing")]).run(), 1, "not published");
+        host.agrees(&host.step("backup", &[("set", "passing")]).run(), 1, "not_published");
 
         let drill = |name: &str| host.step("restore-drill", &[("drill", name)]);
         host.agrees(&drill("right").run(), 0, "passed");

@@ -433,7 +433,7 @@ async fn a_source_that_is_missing_or_empty_fails_the_backup() {
         symlink("loop", world.project().join("loop")).expect("linked");
         let receipt = world.backup().await;
         assert!(!receipt.ok, "{sources}");
-        assert_eq!(receipt.outcome, "not published");
+        assert_eq!(receipt.outcome, "not_published");
         assert!(
             receipt.because.as_ref().is_some_and(|said| said.contains(why)),
             "{sources}: {receipt:?}"

@@ -209,8 +209,8 @@ impl Receipted for BackupStep {
             .count();
         match end {
             Outcome::Succeeded => ("published".into(), true),
-            _ if published > 0 => ("partly published".into(), false),
-            Outcome::Unwound { .. } => ("not published".into(), false),
+            _ if published > 0 => ("partly_published".into(), false),
+            Outcome::Unwound { .. } => ("not_published".into(), false),
             Outcome::Aborted { .. } => ("aborted".into(), false),
         }
     }
