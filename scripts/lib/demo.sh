@@ -88,7 +88,7 @@ agent_answers() { curl -fsS --max-time 2 "http://127.0.0.1:$AGENT_PORT/healthz" 
 
 # What ran before may still be starting, after the whole host did.
 await_services() {
-    local patiently=(--retry 60 --retry-delay 1 -o /dev/null)
+    local patiently=(--retry 60 --retry-delay 1 --retry-all-errors -o /dev/null)
     https_get "$DEMO_FOLDER" memoryark.net "/api/files?limit=1" "${patiently[@]}" 2>/dev/null || die "the archive does not answer"
     https_get "$DEMO_FOLDER" line.memoryark.net /version "${patiently[@]}" 2>/dev/null || die "the bot does not answer"
 }
@@ -163,9 +163,13 @@ print_receipt() {
         "$HTTPS_PORT" "$([[ "$DEMO_ENGINE" == podman ]] && printf ' --podman')"
 }
 
-# demo_down: agent, stack, volumes, images, folders; and the engine where it was started here.
+# demo_down: agent, stack, volumes, images, folders; and the engine where it was started here. An engine that has ended
+# since is started once more, as what it made is still there.
 demo_down() {
     stop_remembered "agent-$DEMO_ENGINE" 15
+    if [[ -d "$DEMO_STATE/$DEMO_ENGINE" ]]; then
+        "ensure_$DEMO_ENGINE"
+    fi
     if "${DEMO_ENGINE}_answers"; then
         if [[ -x "$ARKWRIGHT" && -e "$DEMO_FOLDER/compose.yaml" ]]; then
             say "taking the stack down"

@@ -128,6 +128,22 @@ _podman_beside_docker() {
     iptables -I "${PODMAN_BESIDE_DOCKER[@]}" || warn "the rule was refused: containers on internal networks will not reach each other"
 }
 
+# Podman asks for the state of containers whose processes ended with the machine until it sees that the machine was started
+# again, and does not see it where /run outlives that. Its mark of the earlier start is removed when nothing of it runs,
+# and what the runtime still lists as stopped.
+_forget_earlier_start() {
+    local mark=/run/libpod/alive
+    [[ -e "$mark" ]] || return 0
+    ! podman_ ps --all --quiet >/dev/null 2>&1 || return 0
+    ! grep -qsx conmon /proc/[0-9]*/comm || return 0
+    say "Podman's containers ended with the machine: removing $mark, so that it sees that"
+    rm -f "$mark"
+    local id
+    for id in $(runc list --quiet 2>/dev/null || true); do
+        runc delete "$id" || true
+    done
+}
+
 # ensure_podman: its API answers on $PODMAN_SOCKET afterwards. Podman's storage is the host's own.
 ensure_podman() {
     have podman || ensure_packages "the Podman engine" podman
@@ -139,6 +155,7 @@ ensure_podman() {
     _podman_settings
     mkdir -p "$DEMO_STATE" "$(dirname "$PODMAN_SOCKET")"
     rm -f "$PODMAN_SOCKET"
+    _forget_earlier_start
     say "starting Podman's API on $PODMAN_SOCKET (log: $DEMO_STATE/podman.log)"
     local -a settings=()
     if [[ -r "$DEMO_STATE/containers.conf" ]]; then
