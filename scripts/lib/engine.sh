@@ -129,15 +129,15 @@ _podman_beside_docker() {
 }
 
 # Podman asks for the state of containers whose processes ended with the machine until it sees that the machine was started
-# again, and does not see it where /run outlives that. Its mark of the earlier start is removed when nothing of it runs,
-# and what the runtime still lists as stopped.
+# again, and does not see it where /run outlives that. When nothing of it runs, its mark of the earlier start goes, and with
+# it the names and addresses of that time and what the runtime lists as stopped.
 _forget_earlier_start() {
     local mark=/run/libpod/alive
     [[ -e "$mark" ]] || return 0
     ! podman_ ps --all --quiet >/dev/null 2>&1 || return 0
     ! grep -qsx conmon /proc/[0-9]*/comm || return 0
     say "Podman's containers ended with the machine: removing $mark, so that it sees that"
-    rm -f "$mark"
+    rm -rf "$mark" /run/containers/networks
     local id
     for id in $(runc list --quiet 2>/dev/null || true); do
         runc delete "$id" || true
