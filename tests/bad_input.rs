@@ -206,20 +206,40 @@ fn a_source_that_is_not_there_publishes_nothing() {
     assert_eq!(listed[0]["snapshots"], serde_json::json!([]), "{listed}");
 }
 
+/// A tmpfs of one mebibyte; dropped, it is taken away.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(folder.path())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.0.path()).status();
+        assert!(
+            std::thread::panicking() || unmounted.is_ok_and(|status| status.success()),
+            "the small disk is taken away again"
+        );
+    }
+}
+
 #[test]
 fn a_full_disk_is_named_and_publishes_nothing() {
-    let mount = tempfile::tempdir().expect("a folder");
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-        .arg(mount.path())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !mounted {
+    let Some(disk) = SmallDisk::mount() else {
         return common::not_run("a full disk: mounting a small tmpfs needs root");
-    }
-    let folder = backed_up(&mount.path().display().to_string());
+    };
+    let folder = backed_up(&disk.0.path().display().to_string());
     let output = arkwright(folder.path(), &["backup", "run", "photos"]);
-    let manifests = mount.path().join("man");
+    let manifests = disk.0.path().join("man");
     let published = fs::read_dir(&manifests).map(|entries| {
         entries
             .filter(|e| {
@@ -228,16 +248,11 @@ fn a_full_disk_is_named_and_publishes_nothing() {
             })
             .count()
     });
-    let unmounted = Command::new("umount")
-        .arg(mount.path())
-        .status()
-        .is_ok_and(|status| status.success());
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(unmounted, "the small disk is taken away again");
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("full"), "{text}");
     assert_eq!(published.unwrap_or(0), 0, "{text}");

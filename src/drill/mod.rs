@@ -4,7 +4,6 @@ mod assertion;
 mod evidence;
 mod guest;
 mod markdown;
-mod newest;
 mod objective;
 mod plan;
 mod probe;
@@ -21,7 +20,6 @@ pub use evidence::{
 };
 pub use guest::{Barred, Found, Guest, GuestFile, HOSTS, Placed, Prepared, Shelter, Site, on_disk, place};
 pub use markdown::markdown;
-pub use newest::parse_newest;
 pub use objective::{Measure, Measured, NewestFound, Stage, Timing};
 pub use plan::{PlanError, plan};
 pub use probe::{Answer, Attempt, Reached, SealReport, WayOut, sealed};

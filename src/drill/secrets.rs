@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::ContainerSpec;
-use crate::stack::Service;
+use crate::stack::{Service, telling};
 
 /// Production secrets and what stands for them in a sandbox: the same secret is the same stand-in in every service.
 #[derive(Default)]
@@ -120,29 +120,6 @@ fn password_of(value: &str) -> Option<&str> {
 fn tells(option: &str, value: &str) -> bool {
     let option = option.trim_start_matches('-');
     telling(option, value) || option.ends_with("pass")
-}
-
-/// Whether a variable's name says that its value is a secret. `…_FILE` with a path names the place of one.
-pub fn telling(name: &str, value: &str) -> bool {
-    let lower = name.to_lowercase();
-    if lower.ends_with("_file") && value.starts_with('/') {
-        return false;
-    }
-    let within = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "credential",
-        "apikey",
-    ];
-    let words = ["key", "keys", "pass", "pwd", "pw", "auth", "dsn"];
-    within.iter().any(|part| lower.contains(part))
-        || lower.ends_with("key")
-        || lower
-            .split(|c: char| !c.is_alphanumeric())
-            .any(|word| words.contains(&word))
 }
 
 #[cfg(test)]

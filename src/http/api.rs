@@ -172,6 +172,7 @@ fn strict<T: DeserializeOwned>(body: Result<Bytes, axum::extract::rejection::Byt
 fn signed(Peer(uid): Peer, by: &str) -> String {
     let clean: String = by.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     match uid {
+        Some(uid) if clean == format!("uid {uid}") => format!("{clean} via socket"),
         Some(uid) => format!("uid {uid} via socket: {clean}"),
         None => clean,
     }
@@ -209,6 +210,7 @@ mod tests {
             signed(Peer(Some(1001)), "evil\nuid 0 via socket: root"),
             "uid 1001 via socket: eviluid 0 via socket: root"
         );
+        assert_eq!(signed(Peer(Some(0)), "uid 0"), "uid 0 via socket");
         assert!(signed(Peer(Some(1)), &"x".repeat(10_000)).len() < 300);
     }
 }

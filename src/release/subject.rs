@@ -79,7 +79,7 @@ impl Subject {
     }
 }
 
-/// `arkwright-keep/<project>-<service>`, in the letters a repository may have.
+/// `localhost/arkwright-keep/<project>-<service>`, in the letters a repository may have.
 pub fn keep_repository(project: &ProjectName, service: &ServiceName) -> String {
     let mut name = String::new();
     for c in format!("{project}-{service}").chars() {
@@ -89,7 +89,7 @@ pub fn keep_repository(project: &ProjectName, service: &ServiceName) -> String {
             _ => name.push('-'),
         }
     }
-    format!("arkwright-keep/{}", name.trim_matches('-'))
+    format!("localhost/arkwright-keep/{}", name.trim_matches('-'))
 }
 
 /// The first twelve digits of `sha256:…`.

@@ -292,5 +292,5 @@ fn a_colour_that_is_stopped_stays_stopped_and_the_kept_name_is_one_a_repository_
     assert_eq!(subject.containers[0].restart, crate::stack::Restart::UnlessStopped);
     assert_eq!(subject.containers[0].labels[labels::IMAGE], "web:2");
     let name = keep_repository(&"p_".parse().expect("a name"), &"Web__2.x".parse().expect("a name"));
-    assert_eq!(name, "arkwright-keep/p-web-2-x");
+    assert_eq!(name, "localhost/arkwright-keep/p-web-2-x");
 }

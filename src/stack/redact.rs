@@ -109,7 +109,7 @@ fn replace_word(text: &str, word: &str) -> String {
 /// Whether a variable's name says that its value is a secret.
 ///
 /// A switch such as `true` is no secret, and a name ending in `_FILE` with a path as its value names the place of one.
-pub(super) fn telling(name: &str, value: &str) -> bool {
+pub fn telling(name: &str, value: &str) -> bool {
     let lower = name.to_lowercase();
     if switch(value) || (lower.ends_with("_file") && value.starts_with('/')) {
         return false;

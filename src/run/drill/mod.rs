@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use crate::backup::{EntryPath, Signer};
 use crate::drill::{
     self, Answer, Assertion, Booted, CheckResult, Chosen, DrillOutput, DrillStep, DrillSubject, Found, Guest, ImageUse,
-    NewestFound, NewestSource, Restored, Room, Shelter, Site, Unread, Verdict, parse_newest, place,
+    NewestFound, NewestSource, Restored, Room, Shelter, Site, Unread, Verdict, place,
 };
 use crate::journal::Saga;
-use crate::model::{OperationId, ServiceName, Size};
+use crate::model::{OperationId, ServiceName, Size, parse_instant};
 use crate::ports::{Engine, Host, Inspector};
 use crate::state::{ProjectFolder, make_folder};
 
@@ -346,7 +346,7 @@ fn inspect(inspector: &dyn Inspector, tree: &Path, assertion: &Assertion, restor
 
 fn newest(inspector: &dyn Inspector, tree: &Path, source: &NewestSource) -> NewestFound {
     let read = match inspector.newest(tree, &source.database, &source.query) {
-        Ok(Some(text)) => parse_newest(&text).ok_or_else(|| format!("`{text}` is no time")),
+        Ok(Some(text)) => parse_instant(&text).ok_or_else(|| format!("`{text}` is no time")),
         Ok(None) => Err("it returned nothing".into()),
         Err(Unread::Missing) => Err("the snapshot does not have it".into()),
         Err(Unread::Damaged(why) | Unread::Hindered(why)) => Err(why),

@@ -175,7 +175,7 @@ impl Work<'_> {
             digest: image
                 .repo_digests
                 .iter()
-                .find(|digest| !digest.starts_with("localhost/") && !digest.contains("arkwright-keep/"))
+                .find(|digest| !digest.starts_with("localhost/"))
                 .cloned(),
             id: image.id,
         })

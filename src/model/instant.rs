@@ -2,9 +2,9 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
 use crate::model::Timestamp;
 
-/// The time a `newest` query returned: ISO 8601 with its zone, `YYYY-MM-DD HH:MM:SS` in UTC as SQLite writes it, a date
+/// The time a database holds: ISO 8601 with its zone, `YYYY-MM-DD HH:MM:SS` in UTC as SQLite writes it, a date
 /// alone, or seconds since 1970, whole or not.
-pub fn parse_newest(text: &str) -> Option<Timestamp> {
+pub fn parse_instant(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
         return Some(zoned.to_utc());
@@ -26,7 +26,11 @@ pub fn parse_newest(text: &str) -> Option<Timestamp> {
 }
 
 fn seconds(text: &str) -> Option<Timestamp> {
-    let seconds: f64 = text.parse().ok()?;
+    instant_of_seconds(text.parse().ok()?)
+}
+
+/// Seconds since 1970, to the millisecond; none after the year 9999.
+pub fn instant_of_seconds(seconds: f64) -> Option<Timestamp> {
     // Beyond the year 9999 it is not seconds, and `inf` is nothing.
     if !(0.0..253_402_300_800.0).contains(&seconds) {
         return None;
@@ -54,18 +58,18 @@ mod tests {
             " 1795262400 ",
             "1795262400.0",
         ] {
-            assert_eq!(parse_newest(text), Some(noon), "{text}");
+            assert_eq!(parse_instant(text), Some(noon), "{text}");
         }
-        assert_eq!(parse_newest("2026-11-21").map(|t| t.timestamp()), Some(1_795_219_200));
+        assert_eq!(parse_instant("2026-11-21").map(|t| t.timestamp()), Some(1_795_219_200));
         for bad in ["", "soon", "2026-13-01", "-1", "inf", "nan", "1795262400000000"] {
-            assert_eq!(parse_newest(bad), None, "{bad}");
+            assert_eq!(parse_instant(bad), None, "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,40}") {
-            prop_assert!(parse_newest(&text).is_none_or(|t| t.timestamp() < i64::MAX));
+            prop_assert!(parse_instant(&text).is_none_or(|t| t.timestamp() < i64::MAX));
         }
     }
 }
