@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::ContainerSpec;
-use crate::stack::{Service, telling};
+use crate::stack::{self, Service};
 
 /// Production secrets and what stands for them in a sandbox: the same secret is the same stand-in in every service.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Replacements {
             let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else {
                 continue;
             };
-            if telling(name, value) {
+            if stack::telling(name, value) {
                 self.stand_in(value, fill);
             }
             if let Some(password) = password_of(value) {
@@ -59,7 +59,7 @@ impl Replacements {
         let mut changed = Vec::new();
         for (name, value) in &mut spec.environment {
             let replaced = match self.0.get(value.as_str()) {
-                Some(stand_in) if telling(name, value) => stand_in.clone(),
+                Some(stand_in) if stack::telling(name, value) => stand_in.clone(),
                 _ => self.inside(value),
             };
             if replaced != *value {
@@ -119,7 +119,7 @@ fn password_of(value: &str) -> Option<&str> {
 /// Options say it as variables do, and `--requirepass` besides.
 fn tells(option: &str, value: &str) -> bool {
     let option = option.trim_start_matches('-');
-    telling(option, value) || option.ends_with("pass")
+    stack::telling(option, value) || option.ends_with("pass")
 }
 
 #[cfg(test)]
