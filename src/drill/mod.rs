@@ -24,6 +24,6 @@ pub use objective::{Measure, Measured, NewestFound, Stage, Timing};
 pub use plan::{PlanError, plan};
 pub use probe::{Answer, Attempt, Reached, SealReport, WayOut, sealed};
 pub use reading::{Files, Integrity, Unread, answered, files_exist, integrity, rows};
-pub use secrets::{Replacements, telling};
+pub use secrets::Replacements;
 pub use step::{Booted, Chosen, DrillOutput, DrillStep, DrillSubject, ImageUse, NewestSource, Restored, Room};
 pub use verdict::{Conclusion, Word, conclude, results};
