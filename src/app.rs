@@ -212,6 +212,7 @@ impl Project {
         let folder = self.folder()?;
         Ok(Host {
             stack: self.loaded.stack.clone(),
+            secrets: self.loaded.secrets.clone(),
             config: self.config.clone(),
             config_file: self.config_file.clone(),
             engine: self.engine().await.map_err(|e| OperationError::new(Blame::Engine, e)),

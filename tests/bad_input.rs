@@ -206,6 +206,16 @@ fn a_source_that_is_not_there_publishes_nothing() {
     assert_eq!(listed[0]["snapshots"], serde_json::json!([]), "{listed}");
 }
 
+#[test]
+fn nobody_listening_to_standard_error_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arkwright"));
+    let status = command.current_dir(folder.path()).arg("check").stderr(writer).status();
+    assert_eq!(status.expect("the binary runs").code(), Some(3));
+}
+
 /// A tmpfs of one mebibyte; dropped, it is taken away.
 struct SmallDisk(tempfile::TempDir);
 

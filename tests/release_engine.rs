@@ -185,6 +185,7 @@ impl Stage {
             clock: Arc::new(SystemClock),
             before: Arc::new(NoBackups),
             state: self.state.clone(),
+            secrets: arkwright::stack::Secrets::default(),
         }
     }
 

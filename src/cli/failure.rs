@@ -115,9 +115,9 @@ impl Failure {
                     "error": { "kind": self.kind.word(), "exit_code": self.kind.code(),
                                "message": self.error.to_string(), "causes": causes, "hints": self.hints }
                 });
-                eprintln!("{object}");
+                super::terminal::tell(&object.to_string());
             } else {
-                eprintln!("{self}");
+                super::terminal::tell(&self.to_string());
             }
         }
         ExitCode::from(self.kind.code())

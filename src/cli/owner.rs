@@ -54,6 +54,11 @@ impl Owner {
                         terminal.note(&format!("finishing {id}, which was interrupted"));
                         let receipt = drive(host, &id, terminal, true).await?;
                         terminal.note(&format!("{} {}: {}", receipt.kind, receipt.subject, receipt.outcome));
+                        if receipt.outcome == "stuck" {
+                            let because = receipt.because.unwrap_or_default();
+                            return Err(Failure::new(Kind::Stuck, format!("{id} is stuck: {because}"))
+                                .hinted(format!("mend the cause, then run `arkwright resume {id}`")));
+                        }
                     }
                 }
                 let id = host.ledger().new_id();

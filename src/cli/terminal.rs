@@ -39,12 +39,12 @@ impl Terminal {
     /// One line of news for a person; nothing with `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 
     pub fn warn(&self, text: &str) {
-        eprintln!("{} {text}", self.paint("33", "warning:"));
+        tell(&format!("{} {text}", self.paint("33", "warning:")));
     }
 
     /// Wraps text in an ANSI colour (`31` red, `32` green, `33` yellow, `2` dim).
@@ -83,7 +83,10 @@ impl Terminal {
 
     /// A line from whoever sits there; `None` for an empty one.
     pub fn ask(&self, question: &str) -> Result<Option<String>, Failure> {
-        eprint!("{question}");
+        let mut error = std::io::stderr();
+        write!(error, "{question}")
+            .and_then(|()| error.flush())
+            .map_err(|e| Failure::new(Kind::Host, e))?;
         let mut line = String::new();
         std::io::stdin()
             .read_line(&mut line)
@@ -131,6 +134,13 @@ impl Terminal {
             (false, "inconclusive") => Err(Failure::told(Kind::Inconclusive)),
             (false, _) => Err(Failure::told(Kind::Failed)),
         }
+    }
+}
+
+/// One line to standard error; whoever closed it does not want to know.
+pub fn tell(text: &str) {
+    if let Err(error) = writeln!(std::io::stderr(), "{text}") {
+        tracing::debug!("standard error is closed: {error}");
     }
 }
 

@@ -157,6 +157,11 @@ impl<S: Step> Saga<S> {
         }
     }
 
+    /// Whether what was done is being taken back.
+    pub fn unwinding(&self) -> bool {
+        matches!(self.place, Place::Unwind(_))
+    }
+
     pub fn next(&self, now: Timestamp) -> Next<S> {
         let Some(step) = self.expected() else {
             return Next::Done(self.outcome.clone());

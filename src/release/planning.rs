@@ -203,8 +203,9 @@ pub fn rollback(
         colour: to,
         weight: 100,
     });
+    forward.push(ReleaseStep::Prove { colour: to });
     let commit = forward.len();
-    forward.extend([ReleaseStep::Prove { colour: to }, keep]);
+    forward.push(keep);
     Ok((subject, finished(forward, commit)))
 }
 
@@ -317,9 +318,8 @@ impl Ground<'_> {
                 colour: to,
                 weight: 100,
             });
-            let commit = forward.len();
             forward.push(ReleaseStep::Prove { colour: to });
-            commit
+            forward.len()
         };
         forward.push(keep);
         finished(forward, commit)

@@ -143,7 +143,7 @@ fn side_by_side_goes_by_steps_and_commits_with_the_last_shift() {
         said(&plan),
         "check the router; fetch the image; back up db; remove green; create green; start green; \
          show green to the router; wait for green to be healthy; shift 5 % to green; hold at 5 % for 15m 0s; \
-         shift 50 % to green; hold at 50 % for 30m 0s; shift 100 % to green; |; ask green what it runs; \
+         shift 50 % to green; hold at 50 % for 30m 0s; shift 100 % to green; ask green what it runs; |; \
          keep blue warm for 24h 0m; finally read the router's counters"
     );
     assert_eq!((subject.from, subject.to), (Colour::Blue, Colour::Green));
@@ -203,7 +203,7 @@ fn going_back_takes_what_is_warm_or_makes_what_was() {
     let (_, warm) = rollback(ground.ask(), Some(image("web:other")), None).expect("a plan");
     assert_eq!(
         said(&warm),
-        "check the router; wait for green to be healthy; shift 100 % to green; |; ask green what it runs; \
+        "check the router; wait for green to be healthy; shift 100 % to green; ask green what it runs; |; \
          keep blue warm for 24h 0m; finally read the router's counters"
     );
     let (subject, gone) = retire(ground.ask()).expect("a plan");

@@ -157,11 +157,16 @@ async fn aborted<S: Step>(journal: &mut JournalFile<S>, teller: &Teller<'_>, pet
 /// Journals a request that fits and tells whoever asked; whether it was taken.
 fn answer<S: Step>(petition: Petition, journal: &mut JournalFile<S>, teller: &Teller<'_>) -> bool {
     let Petition { request, by, answer } = petition;
+    // It is on its way back already: the step that does that is not begun anew.
+    if request == Request::Abort && journal.saga().unwinding() {
+        reply(answer, &request, Ok(()));
+        return false;
+    }
     let event = Event::Requested {
         request: request.clone(),
         by: by.clone(),
     };
-    let (reply, taken) = match journal.append(teller.clock.now(), event) {
+    let (result, taken) = match journal.append(teller.clock.now(), event) {
         Ok(_) => {
             teller.say(UpdateKind::Requested, format!("{request:?} by {by}").to_lowercase());
             (Ok(()), true)
@@ -170,10 +175,14 @@ fn answer<S: Step>(petition: Petition, journal: &mut JournalFile<S>, teller: &Te
         // The disk refused: the next append will say so and end the drive.
         Err(_) => (Err(Illegal::Over), false),
     };
-    if answer.send(reply).is_err() {
+    reply(answer, &request, result);
+    taken
+}
+
+fn reply(answer: oneshot::Sender<Result<(), Illegal>>, request: &Request, result: Result<(), Illegal>) {
+    if answer.send(result).is_err() {
         tracing::debug!("whoever asked for {request:?} is gone");
     }
-    taken
 }
 
 struct Teller<'a> {
@@ -234,7 +243,7 @@ mod tests {
         type Output = Nothing;
 
         fn undo(&self) -> Option<Self> {
-            None
+            Some(Press)
         }
     }
 
@@ -253,6 +262,18 @@ mod tests {
         }
     }
 
+    /// Takes ten seconds each time; how often it was begun.
+    struct Slow(AtomicU32);
+
+    #[async_trait]
+    impl Perform<Press> for Slow {
+        async fn perform(&self, _: &Press, _: &Saga<Press>, _: &dyn Progress) -> Result<Nothing, StepFailed> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Ok(Nothing)
+        }
+    }
+
     struct Deaf;
 
     impl Watch for Deaf {
@@ -267,20 +288,50 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_stuck_step_waits_for_someone_to_say_try_again() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn journal(folder: &tempfile::TempDir, commit: usize) -> JournalFile<Press> {
         let planned = Event::Planned {
             subject: "a button".into(),
             plan: Plan {
                 forward: vec![Press],
-                commit: 0,
+                commit,
                 finally: Vec::new(),
             },
             by: "a test".into(),
         };
-        let path = folder.path().join("journal");
-        let mut journal = JournalFile::create(&path, Timestamp::UNIX_EPOCH, planned).expect("a journal");
+        JournalFile::create(&folder.path().join("journal"), Timestamp::UNIX_EPOCH, planned).expect("a journal")
+    }
+
+    fn ask(sender: &mpsc::Sender<Petition>, request: Request) -> oneshot::Receiver<Result<(), Illegal>> {
+        let (answer, answered) = oneshot::channel();
+        let by = "someone".into();
+        let petition = Petition { request, by, answer };
+        sender.try_send(petition).unwrap_or_else(|_| panic!("there is room"));
+        answered
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_abort_does_not_begin_the_way_back_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut journal = journal(&folder, 1);
+        let (clock, slow) = (Passing(Instant::now()), Slow(AtomicU32::new(0)));
+        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 3]);
+        let (sender, mut petitions) = mpsc::channel(4);
+        let driving = drive(&id, &mut journal, &slow, &clock, &Deaf, &mut petitions);
+        let aborting = async {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                assert_eq!(ask(&sender, Request::Abort).await, Ok(Ok(())));
+            }
+        };
+        let (end, ()) = tokio::join!(driving, aborting);
+        assert_eq!(end.expect("an end"), Outcome::Aborted { by: "someone".into() });
+        assert_eq!(slow.0.load(Ordering::SeqCst), 2, "once forward and once back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_step_waits_for_someone_to_say_try_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut journal = journal(&folder, 0);
         let (clock, jammed) = (Passing(Instant::now()), Jammed(AtomicU32::new(5)));
         let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 3]);
         let (sender, mut petitions) = mpsc::channel(1);
@@ -291,13 +342,7 @@ mod tests {
                 "also when it is driven again: {stuck:?}"
             );
         }
-        let (answer, answered) = oneshot::channel();
-        let petition = Petition {
-            request: Request::Retry,
-            by: "someone".into(),
-            answer,
-        };
-        sender.try_send(petition).unwrap_or_else(|_| panic!("there is room"));
+        let answered = ask(&sender, Request::Retry);
         let end = drive(&id, &mut journal, &jammed, &clock, &Deaf, &mut petitions).await;
         assert_eq!(end.expect("an end"), Outcome::Succeeded);
         assert_eq!(answered.await, Ok(Ok(())));

@@ -1,32 +1,37 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::backup::{BackupStep, ServiceImage};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
-use crate::journal::Plan;
+use crate::journal::{Plan, Request};
 use crate::model::{OperationId, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
 use crate::release::{self, ReleaseStep};
 use crate::schedule::Crontab;
-use crate::stack::Stack;
-use crate::state::{Catalogue, ProjectFolder};
+use crate::stack::{Secrets, Stack};
+use crate::state::{Catalogue, HostLock, ProjectFolder};
 
 use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
-use super::{Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Watch};
+use super::{
+    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Update, UpdateKind,
+    Watch,
+};
 
 /// A project on this host with the edges it is driven through.
 #[derive(Clone)]
 pub struct Host {
     pub stack: Stack,
+    /// Values of the Compose project that nobody is told.
+    pub secrets: Secrets,
     pub config: Config,
     /// Absolute; carried by every backup beside the Compose files.
     pub config_file: Option<PathBuf>,
@@ -59,6 +64,20 @@ impl Host {
             OperationError::because(Blame::Input, "arkwright.yaml says nothing of backups")
                 .hinted("add `backups:` with recipients, stores and sets; `arkwright init` writes an example")
         })
+    }
+
+    /// The lock, once nobody else has it.
+    async fn turn(&self, lock: &Path, id: &OperationId, watch: &dyn Watch) -> Result<HostLock, OperationError> {
+        let waiting = |text: &str| {
+            watch.hear(News::Update(Update {
+                operation: id.clone(),
+                at: self.clock.now(),
+                kind: UpdateKind::Waiting,
+                text: text.to_owned(),
+            }));
+        };
+        let taken = super::turn(lock, &format!("operation {id}"), waiting).await;
+        taken.map_err(|e| OperationError::new(Blame::Host, e))
     }
 
     fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
@@ -199,12 +218,9 @@ impl Host {
         })
     }
 
-    /// Gives the router the addresses its colours have now, unless a release is under way that will do so itself.
+    /// Gives the router the addresses its colours have now.
     pub async fn repoint(&self) -> Result<(), OperationError> {
-        let (Some(router), false) = (
-            &self.router,
-            self.unfinished()?.iter().any(|(_, lane)| *lane == "release"),
-        ) else {
+        let Some(router) = &self.router else {
             return Ok(());
         };
         let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name).await;
@@ -246,17 +262,36 @@ impl Host {
             clock: self.clock.clone(),
             before: Arc::new(self.clone()),
             state: self.folder.clone(),
+            secrets: self.secrets.clone(),
         })
     }
 }
 
 /// Relays what a backup says to whoever watches the release it comes before.
-struct Relay<'a>(&'a dyn Progress);
+struct Relay(mpsc::UnboundedSender<String>);
 
-impl Watch for Relay<'_> {
+impl Watch for Relay {
     fn hear(&self, news: News) {
-        if let News::Update(update) = news {
-            self.0.say(&update.text);
+        if let News::Update(update) = news
+            && self.0.send(update.text).is_err()
+        {
+            tracing::debug!("the release has gone on without its backup");
+        }
+    }
+}
+
+/// Asks for the abort of a backup whose release does not wait for it any more.
+struct Unwanted(mpsc::Sender<Petition>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        let petition = Petition {
+            request: Request::Abort,
+            by: "the release".into(),
+            answer: oneshot::channel().0,
+        };
+        if self.0.try_send(petition).is_err() {
+            tracing::debug!("the backup is over");
         }
     }
 }
@@ -266,8 +301,16 @@ impl BeforeRelease for Host {
     async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed> {
         let id = self.ledger().new_id();
         self.begin_backup(&id, set, "a release")?;
-        let (_ask, petitions) = mpsc::channel(1);
-        let receipt = self.finish(&id, &Relay(progress), petitions).await?;
+        let (ask, petitions) = mpsc::channel(1);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let (host, operation) = (self.clone(), id.clone());
+        // A task of its own, so that it comes to an end in its journal when the release is aborted.
+        let task = tokio::spawn(async move { host.finish(&operation, &Relay(tell), petitions).await });
+        let _unwanted = Unwanted(ask);
+        while let Some(text) = told.recv().await {
+            progress.say(&text);
+        }
+        let receipt = task.await??;
         match receipt.ok {
             true => Ok(format!("{} of {set}, operation {id}", receipt.outcome)),
             false => {
@@ -300,6 +343,7 @@ impl Operator for Host {
     ) -> Result<Receipt, OperationError> {
         match self.kind_of(id)?.as_str() {
             "backup" => {
+                let _turn = self.turn(&self.folder.backup_lock(), id, watch).await?;
                 self.ledger()
                     .finish::<BackupStep>(id, &self.backup_performer()?, watch, petitions)
                     .await
@@ -312,6 +356,11 @@ impl Operator for Host {
                     .await
             }
             "release" => {
+                let _turn = self.turn(&self.folder.stack_lock(), id, watch).await?;
+                // The host may have been started again since, and containers have other addresses.
+                if let Err(error) = self.repoint().await {
+                    tracing::warn!("the router's addresses were not looked at: {error}");
+                }
                 let performer = self.release_performer()?;
                 self.ledger()
                     .finish::<ReleaseStep>(id, &performer, watch, petitions)

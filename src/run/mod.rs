@@ -17,6 +17,7 @@ pub mod release;
 pub mod restore;
 mod sandbox;
 pub mod snapshots;
+mod turn;
 pub mod verify;
 
 pub use check::{Finding, Severity, check_host, check_stack};
@@ -28,3 +29,4 @@ pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
 pub use operator::{Blame, OperationError, Operator, Order};
 pub use sandbox::{Sandbox, SandboxError, shelter, sweep};
+pub use turn::turn;

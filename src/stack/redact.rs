@@ -20,7 +20,8 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn give(&mut self, value: &str) {
+    /// A value that came from outside the Compose file.
+    pub fn give(&mut self, value: &str) {
         insert(&mut self.given, value);
     }
 

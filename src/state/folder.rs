@@ -76,9 +76,15 @@ impl ProjectFolder {
         self.root.join("lock")
     }
 
-    /// Held while containers are made to be what the Compose file says; an agent at work does not keep it.
+    /// Held while containers and routes are changed, by `up` and `down` or by a release; an agent that has nothing to do
+    /// does not keep it.
     pub fn stack_lock(&self) -> PathBuf {
         self.root.join("stack.lock")
+    }
+
+    /// Held while a backup is at work: one at a time, or the stores' chains would fork.
+    pub fn backup_lock(&self) -> PathBuf {
+        self.root.join("backup.lock")
     }
 
     /// Where temporary copies go; emptied by whoever made them, and by the next run.

@@ -1,10 +1,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::journal::{self, Corrupt, Event, Illegal, Record, Saga, Step};
 use crate::model::Timestamp;
+
+use super::write_atomic;
 
 /// A journal larger than this was not written by arkwright.
 const LARGEST: u64 = 64 << 20;
@@ -50,7 +51,7 @@ pub enum JournalError {
 }
 
 impl<S: Step> JournalFile<S> {
-    /// Begins a new journal; `planned` is its first record. The file and its folder are synced.
+    /// Begins a new journal; `planned` is its first record, and there before the file has its name.
     pub fn create(path: &Path, at: Timestamp, planned: Event<S>) -> Result<Self, JournalError> {
         let write = |source| JournalError::Write {
             path: path.to_path_buf(),
@@ -65,16 +66,12 @@ impl<S: Step> JournalFile<S> {
             path: path.to_path_buf(),
             source,
         })?;
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(write)?;
+        if path.exists() {
+            return Err(write(io::ErrorKind::AlreadyExists.into()));
+        }
         let bytes = journal::encode(&record).map_err(|e| write(e.into()))?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(write)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(write)?;
+        write_atomic(path, &bytes, 0o600).map_err(write)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(write)?;
         Ok(JournalFile {
             path: path.to_path_buf(),
             file,

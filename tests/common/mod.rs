@@ -28,12 +28,12 @@ pub fn engines() -> Vec<(&'static str, String)> {
     found
 }
 
-/// The folder with the shared cases, `../shared` unless `ARKWRIGHT_CASES` says otherwise.
+/// The folder with the shared cases, without symbolic links: `../shared` unless `ARKWRIGHT_CASES` says otherwise.
 pub fn cases() -> Option<PathBuf> {
     let usual = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let folder = std::env::var_os("ARKWRIGHT_CASES").map_or_else(usual, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
+    if let Ok(real) = folder.canonicalize() {
+        return Some(real);
     }
     not_run(&format!(
         "the shared cases: {} is no folder (ARKWRIGHT_CASES)",

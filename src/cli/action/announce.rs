@@ -9,7 +9,7 @@ use super::request::Requested;
 
 const TITLE: &str = "GitHub Deployment";
 /// What a step that is being ended has left for GitHub.
-const HURRY: Duration = Duration::from_millis(1200);
+pub(super) const HURRY: Duration = Duration::from_millis(1200);
 
 /// The GitHub Deployment of a step that has a token. GitHub's refusals are warnings: they never change the outcome.
 pub(super) struct Announcer<'a> {

@@ -122,11 +122,17 @@ impl<'a> Conduct<'a> {
                 .map_err(|error| Account::refused(error.into(), None))?;
             Ok(Announcer::begin(self.runner, context, requested).await)
         };
+        tokio::pin!(there);
         tokio::select! {
-            there = there => there,
+            there = &mut there => there,
             _ = signals.next() => {
                 let because = "the step was ended before anything was ordered";
-                Err(Account::without_receipt("aborted", Kind::Interrupted, because, None))
+                let account = Account::without_receipt("aborted", Kind::Interrupted, because, None);
+                // A deployment that is just being made must not stay without its end.
+                if let Ok(Ok(announcer)) = tokio::time::timeout(announce::HURRY, there).await {
+                    announcer.end_in_a_hurry(&account).await;
+                }
+                Err(account)
             }
         }
     }

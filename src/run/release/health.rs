@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::config::Swap;
 use crate::model::{Colour, ContainerId, Health, Timestamp};
 use crate::ports::{Container, ContainerState};
 use crate::release::Finding;
@@ -77,6 +78,9 @@ impl Work<'_> {
         for container in containers {
             match (container.running(), container.health) {
                 (false, _) => missing.push(format!("{} does not run", container.name)),
+                // The engine asks for the first time when an interval has passed; requests wait at the gate, and the
+                // router's own checks pass or do not.
+                (true, Health::Starting) if self.subject.swap == Swap::Hold => {}
                 (true, Health::Starting) => missing.push(format!("{} is starting", container.name)),
                 (true, Health::Unhealthy) => missing.push(format!("{}: its own check says unhealthy", container.name)),
                 (true, Health::Healthy | Health::Unchecked) => {}
@@ -96,12 +100,13 @@ impl Work<'_> {
         Ok(missing)
     }
 
-    /// A failure with the newest lines of each container. They are the program's own words; its environment is not told.
+    /// A failure with the newest lines of each container. They are the program's own words, without
+    /// the secrets among them.
     pub async fn with_logs(&self, why: String, containers: &[Container]) -> StepFailed {
         let mut text = why;
         for container in containers {
             let log = match self.engine.logs(&container.id, LAST_LINES).await {
-                Ok(log) => log,
+                Ok(log) => self.secrets.redact(&log),
                 Err(error) => format!("(its log cannot be read: {error})"),
             };
             if log.trim().is_empty() {

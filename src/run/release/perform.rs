@@ -4,17 +4,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
+use crate::config::Swap;
 use crate::journal::Saga;
 use crate::model::{Colour, Span};
 use crate::ports::{Clock, Container, Engine, PullProgress, Router};
 use crate::release::{Finding, Goal, ReleaseStep, Subject};
 use crate::run::{Perform, Progress, StepFailed};
+use crate::stack::Secrets;
 use crate::state::ProjectFolder;
 
 use super::data;
 
 /// The grace of a colour that is taken back: it has answered nobody, or was let finish before.
 const HASTE: Duration = Duration::from_secs(2);
+/// How long a colour that was healthy may take to show that it still is.
+const STILL: Duration = Duration::from_secs(5);
 /// Between two looks at the router while something drains.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -32,6 +36,8 @@ pub struct ReleasePerformer {
     pub clock: Arc<dyn Clock>,
     pub before: Arc<dyn BeforeRelease>,
     pub state: ProjectFolder,
+    /// What a container's log may hold and nobody is told.
+    pub secrets: Secrets,
 }
 
 /// What one step is performed with.
@@ -41,6 +47,7 @@ pub(super) struct Work<'a> {
     pub subject: &'a Subject,
     pub saga: &'a Saga<ReleaseStep>,
     pub progress: &'a dyn Progress,
+    pub secrets: &'a Secrets,
 }
 
 #[async_trait]
@@ -58,6 +65,7 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             subject,
             saga,
             progress,
+            secrets: &self.secrets,
         };
         // One folder a service: two releases of one service are never under way at once.
         let copy = self.state.scratch().join(format!("release-{}", subject.service));
@@ -76,6 +84,10 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             ReleaseStep::Unpoint { colour } => work.unpoint(*colour).await,
             ReleaseStep::AwaitHealthy { colour } => work.await_healthy(*colour, self.clock.now()).await,
             ReleaseStep::Shift { colour, weight } => {
+                // Behind a gate the other colour is gone: there is no way but on.
+                if *weight > 0 && subject.swap == Swap::Overlap {
+                    work.healthy_within(*colour, STILL).await?;
+                }
                 let weights = [(*colour, *weight), (colour.other(), 100 - weight)];
                 let took = self.router.steer(&subject.service, weights).await?;
                 Ok(Finding::Shifted { took })
@@ -191,21 +203,19 @@ impl Work<'_> {
     }
 
     async fn prove(&self, colour: Colour) -> Result<Finding, StepFailed> {
-        let route = self.route().await?;
-        if !route
-            .slots
-            .iter()
-            .any(|slot| slot.colour == colour && slot.weight == 100)
-        {
-            return Err(StepFailed::because(format!("{colour} does not have all traffic")));
-        }
+        self.healthy_within(colour, STILL).await?;
         let containers = self.containers(colour).await?;
-        let running = containers.iter().filter(|c| c.running()).count();
-        if running != self.subject.replicas as usize {
-            return Err(StepFailed::because(format!(
-                "{running} of {} containers of {colour} run",
-                self.subject.replicas
-            )));
+        let slots = self.router.slots(&self.subject.service).await?;
+        for slot in &slots {
+            if (slot.weight > 0) != (slot.colour == colour) {
+                return Err(StepFailed::because(format!("{colour} does not have all traffic")));
+            }
+            let known = |c: &Container| c.networks.values().any(|endpoint| endpoint.ip == slot.address);
+            if slot.colour == colour && !containers.iter().any(known) {
+                return Err(StepFailed::because(format!(
+                    "the router asks {colour} at an address that is none of its containers'"
+                )));
+            }
         }
         let wanted = self.image_id().unwrap_or_default();
         match containers.iter().find(|c| c.image_id != wanted) {
@@ -268,8 +278,9 @@ impl Work<'_> {
 
     async fn await_healthy(&self, colour: Colour, now: crate::model::Timestamp) -> Result<Finding, StepFailed> {
         let mut limit = self.subject.limits.healthy.std();
-        if self.subject.goal == Goal::Rollback && self.subject.containers.is_empty() {
-            // It ran before; whoever goes back is in a hurry to know.
+        let started = self.saga.plan().forward.contains(&ReleaseStep::Start { colour });
+        if self.subject.goal == Goal::Rollback && !started {
+            // It runs; whoever goes back is in a hurry to know.
             limit = limit.min(Duration::from_secs(10));
         }
         let closed = self.saga.finished().filter_map(|(_, finding, _)| match finding {

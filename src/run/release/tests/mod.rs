@@ -44,6 +44,7 @@ struct Stage {
     folders: HostFolders,
     past: Vec<Saga<ReleaseStep>>,
     abort_while_holding: bool,
+    ill_while_holding: bool,
     /// Kept for its end.
     _folder: tempfile::TempDir,
 }
@@ -118,6 +119,7 @@ fn stage(swap: Swap) -> Stage {
         clock: Arc::new(edge.clone()),
         before: Arc::new(Backups),
         state,
+        secrets: crate::stack::Secrets::default(),
     };
     Stage {
         edge,
@@ -127,6 +129,7 @@ fn stage(swap: Swap) -> Stage {
         folders,
         past: Vec::new(),
         abort_while_holding: false,
+        ill_while_holding: false,
         _folder: folder,
     }
 }
@@ -207,6 +210,9 @@ impl Stage {
                 Next::WaitUntil(_, Some(_)) if self.abort_while_holding => {
                     let (request, by) = (Request::Abort, "a test".to_owned());
                     append(&mut records, Event::Requested { request, by });
+                }
+                Next::WaitUntil(_, Some(_)) if std::mem::take(&mut self.ill_while_holding) => {
+                    self.edge.world().fall_ill(Colour::Green);
                 }
                 Next::WaitUntil(then, _) => {
                     let left = (then - self.edge.now()).to_std().expect("forward");
@@ -302,6 +308,30 @@ async fn every_call_may_fail_and_the_process_may_be_killed_at_any() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_colour_that_falls_ill_on_the_way_gets_no_more_requests() {
+    let mut stage = stage(Swap::Overlap);
+    stage.ill_while_holding = true;
+    let (_, end) = stage.run(&deploy("app:2"), None).await;
+    match end {
+        Next::Done(Outcome::Unwound { step, .. }) => assert_eq!(step, "shift 50 % to green"),
+        other => panic!("{other:?}"),
+    }
+    stage.serves(Colour::Blue, "app:1", "green fell ill at 5 %");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_is_told_without_the_secrets_in_it() {
+    let mut stage = stage(Swap::Overlap);
+    stage.performer.secrets.give("that it cannot");
+    let (_, end) = stage.run(&deploy("app:crash"), None).await;
+    let Next::Done(Outcome::Unwound { error, .. }) = end else {
+        panic!("{end:?}")
+    };
+    assert!(error.contains("says"), "{error}");
+    assert!(!error.contains("that it cannot"), "{error}");
 }
 
 /// One release with one fault; how many calls it made.

@@ -55,6 +55,8 @@ pub struct World {
     pub hanging: bool,
     /// Requests running on the serving colour, for a drain that does not end.
     pub busy: u64,
+    /// A colour that has fallen ill may keep its weight while the other one can answer for it.
+    pub mortal: bool,
     ips: u8,
     ids: u32,
     begun: Instant,
@@ -85,6 +87,7 @@ impl World {
             calls: 0,
             hanging: false,
             busy: 0,
+            mortal: false,
             ips: 0,
             ids: 0,
             begun: Instant::now(),
@@ -134,6 +137,15 @@ impl World {
             .any(|c| c.running && c.ip == Some(*ip) && c.spec.image != "app:ill")
     }
 
+    pub fn fall_ill(&mut self, colour: Colour) {
+        self.mortal = true;
+        let of_colour = |made: &&mut Made| colour_of(made) == colour.as_str();
+        self.containers
+            .values_mut()
+            .filter(of_colour)
+            .for_each(|made| made.spec.image = "app:ill".into());
+    }
+
     pub fn closed(&self) -> bool {
         self.gate.is_some_and(|ends| Instant::now() < ends)
     }
@@ -144,6 +156,10 @@ impl World {
             return;
         }
         let mut wrong = Vec::new();
+        let well = |slot: &Slot| slot.weight > 0 && slot.addresses.iter().any(|ip| self.well(ip));
+        if self.mortal && self.routes.iter().flat_map(|r| &r.slots).any(well) {
+            return;
+        }
         for slot in self.routes.iter().flat_map(|r| &r.slots).filter(|s| s.weight > 0) {
             if slot.addresses.is_empty()
                 || slot.state != SlotState::Ready
