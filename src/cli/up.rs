@@ -8,9 +8,9 @@ pub async fn run(global: &Global, wishes: super::plan::Args) -> Result<(), Failu
     let terminal = Terminal::of(global);
     let project = project::project(global)?;
     stack_view::warnings(&terminal, &project);
-    unfinished(&project).await?;
     let failure = |error| stack_view::failure(&project, error);
     let site = project.site().await.map_err(failure)?;
+    unfinished(&project).await?;
     let folder = project.folder().or_fail(Kind::Host)?;
     let _lock = HostLock::take(&folder.stack_lock(), "arkwright up").or_fail(Kind::Busy)?;
     site.pull(&terminal).await.map_err(failure)?;

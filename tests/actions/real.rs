@@ -149,6 +149,20 @@ impl Host {
         assert_eq!(step.annotations("error").is_empty(), code == 0);
     }
 
+    /// Nothing is left without an end, the backup of an aborted release neither.
+    fn comes_to_rest(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let told = done(arkwright(self.folder.path(), &self.engine, &["--json", "history"]));
+            let told = String::from_utf8(told.stdout).expect("text");
+            if !told.contains("\"running\"") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{told}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// `image, state` of every container of the back end.
     fn serving(&self) -> String {
         let told = done(arkwright(self.folder.path(), &self.engine, &["--json", "ps"]));
@@ -181,7 +195,19 @@ fn on_a_real_host_every_step_says_what_the_history_says() {
             0,
             "rolled_back",
         );
-        host.agrees(&host.deploy("broken").run(), 1, "aborted");
+        let mut step = host.deploy("broken").start();
+        step.until("start green");
+        let up = arkwright(host.folder.path(), engine, &["up"])
+            .output()
+            .expect("the binary runs");
+        let told = String::from_utf8_lossy(&up.stderr);
+        assert_eq!(up.status.code(), Some(6), "a release is under way: {told}");
+        assert!(told.contains("the release"), "{told}");
+        host.agrees(&step.wait(), 1, "aborted");
+        let mut step = host.deploy("1.1.0").env("GITHUB_RUN_ID", "cancelled early").start();
+        step.until("back up");
+        host.agrees(&step.cancel(), 1, "aborted");
+        host.comes_to_rest();
         let mut step = host.deploy("1.1.0").env("GITHUB_RUN_ID", "cancelled").start();
         step.until("close the gate");
         host.agrees(&step.cancel(), 1, "aborted");
