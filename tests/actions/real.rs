@@ -54,7 +54,8 @@ fn write_project(folder: &Path, name: &str, engine: &str) {
     let compose = format!(
         "name: {name}\nservices:\n  backend:\n    image: {BACKEND}:1.0.0\n    \
          volumes: [\"./data:/data\", \"./uploads:/uploads\"]\n    \
-         environment: {{ LINE_SERVICE_API_TOKEN: a-token-of-the-test }}\n"
+         environment: {{ LINE_SERVICE_API_TOKEN: a-token-of-the-test }}\n    \
+         healthcheck: {{ test: [CMD, /memoryark-backend, health, \"http://127.0.0.1:8081/api/health\"], interval: 15s }}\n"
     );
     fs::write(folder.join("compose.yaml"), compose).expect("written");
     let keys = done(arkwright(
