@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::Plan;
 use crate::model::{OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
+use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources};
 use crate::release::{self, ReleaseStep};
 use crate::schedule::Crontab;
 use crate::stack::Stack;
 use crate::state::{Catalogue, ProjectFolder};
 
-use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
@@ -35,7 +35,7 @@ pub struct Host {
     pub engine: Result<Arc<dyn Engine>, OperationError>,
     /// `None` where nothing is released.
     pub router: Option<Arc<dyn Router>>,
-    pub stores: BTreeMap<String, Arc<dyn Store>>,
+    pub stores: Stores,
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
     pub machine: Arc<dyn crate::ports::Host>,
@@ -177,7 +177,7 @@ impl Host {
         Ok(DrillPerformer {
             engine: self.engine()?,
             restorer: Arc::new(StoreRestorer {
-                store: store.clone(),
+                store: store.clone()?,
                 trust: Trust {
                     keys: keys::trusted(&signing).map_err(key)?,
                     newest,
