@@ -1,6 +1,7 @@
 //! The one place where edges are built and handed to `run/`.
 
 mod backups;
+mod living;
 mod site;
 
 use std::collections::BTreeMap;
@@ -20,9 +21,9 @@ use crate::stack::{self, LoadError, LoadRequest, Loaded};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
 
-pub use site::{Site, SiteError};
-
 pub use backups::{BackupRoom, BackupRoomError, foreign_store};
+pub use living::Living;
+pub use site::{Site, SiteError};
 
 /// The host's own clock.
 pub struct SystemClock;

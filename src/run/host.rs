@@ -12,7 +12,6 @@ use crate::journal::Plan;
 use crate::model::{OperationId, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources};
 use crate::release::{self, ReleaseStep};
-use crate::schedule::Crontab;
 use crate::stack::Stack;
 use crate::state::{Catalogue, ProjectFolder};
 
@@ -21,7 +20,9 @@ use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
-use super::{Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Watch};
+use super::{
+    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Watch,
+};
 
 /// A project on this host with the edges it is driven through.
 #[derive(Clone)]
@@ -346,15 +347,8 @@ impl Operator for Host {
             .collect())
     }
 
-    fn scheduled(&self) -> Vec<(Order, Crontab)> {
-        let sets = self.config.backups.iter().flat_map(|backups| &backups.sets);
-        let sets = sets.map(|(set, config)| (Order::Backup { set: set.clone() }, config.schedule.as_deref()));
-        let drills = self.config.drills.iter();
-        let drills = drills.map(|(name, config)| (Order::Drill { name: name.clone() }, config.schedule.as_deref()));
-        // A line that cannot be read was refused when the configuration was.
-        sets.chain(drills)
-            .filter_map(|(order, line)| Some((order, line?.parse().ok()?)))
-            .collect()
+    fn scheduled(&self) -> Schedules {
+        Schedules::of(&self.config)
     }
 }
 

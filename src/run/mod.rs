@@ -16,6 +16,7 @@ mod operator;
 pub mod release;
 pub mod restore;
 mod sandbox;
+mod schedules;
 pub mod snapshots;
 pub mod verify;
 
@@ -28,3 +29,4 @@ pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
 pub use operator::{Blame, OperationError, Operator, Order};
 pub use sandbox::{Sandbox, SandboxError, shelter, sweep};
+pub use schedules::Schedules;
