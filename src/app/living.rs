@@ -68,10 +68,12 @@ impl Living {
         })
     }
 
-    /// Gives the router the addresses its colours have now, once: a restarted host gives containers other ones.
+    /// Gives the router the addresses its colours have now, once: a restarted host gives containers other ones. Left
+    /// for the next call while a release begins.
     pub async fn repoint(&self) -> Result<(), OperationError> {
-        let mut repointed = self.repointed.lock().await;
-        if !*repointed {
+        if let Ok(mut repointed) = self.repointed.try_lock()
+            && !*repointed
+        {
             host(&self.last()).await?.repoint().await?;
             *repointed = true;
         }
