@@ -1,6 +1,7 @@
 //! The one place where edges are built and handed to `run/`.
 
 mod backups;
+mod living;
 mod site;
 
 use std::collections::BTreeMap;
@@ -12,16 +13,17 @@ use std::time::SystemTime;
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
 use crate::model::Timestamp;
-use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store, StoreError};
+use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store};
+use crate::run::backup::Stores;
 use crate::run::{Blame, Host, OperationError};
 use crate::source::{HostSources, ThisHost, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded};
-use crate::state::{Catalogue, CatalogueError, Disk, ProjectFolder, StateError};
+use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
 
-pub use site::{Site, SiteError};
-
 pub use backups::{BackupRoom, BackupRoomError, foreign_store};
+pub use living::Living;
+pub use site::{Site, SiteError};
 
 /// The host's own clock.
 pub struct SystemClock;
@@ -170,16 +172,16 @@ fn absolute(path: &Path) -> Result<PathBuf, LoadProjectError> {
 pub enum BuildError {
     #[error(transparent)]
     State(#[from] StateError),
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
     #[error("the path of this program cannot be determined")]
     Program(#[source] io::Error),
-    #[error("the store `{name}` cannot be used")]
-    Store {
-        name: String,
-        #[source]
-        source: StoreError,
-    },
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the store `{name}` cannot be used")]
+struct StoreUnusable {
+    name: String,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl Project {
@@ -188,26 +190,23 @@ impl Project {
         connect(self.selection.host.as_deref()).await
     }
 
-    /// The stores of arkwright.yaml by name. A folder is made where it is missing, unless this host has published into
-    /// it before: then its disk is not mounted.
-    fn stores(&self, folder: &ProjectFolder) -> Result<BTreeMap<String, Arc<dyn Store>>, BuildError> {
-        let mut stores: BTreeMap<String, Arc<dyn Store>> = BTreeMap::new();
-        for (name, config) in self.config.backups.iter().flat_map(|backups| &backups.stores) {
-            let path = self.config.folder.join(&config.path);
-            let opened = match Catalogue::open(&folder.catalogue(), name)?.head()? {
-                Some(_) => FsStore::open(path),
-                None => FsStore::create(path),
-            };
-            let store = opened.map_err(|source| BuildError::Store {
+    /// The stores of arkwright.yaml by name.
+    fn stores(&self, folder: &ProjectFolder) -> Stores {
+        let configured = self.config.backups.iter().flat_map(|backups| &backups.stores);
+        let opened = configured.map(|(name, config)| {
+            let store = open_store(folder, name, self.config.folder.join(&config.path));
+            let unusable = |source| StoreUnusable {
                 name: name.clone(),
                 source,
-            })?;
-            stores.insert(name.clone(), Arc::new(store));
-        }
-        Ok(stores)
+            };
+            let store = store.map_err(|source| OperationError::new(Blame::Host, unusable(source)));
+            (name.clone(), store)
+        });
+        opened.collect()
     }
 
-    /// Everything operations are driven through; where no engine answers, what needs none still works.
+    /// Everything operations are driven through. An engine that does not answer, or a store that cannot be opened,
+    /// fails what needs it and nothing else.
     pub async fn host(&self) -> Result<Host, BuildError> {
         let folder = self.folder()?;
         Ok(Host {
@@ -217,7 +216,7 @@ impl Project {
             config_file: self.config_file.clone(),
             engine: self.engine().await.map_err(|e| OperationError::new(Blame::Engine, e)),
             router: self.router().map(|router| Arc::new(router) as Arc<dyn Router>),
-            stores: self.stores(&folder)?,
+            stores: self.stores(&folder),
             folder,
             sources: Arc::new(HostSources),
             inspector: Arc::new(TreeInspector),
@@ -227,6 +226,19 @@ impl Project {
             entropy: Arc::new(SystemEntropy),
         })
     }
+}
+
+/// The folder is made where it is missing, unless this host has published into it before: then its disk is not mounted.
+fn open_store(
+    folder: &ProjectFolder,
+    name: &str,
+    path: PathBuf,
+) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
+    let opened = match Catalogue::open(&folder.catalogue(), name)?.head()? {
+        Some(_) => FsStore::open(path)?,
+        None => FsStore::create(path)?,
+    };
+    Ok(Arc::new(opened))
 }
 
 /// Connects to the engine named, or to the first that answers.

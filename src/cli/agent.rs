@@ -2,10 +2,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{SystemClock, SystemEntropy};
+use crate::app::{Living, SystemClock, SystemEntropy};
 use crate::config::AgentConfig;
 use crate::http::{Listener, Socket, api, bind_monitor, monitor, serve, socket_of};
 use crate::model::ProjectName;
@@ -31,25 +30,23 @@ pub struct Args {
 pub struct Charge {
     pub project: ProjectName,
     pub config: AgentConfig,
-    pub zone: Tz,
     pub folder: ProjectFolder,
 }
 
 /// The agent of the project the arguments name.
 pub async fn start(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::configured(global)?;
-    let host = project.host().await.or_fail(Kind::Host)?;
-    // A restarted host gives containers other addresses; until the engine answers, the router serves what it can.
-    if let Err(error) = host.repoint().await {
-        Terminal::of(global).warn(&format!("the router's addresses were not looked at: {error}"));
-    }
     let charge = Charge {
         project: project.stack().name.clone(),
         config: project.config.agent.clone(),
-        zone: project.config.timezone,
-        folder: host.folder.clone(),
+        folder: project.folder().or_fail(Kind::Host)?,
     };
-    run(global, args, Arc::new(host), charge).await
+    let living = Living::of(project).await.or_fail(Kind::Host)?;
+    // Until the engine answers, the router serves what it can.
+    if let Err(error) = living.repoint().await {
+        Terminal::of(global).warn(&format!("the router's addresses were not looked at yet: {error}"));
+    }
+    run(global, args, Arc::new(living), charge).await
 }
 
 /// Owns the project's operations until SIGTERM or SIGINT; what is at work then is resumed by the next agent.
@@ -87,14 +84,8 @@ pub async fn serve_until(
         lock = lock(&charge.folder, &terminal) => lock?,
         () = &mut told => return Ok(()),
     };
-    let agent = Agent::open(
-        operator,
-        Arc::new(SystemClock),
-        Arc::new(SystemEntropy),
-        &charge.folder,
-        charge.zone,
-    )
-    .or_fail(Kind::Damaged)?;
+    let agent =
+        Agent::open(operator, Arc::new(SystemClock), Arc::new(SystemEntropy), &charge.folder).or_fail(Kind::Damaged)?;
     let (socket, orders) = Socket::bind(&path, charge.config.group.as_deref()).or_fail(Kind::Host)?;
     terminal.note(&format!(
         "agent of {}: orders on {}, health and metrics on http://{address}",

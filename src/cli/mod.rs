@@ -30,6 +30,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 pub use failure::{Failure, Kind, OrFail};
 pub use terminal::Terminal;
@@ -129,11 +131,19 @@ enum Command {
 
 /// Runs the command line; the exit code is one of [`Kind`]'s, or 0.
 pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Nobody watches an agent: its warnings are for the log of the host.
+    let least = match cli.command {
+        Command::Agent(_) => LevelFilter::WARN,
+        _ => LevelFilter::ERROR,
+    };
+    let filter = EnvFilter::builder()
+        .with_default_directive(least.into())
+        .with_env_var("ARKWRIGHT_LOG");
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("ARKWRIGHT_LOG"))
+        .with_env_filter(filter.from_env_lossy())
         .with_writer(std::io::stderr)
         .init();
-    let cli = Cli::parse();
     let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,20 +10,19 @@ use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
 use crate::model::{OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources, Store};
+use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources};
 use crate::release::{self, ReleaseStep};
-use crate::schedule::Crontab;
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
 
-use super::backup::{BackupPerformer, BackupScope, Images, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
-    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, StepFailed, Update, UpdateKind,
-    Watch,
+    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
+    UpdateKind, Watch,
 };
 
 /// A project on this host with the edges it is driven through.
@@ -40,7 +39,7 @@ pub struct Host {
     pub engine: Result<Arc<dyn Engine>, OperationError>,
     /// `None` where nothing is released.
     pub router: Option<Arc<dyn Router>>,
-    pub stores: BTreeMap<String, Arc<dyn Store>>,
+    pub stores: Stores,
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
     pub machine: Arc<dyn crate::ports::Host>,
@@ -196,7 +195,7 @@ impl Host {
         Ok(DrillPerformer {
             engine: self.engine()?,
             restorer: Arc::new(StoreRestorer {
-                store: store.clone(),
+                store: store.clone()?,
                 trust: Trust {
                     keys: keys::trusted(&signing).map_err(key)?,
                     newest,
@@ -395,15 +394,8 @@ impl Operator for Host {
             .collect())
     }
 
-    fn scheduled(&self) -> Vec<(Order, Crontab)> {
-        let sets = self.config.backups.iter().flat_map(|backups| &backups.sets);
-        let sets = sets.map(|(set, config)| (Order::Backup { set: set.clone() }, config.schedule.as_deref()));
-        let drills = self.config.drills.iter();
-        let drills = drills.map(|(name, config)| (Order::Drill { name: name.clone() }, config.schedule.as_deref()));
-        // A line that cannot be read was refused when the configuration was.
-        sets.chain(drills)
-            .filter_map(|(order, line)| Some((order, line?.parse().ok()?)))
-            .collect()
+    fn scheduled(&self) -> Schedules {
+        Schedules::of(&self.config)
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::model::{OperationId, ServiceName, Timestamp};
 
-use super::{Petition, Receipt, Watch};
+use super::{Petition, Receipt, Schedules, Watch};
 
 /// What a client may ask of whoever owns the project's operations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,8 +88,8 @@ pub trait Operator: Send + Sync + 'static {
     fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError>;
     /// Chores that have come due, such as removing a warm colour.
     async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError>;
-    /// Schedules: each order with its crontab line.
-    fn scheduled(&self) -> Vec<(Order, crate::schedule::Crontab)>;
+    /// The schedules as they are now; asked again and again.
+    fn scheduled(&self) -> Schedules;
 }
 
 /// Why an order was not taken or not brought to an end; made to cross a socket.

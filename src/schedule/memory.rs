@@ -84,9 +84,11 @@ impl Memory {
         true
     }
 
-    /// Forgets the schedules that are no longer there.
-    pub fn keep(&mut self, names: &[String]) {
+    /// Forgets the schedules that are no longer there; whether there were any.
+    pub fn keep(&mut self, names: &[String]) -> bool {
+        let before = self.schedules.len();
         self.schedules.retain(|name, _| names.contains(name));
+        self.schedules.len() < before
     }
 
     /// The next run, in the past where one was missed.
@@ -178,7 +180,8 @@ mod tests {
     fn schedules_that_went_are_forgotten_and_newer_memories_refused() {
         let mut memory = Memory::default();
         memory.meet("gone", &line("0 2 * * *"), at("2026-11-20T12:00:00Z"));
-        memory.keep(&["kept".to_owned()]);
+        assert!(memory.keep(&["kept".to_owned()]));
+        assert!(!memory.keep(&["kept".to_owned()]));
         assert_eq!(memory, Memory::default());
         assert!(matches!(
             Memory::parse(br#"{"format":2,"other":1}"#),

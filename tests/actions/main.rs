@@ -61,7 +61,6 @@ impl Bench {
             self.clock.clone(),
             self.chance.clone(),
             &self.folder,
-            chrono_tz::Tz::UTC,
         )
         .expect("an agent");
         let running = agent.clone();

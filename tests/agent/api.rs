@@ -15,7 +15,7 @@ use super::support::{End, Script, Scripted, backup, deploy};
 use super::{Alive, Host};
 
 #[derive(Default)]
-struct Ears(Mutex<Vec<(UpdateKind, String)>>);
+pub struct Ears(Mutex<Vec<(UpdateKind, String)>>);
 
 impl Watch for Ears {
     fn hear(&self, news: News) {
@@ -243,13 +243,7 @@ async fn health_and_metrics_answer_this_host_alone() {
 async fn a_loop_that_stands_still_is_not_healthy() {
     let host = Host::new();
     let operator = Arc::new(host.operator());
-    let agent = arkwright::run::agent::Agent::open(
-        operator,
-        host.clock.clone(),
-        host.chance.clone(),
-        &host.folder,
-        chrono_tz::Tz::UTC,
-    )
-    .expect("an agent");
+    let agent = arkwright::run::agent::Agent::open(operator, host.clock.clone(), host.chance.clone(), &host.folder)
+        .expect("an agent");
     assert!(!agent.alive(), "it has not come round once");
 }

@@ -41,7 +41,6 @@ fn command(host: &Host, listen: &str) -> (oneshot::Sender<()>, JoinHandle<Result
             socket: Some(host.folder.root().join("a.sock")),
             group: None,
         },
-        zone: chrono_tz::Tz::UTC,
         folder: host.folder.clone(),
     };
     let (tell, told) = oneshot::channel();

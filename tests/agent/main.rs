@@ -2,6 +2,7 @@
 
 mod api;
 mod command;
+mod living;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -11,9 +12,8 @@ use std::time::Duration;
 use arkwright::journal::Request;
 use arkwright::model::OperationId;
 use arkwright::run::agent::{Accepted, Agent, Submission};
-use arkwright::run::{Blame, News, OperationError, Order, Receipt};
+use arkwright::run::{Blame, News, OperationError, Operator, Order, Receipt};
 use arkwright::state::ProjectFolder;
-use chrono_tz::Tz;
 use support::{Counting, End, Script, Scripted, TestClock, World, backup, deploy, rollback, time};
 use tokio::task::JoinHandle;
 
@@ -56,14 +56,9 @@ impl Host {
         Scripted::new(self.clock.clone(), self.world.clone())
     }
 
-    fn start(&self, operator: Scripted) -> Alive {
-        self.start_in(operator, Tz::UTC)
-    }
-
-    fn start_in(&self, operator: Scripted, zone: Tz) -> Alive {
+    fn start(&self, operator: impl Operator) -> Alive {
         let operator = Arc::new(operator);
-        let agent =
-            Agent::open(operator, self.clock.clone(), self.chance.clone(), &self.folder, zone).expect("an agent");
+        let agent = Agent::open(operator, self.clock.clone(), self.chance.clone(), &self.folder).expect("an agent");
         let running = agent.clone();
         let loops = tokio::spawn(async move { running.run().await });
         Alive { agent, loops }
@@ -383,7 +378,7 @@ async fn the_first_start_fires_nothing_and_then_every_run_comes_once() {
         .operator()
         .scheduled("0 2 * * *", backup("db"))
         .scheduled("30 */6 * * *", backup("files"));
-    let alive = host.start_in(operator, chrono_tz::Asia::Taipei);
+    let alive = host.start(operator.in_zone(chrono_tz::Asia::Taipei));
     tokio::time::sleep(SECOND).await;
     assert!(host.begun().is_empty());
     tokio::time::sleep(36 * HOUR).await;
@@ -475,7 +470,7 @@ async fn clock_changes_neither_skip_nor_double_a_run() {
     ] {
         let host = Host::at(start);
         let operator = host.operator().scheduled("30 2 * * *", backup("db"));
-        let alive = host.start_in(operator, chrono_tz::Europe::Berlin);
+        let alive = host.start(operator.in_zone(chrono_tz::Europe::Berlin));
         tokio::time::sleep(48 * HOUR).await;
         assert_eq!(host.begun(), expected);
         alive.stop().await;
@@ -513,7 +508,7 @@ async fn damaged_memories_are_said_and_not_overwritten() {
     for path in [host.folder.last_runs(), host.folder.orders()] {
         std::fs::write(&path, "{\"format\":1,").expect("written");
         let operator = Arc::new(host.operator());
-        let opened = Agent::open(operator, host.clock.clone(), host.chance.clone(), &host.folder, Tz::UTC);
+        let opened = Agent::open(operator, host.clock.clone(), host.chance.clone(), &host.folder);
         let error = opened.err().expect("damaged").to_string();
         assert!(error.contains(&path.display().to_string()), "{error}");
         assert_eq!(std::fs::read(&path).expect("there"), b"{\"format\":1,");

@@ -156,7 +156,7 @@ impl World {
         };
         let (subject, plan) = plan_backup(&self.backups, "full", &scope, &SystemEntropy).expect("a set");
         let performer = BackupPerformer {
-            stores: BTreeMap::from([("local".to_owned(), store)]),
+            stores: BTreeMap::from([("local".to_owned(), Ok(store))]),
             sources: self.sources.clone(),
             images: self.images.clone(),
             clock: Arc::new(SystemClock),

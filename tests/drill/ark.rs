@@ -127,7 +127,7 @@ drills:
         let backups = self.project.config.backups.as_ref().expect("backups");
         let (subject, plan) = plan_backup(backups, "full", &scope, &SystemEntropy).expect("a set");
         let performer = BackupPerformer {
-            stores: BTreeMap::from([("local".to_owned(), self.store.clone())]),
+            stores: BTreeMap::from([("local".to_owned(), Ok(self.store.clone()))]),
             sources: Arc::new(HostSources),
             images: self.engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Images>),
             clock: Arc::new(SystemClock),

@@ -10,10 +10,10 @@ use arkwright::journal::{Illegal, Request};
 use arkwright::model::{OperationId, Timestamp};
 use arkwright::ports::{Clock, Entropy};
 use arkwright::run::{
-    Blame, Line, News, OperationError, Operator, Order, Petition, Receipt, Update, UpdateKind, Watch,
+    Blame, Line, News, OperationError, Operator, Order, Petition, Receipt, Schedules, Update, UpdateKind, Watch,
 };
-use arkwright::schedule::Crontab;
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -117,7 +117,7 @@ pub struct Scripted {
     pub world: Arc<Mutex<World>>,
     clock: Arc<dyn Clock>,
     scripts: Vec<(String, Script)>,
-    schedules: Vec<(Order, Crontab)>,
+    schedules: Schedules,
 }
 
 impl Scripted {
@@ -126,7 +126,7 @@ impl Scripted {
             world,
             clock,
             scripts: Vec::new(),
-            schedules: Vec::new(),
+            schedules: Schedules::default(),
         }
     }
 
@@ -137,7 +137,13 @@ impl Scripted {
     }
 
     pub fn scheduled(mut self, line: &str, order: Order) -> Self {
-        self.schedules.push((order, line.parse().expect("a crontab line")));
+        let line = line.parse().expect("a crontab line");
+        self.schedules.lines.push((order, line));
+        self
+    }
+
+    pub fn in_zone(mut self, zone: Tz) -> Self {
+        self.schedules.zone = zone;
         self
     }
 
@@ -367,7 +373,7 @@ impl Operator for Scripted {
         Ok(self.world().due.clone())
     }
 
-    fn scheduled(&self) -> Vec<(Order, Crontab)> {
+    fn scheduled(&self) -> Schedules {
         self.schedules.clone()
     }
 }

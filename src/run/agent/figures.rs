@@ -1,5 +1,6 @@
 use crate::model::Timestamp;
 
+use super::super::Schedules;
 use super::Agent;
 
 /// What a monitor wants to know of the agent.
@@ -50,10 +51,14 @@ impl Agent {
                 queued: lane.map_or(0, |lane| lane.queue.len()),
             }
         });
-        let schedules = shared.schedules.iter().map(|schedule| ScheduleFigures {
-            name: schedule.name.clone(),
-            last_good: state.memory.last_good(&schedule.name),
-            next: state.memory.next(&schedule.name, &schedule.line, shared.zone),
+        let Schedules { zone, lines } = &state.schedules;
+        let schedules = lines.iter().map(|(order, line)| {
+            let name = order.to_string();
+            ScheduleFigures {
+                last_good: state.memory.last_good(&name),
+                next: state.memory.next(&name, line, *zone),
+                name,
+            }
         });
         Figures {
             pulse: state.pulse,

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -27,12 +26,11 @@ use crate::ports::{Clock, Entropy};
 use crate::schedule::Memory;
 use crate::state::ProjectFolder;
 
-use super::{Blame, News, OperationError, Operator, Order, Petition, Receipt};
+use super::{Blame, News, OperationError, Operator, Order, Petition, Receipt, Schedules};
 use book::Book;
 pub use feed::Follower;
 pub use figures::{Figures, LaneFigures, ScheduleFigures};
 use operation::Operation;
-use scheduler::Schedule;
 use shared::{Shared, State, Terms};
 
 /// How long whoever gave an order waits to hear whether it could be planned.
@@ -87,21 +85,9 @@ impl Agent {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         folder: &ProjectFolder,
-        zone: Tz,
     ) -> Result<Self, AgentError> {
         let now = clock.now();
-        let schedules: Vec<Schedule> = operator
-            .scheduled()
-            .into_iter()
-            .map(|(order, line)| Schedule {
-                name: order.to_string(),
-                order,
-                line,
-            })
-            .collect();
         let memory_path = folder.last_runs();
-        let mut memory = read_memory(&memory_path)?;
-        memory.keep(&schedules.iter().map(|s| s.name.clone()).collect::<Vec<_>>());
         let mut tally = BTreeMap::new();
         for receipt in operator.history().map_err(AgentError::Operations)? {
             if receipt.outcome != "running" && receipt.outcome != lane::STUCK {
@@ -113,19 +99,19 @@ impl Agent {
             operations: BTreeMap::new(),
             over: VecDeque::new(),
             book: Book::open(&folder.orders())?,
-            memory,
+            memory: read_memory(&memory_path)?,
+            schedules: Schedules::default(),
             tally,
             pulse: None,
             complained: BTreeSet::new(),
         };
+        state.schedule(operator.scheduled());
         state.take_up(&*operator, now)?;
         let shared = Shared {
             operator,
             clock,
             entropy,
-            zone,
             memory_path,
-            schedules,
             state: Mutex::new(state),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -5,10 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::Timestamp;
-use crate::schedule::Crontab;
 use crate::state::write_atomic;
 
-use super::super::Order;
+use super::super::Schedules;
 use super::shared::{Shared, Terms};
 use super::{Agent, Submission};
 
@@ -21,12 +20,6 @@ const CHORES: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(600);
 /// How long a stop waits for the work to let go.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-pub(super) struct Schedule {
-    pub name: String,
-    pub order: Order,
-    pub line: Crontab,
-}
 
 impl Agent {
     /// Resumes what was left, then keeps schedules and chores until [`Agent::stop`]; what runs then stays resumable.
@@ -62,13 +55,16 @@ impl Agent {
 impl Shared {
     /// Gives the orders that are due; the next one after `now`.
     fn keep_schedules(self: &Arc<Self>, now: Timestamp) -> Option<Timestamp> {
-        let mut changed = false;
+        let schedules = self.operator.scheduled();
+        let mut changed = self.state().schedule(schedules.clone());
+        let Schedules { zone, lines } = schedules;
         let mut soonest: Option<Timestamp> = None;
-        for schedule in &self.schedules {
+        for (order, line) in lines {
+            let name = order.to_string();
             let next = {
                 let mut state = self.state();
-                changed |= state.memory.meet(&schedule.name, &schedule.line, now);
-                state.memory.next(&schedule.name, &schedule.line, self.zone)
+                changed |= state.memory.meet(&name, &line, now);
+                state.memory.next(&name, &line, zone)
             };
             let Some(due) = next else { continue };
             if due > now {
@@ -76,21 +72,21 @@ impl Shared {
                 continue;
             }
             let submission = Submission {
-                order: schedule.order.clone(),
-                by: format!("schedule {}", schedule.line.as_str()),
+                order,
+                by: format!("schedule {}", line.as_str()),
                 key: None,
             };
             match self.enqueue(submission, Terms::Wait) {
                 Ok((accepted, _)) => {
-                    tracing::info!(operation = %accepted.operation, "{} was due {due}", schedule.name);
+                    tracing::info!(operation = %accepted.operation, "{name} was due {due}");
                     let mut state = self.state();
-                    state.memory.seen_to(&schedule.name, now);
-                    state.complained.remove(&schedule.name);
+                    state.memory.seen_to(&name, now);
+                    state.complained.remove(&name);
                     changed = true;
                 }
                 Err(error) => {
-                    if self.state().complained.insert(schedule.name.clone()) {
-                        tracing::error!("{} is due and cannot be taken: {error}; it stays due", schedule.name);
+                    if self.state().complained.insert(name.clone()) {
+                        tracing::error!("{name} is due and cannot be taken: {error}; it stays due");
                     }
                 }
             }

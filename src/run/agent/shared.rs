@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono_tz::Tz;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,10 +10,9 @@ use crate::model::{OperationId, Timestamp};
 use crate::ports::{Clock, Entropy};
 use crate::schedule::Memory;
 
-use super::super::{Blame, News, OperationError, Operator, Order, Receipt};
+use super::super::{Blame, News, OperationError, Operator, Order, Receipt, Schedules};
 use super::book::{Book, Taken};
 use super::operation::Operation;
-use super::scheduler::Schedule;
 use super::{Accepted, AgentError, Submission, lane};
 
 /// How many orders of one lane may wait.
@@ -29,9 +27,7 @@ pub(super) struct Shared {
     pub operator: Arc<dyn Operator>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
-    pub zone: Tz,
     pub memory_path: PathBuf,
-    pub schedules: Vec<Schedule>,
     pub state: Mutex<State>,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
@@ -44,6 +40,7 @@ pub(super) struct State {
     pub over: VecDeque<OperationId>,
     pub book: Book,
     pub memory: Memory,
+    pub schedules: Schedules,
     pub tally: BTreeMap<(String, String), u64>,
     pub pulse: Option<Timestamp>,
     /// Schedules whose being due and not taken was logged.
@@ -103,6 +100,13 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Whether the memory of schedules changed.
+    pub fn schedule(&mut self, schedules: Schedules) -> bool {
+        let names: Vec<String> = schedules.lines.iter().map(|(order, _)| order.to_string()).collect();
+        self.schedules = schedules;
+        self.memory.keep(&names)
     }
 
     pub fn line_up(&mut self, operation: Operation) -> Arc<Operation> {
@@ -270,12 +274,8 @@ impl Shared {
             let mut state = self.state();
             let key = (receipt.kind.clone(), receipt.outcome.clone());
             *state.tally.entry(key).or_default() += 1;
-            let kept = self
-                .schedules
-                .iter()
-                .filter(|s| Some(&s.order) == operation.order.as_ref());
-            for schedule in kept.filter(|_| receipt.ok) {
-                state.memory.succeeded(&schedule.name, receipt.ended);
+            if let Some(order) = operation.order.as_ref().filter(|_| receipt.ok) {
+                state.memory.succeeded(&order.to_string(), receipt.ended);
             }
         }
         self.remember();

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::{BadAgeKey, BadKey, EntryPath};
 use crate::ports::{EngineError, SourceError, StoreError};
+use crate::run::OperationError;
 use crate::run::snapshots::SnapshotError;
 use crate::state::CatalogueError;
 
@@ -19,6 +20,8 @@ pub enum BackupError {
     Newest(#[source] SnapshotError),
     #[error("there is no store `{0}` in arkwright.yaml any more")]
     NoStore(String),
+    #[error(transparent)]
+    Unopened(#[from] OperationError),
     #[error("`backups.recipients` cannot be used")]
     Recipients(#[source] BadAgeKey),
     #[error("the signing key cannot be used")]

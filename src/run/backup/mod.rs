@@ -10,4 +10,4 @@ mod read;
 
 pub use error::BackupError;
 pub use images::Images;
-pub use perform::{BackupPerformer, BackupScope, plan_backup};
+pub use perform::{BackupPerformer, BackupScope, Stores, plan_backup};

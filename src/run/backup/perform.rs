@@ -11,7 +11,7 @@ use crate::journal::{Outcome, Plan, Saga};
 use crate::model::{ProjectName, Size};
 use crate::ports::{Clock, Entropy, Sources, Store};
 use crate::run::blocking::blocking;
-use crate::run::{Line, Perform, Progress, Receipted, StepFailed};
+use crate::run::{Line, OperationError, Perform, Progress, Receipted, StepFailed};
 use crate::state::{Catalogue, ProjectFolder};
 
 use super::BackupError;
@@ -69,10 +69,12 @@ pub fn plan_backup(
     Some((subject, plan))
 }
 
+/// By their names in arkwright.yaml; one that cannot be opened is the error of the steps that use it.
+pub type Stores = BTreeMap<String, Result<Arc<dyn Store>, OperationError>>;
+
 /// Performs the steps of backups.
 pub struct BackupPerformer {
-    /// By their names in arkwright.yaml.
-    pub stores: BTreeMap<String, Arc<dyn Store>>,
+    pub stores: Stores,
     pub sources: Arc<dyn Sources>,
     /// For the images of the services; without one they are only named.
     pub images: Option<Arc<dyn Images>>,
@@ -104,9 +106,9 @@ impl Perform<BackupStep> for BackupPerformer {
 
 impl BackupPerformer {
     fn store(&self, name: &str) -> Result<&Arc<dyn Store>, BackupError> {
-        self.stores
-            .get(name)
-            .ok_or_else(|| BackupError::NoStore(name.to_owned()))
+        let opened = self.stores.get(name);
+        let opened = opened.ok_or_else(|| BackupError::NoStore(name.to_owned()))?;
+        opened.as_ref().map_err(|error| error.clone().into())
     }
 
     fn scratch(&self, subject: &BackupSubject) -> PathBuf {

@@ -1,0 +1,200 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::config::AgentConfig;
+use crate::model::{OperationId, ProjectName, Timestamp};
+use crate::run::{Blame, Host, OperationError, Operator, Order, Petition, Receipt, Schedules, Watch};
+use crate::state::HostLock;
+
+use super::{BuildError, LoadProjectError, Project, Selection};
+
+/// A project whose files and edges are taken as they are at the time: read again before an operation begins, the engine
+/// and the stores opened again whenever one is taken on. What is under way keeps the files it began with.
+pub struct Living {
+    selection: Selection,
+    fixed: Fixed,
+    /// Reads the journals.
+    host: Host,
+    read: Mutex<Arc<Project>>,
+    begun: Mutex<BTreeMap<OperationId, Arc<Project>>>,
+    /// What was logged of the files last, so that it is not logged at every look.
+    said: Mutex<Option<String>>,
+    /// Whether the router's addresses were looked at since the start.
+    repointed: AtomicBool,
+}
+
+/// What an agent takes from the files once, at its start.
+#[derive(PartialEq)]
+struct Fixed {
+    name: ProjectName,
+    state: PathBuf,
+    agent: AgentConfig,
+}
+
+impl Fixed {
+    fn of(project: &Project) -> Self {
+        Fixed {
+            name: project.stack().name.clone(),
+            state: project.config.state.clone(),
+            agent: project.config.agent.clone(),
+        }
+    }
+
+    fn changed_in(&self, project: &Project) -> Vec<&'static str> {
+        let now = Fixed::of(project);
+        let kinds = [
+            ("the project's name", self.name != now.name),
+            ("`state`", self.state != now.state),
+            ("`agent`", self.agent != now.agent),
+        ];
+        let changed = kinds.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(kind, _)| kind).collect()
+    }
+}
+
+impl Living {
+    pub async fn of(project: Project) -> Result<Self, BuildError> {
+        Ok(Living {
+            selection: project.selection.clone(),
+            fixed: Fixed::of(&project),
+            host: project.host().await?,
+            read: Mutex::new(Arc::new(project)),
+            begun: Mutex::default(),
+            said: Mutex::default(),
+            repointed: AtomicBool::default(),
+        })
+    }
+
+    /// Gives the router the addresses its colours have now, once: a restarted host gives containers other ones. Left
+    /// for the next call while someone else has the routes in hand.
+    pub async fn repoint(&self) -> Result<(), OperationError> {
+        if self.repointed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let lock = HostLock::take(&self.host.folder.stack_lock(), "the agent");
+        let _lock = lock.map_err(|e| OperationError::new(Blame::Busy, e))?;
+        host(&self.last()).await?.repoint().await?;
+        self.repointed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The files as they could last be read.
+    fn last(&self) -> Arc<Project> {
+        whole(&self.read).clone()
+    }
+
+    /// The files as they are.
+    fn read(&self) -> Result<Arc<Project>, OperationError> {
+        let (project, kept) = self.load().map_err(|e| OperationError::new(Blame::Input, e))?;
+        let mut read = whole(&self.read);
+        if read.loaded.stack != project.loaded.stack || read.config != project.config {
+            tracing::info!("the project's files have changed, and hold from now on");
+        }
+        *read = Arc::new(project);
+        let said = (!kept.is_empty()).then(|| kept.join(", "));
+        if self.news(said.clone())
+            && let Some(kept) = said
+        {
+            tracing::warn!("{kept} changed in the project's files; restart the agent, which goes by what was there");
+        }
+        Ok(read.clone())
+    }
+
+    /// The second says what stays as it was at the start.
+    fn load(&self) -> Result<(Project, Vec<&'static str>), LoadProjectError> {
+        let project = Project::load(&self.selection)?.with_config()?;
+        let kept = self.fixed.changed_in(&project);
+        if kept.is_empty() {
+            return Ok((project, kept));
+        }
+        let selection = Selection {
+            project_name: Some(self.fixed.name.to_string()),
+            state: Some(self.fixed.state.clone()),
+            ..self.selection.clone()
+        };
+        Ok((Project::load(&selection)?.with_config()?, kept))
+    }
+
+    /// The same, and where they cannot be read what they last said; the reason is logged once.
+    fn read_or_last(&self) -> Arc<Project> {
+        self.read().unwrap_or_else(|error| {
+            if self.news(Some(error.message.clone())) {
+                tracing::error!("the project's files cannot be used, and what they last said holds: {error}");
+            }
+            self.last()
+        })
+    }
+
+    fn news(&self, said: Option<String>) -> bool {
+        let mut last = whole(&self.said);
+        let news = *last != said;
+        *last = said;
+        news
+    }
+}
+
+fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn host(project: &Project) -> Result<Host, OperationError> {
+    let built = project.host().await;
+    built.map_err(|e| OperationError::new(Blame::Host, e))
+}
+
+#[async_trait]
+impl Operator for Living {
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+        let project = match order {
+            Order::Deploy { .. } | Order::Rollback { .. } => self.read()?,
+            // These come by themselves as well: a slip in a file must not cost a night's backup.
+            Order::Retire { .. } | Order::Backup { .. } | Order::Drill { .. } => self.read_or_last(),
+        };
+        host(&project).await?.begin(id, order, by).await?;
+        whole(&self.begun).insert(id.clone(), project);
+        Ok(())
+    }
+
+    async fn finish(
+        &self,
+        id: &OperationId,
+        watch: &dyn Watch,
+        petitions: mpsc::Receiver<Petition>,
+    ) -> Result<Receipt, OperationError> {
+        let begun = whole(&self.begun).get(id).cloned();
+        let project = begun.unwrap_or_else(|| self.last());
+        let receipt = host(&project).await?.finish(id, watch, petitions).await?;
+        if receipt.outcome != "stuck" {
+            whole(&self.begun).remove(id);
+        }
+        Ok(receipt)
+    }
+
+    fn receipt(&self, id: &OperationId) -> Result<Receipt, OperationError> {
+        self.host.receipt(id)
+    }
+
+    fn history(&self) -> Result<Vec<Receipt>, OperationError> {
+        self.host.history()
+    }
+
+    fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {
+        self.host.unfinished()
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError> {
+        if let Err(error) = self.repoint().await {
+            tracing::debug!("the router's addresses were not looked at: {error}");
+        }
+        self.host.due(now).await
+    }
+
+    fn scheduled(&self) -> Schedules {
+        Schedules::of(&self.read_or_last().config)
+    }
+}
