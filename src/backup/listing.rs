@@ -33,6 +33,11 @@ pub struct Closing {
     pub notes: Vec<String>,
 }
 
+/// The kind of a source that was read as a SQLite database.
+pub const SQLITE: &str = "sqlite";
+/// What SQLite keeps beside a database, by what is added to its name.
+pub const SQLITE_SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// One source as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceRecord {

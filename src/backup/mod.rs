@@ -23,7 +23,7 @@ pub use header::{
     Totals,
 };
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
-pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SourceRecord};
+pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
 pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, unescape};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
 pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};

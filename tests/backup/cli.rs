@@ -85,6 +85,32 @@ async fn a_store_is_read_on_another_host_with_the_recovery_identity_alone() {
     assert!(String::from_utf8_lossy(&restored.stderr).contains(&object));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn more_files_of_one_content_than_may_be_open_are_restored() {
+    let world = World::new(r#"[{ "path": "./uploads" }]"#);
+    for name in 0..300 {
+        world.write(&format!("uploads/{name}.jpg"), "the same picture");
+    }
+    assert!(world.backup().await.ok);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let restored = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 100 && exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_arkwright"),
+        ])
+        .args(from(&world, &["restore", "1", "--to", "here"]))
+        .current_dir(elsewhere.path())
+        .output()
+        .expect("the binary runs");
+    assert_eq!(code(&restored), 0, "{restored:?}");
+    assert_eq!(json(&restored)["files"], 300);
+    for name in 0..300 {
+        let file = elsewhere.path().join(format!("here/uploads/{name}.jpg"));
+        assert_eq!(fs::read_to_string(file).expect("there"), "the same picture");
+    }
+}
+
 #[test]
 fn keys_are_made_by_a_verb_and_never_written_over() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backup::{
-    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Recipients, SegmentRecord, Tally, Totals,
+    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Recipients, SQLITE_SIDES, SegmentRecord, Tally, Totals,
 };
 use crate::config::Source;
 use crate::model::{Digest, SegmentId, Timestamp};
@@ -229,7 +229,7 @@ fn databases(subject: &BackupSubject) -> Vec<PathBuf> {
     for source in &subject.sources {
         if let Source::Sqlite { sqlite, .. } = source {
             let sqlite = normal(&subject.folder.join(sqlite));
-            for suffix in ["", "-wal", "-shm", "-journal"] {
+            for suffix in [""].iter().chain(&SQLITE_SIDES) {
                 let mut name = sqlite.clone().into_os_string();
                 name.push(suffix);
                 files.push(name.into());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::backup::{EntryPath, Signer};
+use crate::backup::{EntryPath, SQLITE, Signer};
 use crate::drill::{
     self, Answer, Assertion, Booted, CheckResult, Chosen, DrillOutput, DrillStep, DrillSubject, Found, Guest, ImageUse,
     NewestFound, NewestSource, Restored, Room, Shelter, Site, Unread, Verdict, place,
@@ -329,7 +329,7 @@ fn inspect(inspector: &dyn Inspector, tree: &Path, assertion: &Assertion, restor
         Assertion::Rows { database, tables } => {
             let recorded = restored.sources.iter().find(|source| source.path == *database);
             let recorded = recorded
-                .filter(|source| source.kind == "sqlite")
+                .filter(|source| source.kind == SQLITE)
                 .map(|source| &source.rows);
             let tables: Vec<String> = match (tables.is_empty(), recorded) {
                 (true, Some(recorded)) => recorded.keys().cloned().collect(),
