@@ -180,8 +180,9 @@ fn examine(path: &Path, copy: &Path, newest: Option<&str>, sink: &mut dyn Sink) 
             Ok(value) => match instant(&value) {
                 Some(instant) => facts.newest = Some(instant),
                 None => sink.note(format!(
-                    "`newest` of {} gave {value:?}, which is no time",
-                    path.display()
+                    "`newest` of {} gave a value of the kind {}, which is no time",
+                    path.display(),
+                    value.data_type()
                 )),
             },
             Err(error) => sink.note(format!("`newest` of {} failed: {error}", path.display())),

@@ -6,4 +6,5 @@ mod images;
 mod restore;
 mod restore_by_hand;
 mod support;
+mod untrue;
 mod whole;

@@ -10,8 +10,8 @@ use crate::backup::{
 use crate::model::{Digest, Size};
 use crate::ports::{Store, StoreError};
 use crate::run::StepFailed;
-use crate::run::blocking::{StreamReader, Ticker};
-use crate::run::snapshots::SnapshotError;
+use crate::run::blocking::Ticker;
+use crate::run::snapshots::{SnapshotError, as_signed, has_length, signed_reader};
 
 use super::target::{Target, Unnamed};
 use super::{RestoreError, RestoreOptions, RestoreReport, Wanted, content, is_whole, report};
@@ -41,6 +41,8 @@ pub(super) fn run(
             by_segment.entry(content.segment.as_str()).or_default().push(entry);
         }
     }
+    let listed = handle.block_on(store.list("seg/"))?;
+    let listed: BTreeMap<String, u64> = listed.into_iter().map(|object| (object.name, object.bytes)).collect();
     let mut damaged: Vec<(String, String)> = Vec::new();
     let mut unrestored = 0;
     for segment in snapshot.segments.iter().chain([&snapshot.sums]) {
@@ -49,7 +51,10 @@ pub(super) fn run(
             continue;
         }
         let mut pull = Pull::new(&mut target, &wanted, &mut done, ticker);
-        let read = pull.segment(store, identities, segment, handle);
+        let object = segment.object();
+        let read = has_length(listed.get(&object.name).copied(), &object)
+            .map_err(Trouble::Damaged)
+            .and_then(|()| pull.segment(store, identities, segment, handle));
         unrestored += pull.left();
         match read {
             Ok(()) => done.segments += 1,
@@ -140,19 +145,12 @@ impl<'a> Pull<'a> {
             Err(StoreError::NotFound { .. }) => return Err(Trouble::Damaged("it is missing".into())),
             Err(error) => return Err(Trouble::Other(error.into())),
         };
-        let mut from = Tally::new(StreamReader::new(handle, stream));
+        let mut from = Tally::new(signed_reader(handle, stream, &object));
         let read = read_segment(segment.name.coding, identities, &mut from, self);
         if let Some(failure) = self.failure.take() {
             return Err(Trouble::Other(failure));
         }
-        let drained = io::copy(&mut from, &mut io::sink());
-        let (_, sha256, bytes) = from.finish();
-        drained.map_err(|e| Trouble::Damaged(StepFailed::from(e).to_string()))?;
-        if (sha256, bytes) != (object.sha256, object.bytes) {
-            return Err(Trouble::Damaged(
-                "its bytes are not the ones that were signed for".into(),
-            ));
-        }
+        as_signed(&object, from).map_err(Trouble::Damaged)?;
         match read {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {
                 Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))
