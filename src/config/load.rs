@@ -328,6 +328,15 @@ impl Backups {
         Ok(databases.into_iter().chain(files).collect())
     }
 
+    /// The stores a set goes to: those it names, else all; none for a set that is not there.
+    pub fn stores_of(&self, set: &str) -> Vec<&str> {
+        match self.sets.get(set) {
+            None => Vec::new(),
+            Some(set) if set.stores.is_empty() => self.stores.keys().map(String::as_str).collect(),
+            Some(set) => set.stores.iter().map(String::as_str).collect(),
+        }
+    }
+
     fn collect<'a>(&'a self, set: &str, above: &mut Vec<String>, found: &mut Vec<&'a Source>) -> Result<(), String> {
         if above.iter().any(|name| name == set) {
             return Err(format!(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use crate::backup::{BackupOutput, BackupStep, BackupSubject, ManifestPart, ServiceImage, Signer, TrustedKeys, normal};
-use crate::config::{Backups, SetConfig};
+use crate::config::Backups;
 use crate::journal::{Outcome, Plan, Saga};
 use crate::model::{ProjectName, Size};
 use crate::ports::{Clock, Entropy, Sources, Store};
@@ -42,12 +42,8 @@ pub fn plan_backup(
     scope: &BackupScope,
     entropy: &dyn Entropy,
 ) -> Option<(BackupSubject, Plan<BackupStep>)> {
-    let config: &SetConfig = backups.sets.get(set)?;
+    backups.sets.get(set)?;
     let sources = backups.sources_of(set).ok()?.into_iter().cloned().collect();
-    let stores = match config.stores.is_empty() {
-        true => backups.stores.keys().cloned().collect(),
-        false => config.stores.clone(),
-    };
     let stores_at = backups.stores.values().map(|store| &store.path);
     let skip = stores_at
         .chain([&scope.state])
@@ -58,7 +54,7 @@ pub fn plan_backup(
     let subject = BackupSubject {
         project: scope.project.clone(),
         set: set.to_owned(),
-        stores,
+        stores: backups.stores_of(set).into_iter().map(str::to_owned).collect(),
         scratch: format!("backup-{}", hex::encode(chance)),
         folder: scope.folder.clone(),
         sources,
