@@ -534,6 +534,8 @@ fn a_guest_reaches_nothing_of_production() {
     );
     let placed = place(redis, &site, "sha256:pinned", &there).expect("placed");
     assert_eq!(placed.volumes, ["ark-drill-010203-redis-data"]);
+    let fresh = "`/data` is a fresh volume: its data is not in the snapshot".to_owned();
+    assert!(placed.deviations.contains(&fresh), "{:?}", placed.deviations);
 }
 
 #[test]
