@@ -199,6 +199,8 @@ fn good(step: &DrillStep, subject: &DrillSubject) -> DrillOutput {
             },
             objects: vec![object],
             bytes: 1000,
+            files: 1,
+            kept_images: BTreeMap::new(),
             signer: "SHA256:x".into(),
             tool: "arkwright 0".into(),
             images: Vec::new(),
