@@ -5,6 +5,7 @@ mod faults;
 mod images;
 mod restore;
 mod restore_by_hand;
+mod resume;
 mod support;
 mod untrue;
 mod whole;
