@@ -26,7 +26,7 @@ pub enum Level {
     Objects,
     /// Every segment opens to its end.
     Segments,
-    /// Every file of every listing is where it should be and has its SHA-256.
+    /// Every file of every listing is where it should be and has its SHA-256, and `SHA256SUMS` says the same.
     Files,
 }
 

@@ -33,7 +33,8 @@ pub struct RestoreOptions {
     pub selection: Selection,
     /// Made where it is missing; entries' paths begin there.
     pub target: PathBuf,
-    /// Replace files that are there. Without it their being there is an error, and nothing is changed.
+    /// Replace files that are there, and remove the log beside a database. Without it their being there is an error, and
+    /// nothing is changed.
     pub overwrite: bool,
 }
 
