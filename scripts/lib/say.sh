@@ -28,6 +28,8 @@ started_at() {
     # The second field may hold spaces and brackets; everything after its last bracket is plain.
     # shellcheck disable=SC2086
     set -- ${stat##*) }
+    # One that ended and was not waited for does nothing any more.
+    [[ "$1" != Z ]] || return 1
     printf '%s\n' "${20}"
 }
 

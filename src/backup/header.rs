@@ -172,13 +172,17 @@ impl Header {
         Ok(header)
     }
 
-    /// The bytes that are signed and stored.
+    /// The bytes that are signed and stored; an error where no reader would take them.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(&Written {
             format: FORMAT,
             header: self,
         })?;
         bytes.push(b'\n');
+        if bytes.len() as u64 > LARGEST_HEADER {
+            let long = format!("the header would be larger than {LARGEST_HEADER} bytes");
+            return Err(serde::ser::Error::custom(long));
+        }
         Ok(bytes)
     }
 

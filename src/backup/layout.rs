@@ -133,7 +133,9 @@ mod tests {
                 Some((Generation(12), part))
             );
         }
-        assert_eq!(ManifestPart::parse("man/12.json"), None);
+        for bad in ["man/12.json", "man/00000000012.json", "man/18446744073709551615.json"] {
+            assert_eq!(ManifestPart::parse(bad), None, "{bad}");
+        }
         assert_eq!(ManifestPart::parse("man/0000000000.json"), None);
         assert_eq!(ManifestPart::Header.name(Generation(12)), "man/0000000012.json");
     }

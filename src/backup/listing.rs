@@ -8,8 +8,12 @@ use crate::model::{ProjectName, SegmentId, Timestamp};
 use super::header::FORMAT;
 use super::{Entry, EntryPath, Node};
 
-/// A line longer than this was not written by arkwright.
+/// A line longer than this was not written by arkwright, its end included.
 const LONGEST_LINE: u64 = 1 << 20;
+/// Notes of a closing line; what is more is only counted.
+const MOST_NOTES: usize = 500;
+/// Of one note, in bytes; in JSON each may take six.
+const LONGEST_NOTE: usize = 300;
 
 /// The first line of a listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,11 @@ pub struct Closing {
     #[serde(default)]
     pub notes: Vec<String>,
 }
+
+/// The kind of a source that was read as a SQLite database.
+pub const SQLITE: &str = "sqlite";
+/// What SQLite keeps beside a database, by what is added to its name.
+pub const SQLITE_SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// One source as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,7 +111,7 @@ impl<W: Write> ListingWriter<W> {
 
     pub fn end(mut self, sources: Vec<SourceRecord>, notes: Vec<String>) -> io::Result<(W, Closing)> {
         self.closing.sources = sources;
-        self.closing.notes = notes;
+        self.closing.notes = held(notes);
         let end = End {
             end: self.closing.clone(),
         };
@@ -111,9 +120,32 @@ impl<W: Write> ListingWriter<W> {
     }
 }
 
+/// An error rather than a line that no reader takes.
 fn line<W: Write>(out: &mut W, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    if text.len() as u64 > LONGEST_LINE {
+        return Err(io::Error::other(format!(
+            "a line of the listing would be longer than {LONGEST_LINE} bytes"
+        )));
+    }
+    out.write_all(&text)
+}
+
+/// Few and short enough for one line.
+fn held(mut notes: Vec<String>) -> Vec<String> {
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    notes.truncate(MOST_NOTES);
+    for note in &mut notes {
+        if note.len() > LONGEST_NOTE {
+            note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+            note.push('…');
+        }
+    }
+    if more > 0 {
+        notes.push(format!("{more} more notes were left out"));
+    }
+    notes
 }
 
 /// A whole listing.

@@ -23,10 +23,10 @@ pub use header::{
     Totals,
 };
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
-pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SourceRecord};
-pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, unescape};
+pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
+pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
 pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};
 pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage};
-pub use sums::sums_line;
+pub use sums::{SumsLines, sums_line};

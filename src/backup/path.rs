@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -115,9 +115,9 @@ impl EntryPath {
     }
 }
 
-/// Without `.` and `..`, by the text alone.
-fn normal(path: &Path) -> std::path::PathBuf {
-    let mut plain = std::path::PathBuf::from("/");
+/// An absolute path without `.` and `..`, by the text alone: two that name the same file by their text become equal.
+pub fn normal(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
     for part in path.components() {
         match part {
             Component::ParentDir => {

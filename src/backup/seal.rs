@@ -15,8 +15,8 @@ pub struct Identities(Vec<x25519::Identity>);
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum BadAgeKey {
-    #[error("`{0}` is not an age public key (age1…)")]
-    Recipient(String),
+    #[error("recipient {0} is not an age public key (age1…)")]
+    Recipient(usize),
     #[error("there is no recipient: nobody could read the backup")]
     NoRecipient,
     #[error("line {0} is not an age identity (AGE-SECRET-KEY-1…)")]
@@ -38,10 +38,10 @@ pub enum OpenError {
 
 impl Recipients {
     pub fn parse(keys: &[String]) -> Result<Self, BadAgeKey> {
-        let parse = |key: &String| {
-            x25519::Recipient::from_str(key.trim()).map_err(|_| BadAgeKey::Recipient(super::escape(key.as_bytes())))
+        let parse = |(at, key): (usize, &String)| {
+            x25519::Recipient::from_str(key.trim()).map_err(|_| BadAgeKey::Recipient(at + 1))
         };
-        let keys: Vec<_> = keys.iter().map(parse).collect::<Result<_, _>>()?;
+        let keys: Vec<_> = keys.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
         if keys.is_empty() {
             return Err(BadAgeKey::NoRecipient);
         }
@@ -116,5 +116,20 @@ impl Identities {
         age::Decryptor::new(from)
             .and_then(|sealed| sealed.decrypt(self.0.iter().map(|key| key as &dyn age::Identity)))
             .map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_key_among_the_recipients_is_named_by_its_place_alone() {
+        let identities = Identities::generate();
+        let secret = identities.text().lines().last().unwrap_or_default().to_owned();
+        let mut keys = identities.recipients();
+        keys.push(secret);
+        let error = Recipients::parse(&keys).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("recipient 2 is not an age public key (age1…)"));
     }
 }

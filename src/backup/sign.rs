@@ -118,18 +118,6 @@ impl TrustedKeys {
                 .map_err(|_| BadSignature::Mismatch),
         }
     }
-
-    /// A line each, as `ssh-keygen -Y verify -f` takes it.
-    pub fn allowed_signers(&self) -> Result<String, BadKey> {
-        let mut text = String::new();
-        for key in &self.0 {
-            let bare = PublicKey::new(key.key_data().clone(), "");
-            text.push_str("arkwright ");
-            text.push_str(bare.to_openssh().map_err(BadKey::Format)?.trim());
-            text.push('\n');
-        }
-        Ok(text)
-    }
 }
 
 #[cfg(test)]

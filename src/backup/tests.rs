@@ -209,3 +209,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn notes_without_end_still_make_a_listing_that_can_be_read() {
+    let opening = Opening {
+        listing: FORMAT,
+        project: "ark".parse().expect("a name"),
+        set: "full".into(),
+        taken: Default::default(),
+    };
+    let writer = ListingWriter::begin(Vec::new(), &opening).expect("begun");
+    // What JSON writes longest.
+    let notes: Vec<String> = (0..100_000).map(|_| "\u{1}".repeat(5000)).collect();
+    let (text, closing) = writer.end(Vec::new(), notes).expect("ended");
+    let read = Listing::read(text.as_slice()).expect("a listing");
+    assert_eq!(read.closing, closing);
+    assert_eq!(
+        closing.notes.last().map(String::as_str),
+        Some("99500 more notes were left out")
+    );
+    assert!(closing.notes[0].ends_with('…'));
+}
+
+#[test]
+fn a_line_that_no_reader_takes_is_not_written() {
+    let opening = Opening {
+        listing: FORMAT,
+        project: "ark".parse().expect("a name"),
+        set: "full".into(),
+        taken: Default::default(),
+    };
+    let writer = ListingWriter::begin(Vec::new(), &opening).expect("begun");
+    let source = SourceRecord {
+        kind: SQLITE.into(),
+        path: "ark.db".parse().expect("a path"),
+        files: 1,
+        bytes: 1,
+        newest: None,
+        rows: (0..100_000).map(|table| (format!("table {table}"), 1)).collect(),
+    };
+    assert!(writer.end(vec![source], Vec::new()).is_err());
+}

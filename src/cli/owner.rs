@@ -9,7 +9,7 @@ use crate::journal::Request;
 use crate::model::OperationId;
 use crate::run::agent::Submission;
 use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
-use crate::state::{HostLock, LockError};
+use crate::state::{HostLock, LockError, ProjectFolder};
 
 /// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
 pub enum Owner {
@@ -193,7 +193,11 @@ pub fn by() -> String {
 }
 
 pub fn take_lock(host: &Host, who: &str) -> Result<HostLock, Failure> {
-    HostLock::take(&host.folder.lock(), who).map_err(|error| match error {
+    lock(&host.folder, who)
+}
+
+pub fn lock(folder: &ProjectFolder, who: &str) -> Result<HostLock, Failure> {
+    HostLock::take(&folder.lock(), who).map_err(|error| match error {
         LockError::Held { .. } => Failure::new(Kind::Busy, error),
         LockError::Unusable { .. } => Failure::new(Kind::Host, error),
     })

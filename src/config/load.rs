@@ -88,6 +88,7 @@ pub fn schema() -> serde_json::Value {
 /// Reads the text of `file`; `services` are those of the Compose project.
 pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result<Config, ConfigError> {
     let reading = Reading { file, text };
+    reading.no_private_key()?;
     let mut config: Config = serde_yaml::from_str(text).map_err(|error| reading.syntax(&error))?;
     config.folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     reading.services(&config, services)?;
@@ -97,6 +98,9 @@ pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result
     reading.drills(&config, services)?;
     Ok(config)
 }
+
+/// How a private key begins, of age and in PEM.
+const PRIVATE_KEYS: [&str; 2] = ["AGE-SECRET-KEY-1", "PRIVATE KEY-----"];
 
 struct Reading<'a> {
     file: &'a Path,
@@ -124,6 +128,24 @@ impl Reading<'_> {
             message,
             help,
         }
+    }
+
+    /// Looked for in the text, since any other complaint would show the line.
+    fn no_private_key(&self) -> Result<(), ConfigError> {
+        let found = self.text.lines().enumerate().find_map(|(at, line)| {
+            let upper = line.to_ascii_uppercase();
+            let column = PRIVATE_KEYS.iter().find_map(|mark| upper.find(mark))?;
+            Some((at + 1, column + 1))
+        });
+        let Some((line, column)) = found else { return Ok(()) };
+        Err(ConfigError {
+            file: self.file.to_path_buf(),
+            line,
+            column,
+            excerpt: String::new(),
+            message: "this is a PRIVATE key; `recipients` takes public ones (age1…)".into(),
+            help: Some("remove it, and make new keys (`arkwright key new`) if anybody else could read the file".into()),
+        })
     }
 
     fn syntax(&self, error: &serde_yaml::Error) -> ConfigError {
@@ -306,6 +328,15 @@ impl Backups {
         Ok(databases.into_iter().chain(files).collect())
     }
 
+    /// The stores a set goes to: those it names, else all; none for a set that is not there.
+    pub fn stores_of(&self, set: &str) -> Vec<&str> {
+        match self.sets.get(set) {
+            None => Vec::new(),
+            Some(set) if set.stores.is_empty() => self.stores.keys().map(String::as_str).collect(),
+            Some(set) => set.stores.iter().map(String::as_str).collect(),
+        }
+    }
+
     fn collect<'a>(&'a self, set: &str, above: &mut Vec<String>, found: &mut Vec<&'a Source>) -> Result<(), String> {
         if above.iter().any(|name| name == set) {
             return Err(format!(
@@ -410,6 +441,22 @@ timezone: Asia/Taipei
         assert!(text.starts_with("arkwright.yaml:"), "{text}");
         assert!(text.contains("unknown field `timezon`"), "{text}");
         assert!(text.contains("did you mean `timezone`?"), "{text}");
+    }
+
+    #[test]
+    fn a_private_key_is_refused_and_not_shown() {
+        for key in [
+            "AGE-SECRET-KEY-1QQQSECRET",
+            "age-secret-key-1qqqsecret",
+            "-----BEGIN OPENSSH PRIVATE KEY-----qqqsecret",
+        ] {
+            for recipients in [format!("[age1x, {key}]"), format!("\"{key}\"")] {
+                let text = refusal(&GOOD.replace("[age1x]", &recipients));
+                assert!(text.starts_with("arkwright.yaml:9:"), "{text}");
+                assert!(text.contains("PRIVATE key"), "{text}");
+                assert!(!text.to_lowercase().contains("qqqsecret"), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -366,6 +366,9 @@ pub fn place(
             } => {
                 let key = name.strip_prefix(&format!("{}_", site.project)).unwrap_or(&name);
                 let fresh = site.name(key);
+                placed
+                    .deviations
+                    .push(format!("`{target}` is a fresh volume: its data is not in the snapshot"));
                 placed.volumes.push(fresh.clone());
                 SpecMount::Volume {
                     source: Some(fresh),

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -105,6 +106,11 @@ pub struct Chosen {
     pub objects: Vec<Object>,
     /// Of the files, as restored.
     pub bytes: u64,
+    #[serde(default)]
+    pub files: u64,
+    /// Bytes of each image that is in the snapshot, by the image's id.
+    #[serde(default)]
+    pub kept_images: BTreeMap<String, u64>,
     /// Fingerprint of the key whose signature held.
     pub signer: String,
     /// What wrote it.
@@ -122,6 +128,8 @@ impl Chosen {
             header,
             objects: snapshot.objects().collect(),
             bytes: snapshot.totals.bytes,
+            files: snapshot.totals.files,
+            kept_images: BTreeMap::new(),
             signer: snapshot.signer.clone(),
             tool: snapshot.tool.clone(),
             images: snapshot.images.clone(),
@@ -134,6 +142,12 @@ impl Chosen {
 pub struct Room {
     pub disk_needed: u64,
     pub disk_free: u64,
+    /// Below the engine's own folder, for images it does not have.
+    #[serde(default)]
+    pub engine_needed: u64,
+    /// `None` where the engine's folder is not on this host.
+    #[serde(default)]
+    pub engine_free: Option<u64>,
     pub memory_needed: u64,
     pub memory_free: u64,
 }

@@ -199,6 +199,8 @@ fn good(step: &DrillStep, subject: &DrillSubject) -> DrillOutput {
             },
             objects: vec![object],
             bytes: 1000,
+            files: 1,
+            kept_images: BTreeMap::new(),
             signer: "SHA256:x".into(),
             tool: "arkwright 0".into(),
             images: Vec::new(),
@@ -534,6 +536,8 @@ fn a_guest_reaches_nothing_of_production() {
     );
     let placed = place(redis, &site, "sha256:pinned", &there).expect("placed");
     assert_eq!(placed.volumes, ["ark-drill-010203-redis-data"]);
+    let fresh = "`/data` is a fresh volume: its data is not in the snapshot".to_owned();
+    assert!(placed.deviations.contains(&fresh), "{:?}", placed.deviations);
 }
 
 #[test]

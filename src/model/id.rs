@@ -107,8 +107,12 @@ impl FromStr for SegmentId {
 pub struct Generation(pub u64);
 
 impl Generation {
-    pub fn next(self) -> Self {
-        Generation(self.0 + 1)
+    /// The last one ten digits can say.
+    pub const LAST: Generation = Generation(9_999_999_999);
+
+    /// `None` after [`Generation::LAST`].
+    pub fn next(self) -> Option<Self> {
+        (self < Self::LAST).then(|| Generation(self.0 + 1))
     }
 }
 
@@ -123,7 +127,9 @@ impl FromStr for Generation {
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         match text.parse() {
-            Ok(number) if number > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(Generation(number)),
+            Ok(number) if (1..=Self::LAST.0).contains(&number) && text.bytes().all(|b| b.is_ascii_digit()) => {
+                Ok(Generation(number))
+            }
             _ => Err(NotAnId {
                 what: "a generation (see `arkwright backup list`)",
                 text: text.to_owned(),
@@ -175,8 +181,10 @@ mod tests {
         assert_eq!(Generation(42).to_string(), "0000000042");
         assert_eq!("0000000042".parse(), Ok(Generation(42)));
         assert_eq!("42".parse(), Ok(Generation(42)));
-        for bad in ["", "0", "-1", "+1", "1x"] {
+        for bad in ["", "0", "-1", "+1", "1x", "10000000000", "18446744073709551615"] {
             assert!(bad.parse::<Generation>().is_err(), "{bad}");
         }
+        assert_eq!(Generation(42).next(), Some(Generation(43)));
+        assert_eq!(Generation::LAST.next(), None);
     }
 }

@@ -1,17 +1,18 @@
 //! Reading a store: which snapshots there are, and their headers and listings, never trusted before they are checked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 
 use futures_util::StreamExt;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::backup::{
     BadHeader, BadListing, BadSignature, Header, Identities, ImageRecord, LARGEST_HEADER, Link, Listing,
-    MANIFEST_NAMESPACE, ManifestPart, OpenError, Snapshot, Totals, TrustedKeys,
+    MANIFEST_NAMESPACE, ManifestPart, Object, OpenError, Snapshot, Tally, Totals, TrustedKeys,
 };
 use crate::model::{Digest, Generation, ProjectName, Timestamp};
-use crate::ports::{Store, StoreError};
+use crate::ports::{ByteStream, Store, StoreError};
 
 use super::blocking::{StreamReader, blocking};
 use super::{Line, Progress};
@@ -265,7 +266,7 @@ pub async fn find(store: &dyn Store, trust: &Trust, which: &Which) -> Result<Sna
     }
 }
 
-/// Opens a snapshot's listing; its bytes have to be the ones the header signed.
+/// Opens a snapshot's listing; its bytes have to be the ones the header signed before any of them is parsed.
 pub async fn listing(
     store: &dyn Store,
     snapshot: &Snapshot,
@@ -273,30 +274,30 @@ pub async fn listing(
 ) -> Result<Listing, SnapshotError> {
     let object = snapshot.listing.clone();
     let name = object.name.clone();
-    let stream = match store.get(&name).await {
-        Err(StoreError::NotFound { .. }) => {
-            return Err(SnapshotError::Damaged {
-                object: name,
-                why: "it is missing".into(),
-            });
-        }
-        other => other?,
+    let found = store.list(&name).await?;
+    let damaged = |why| SnapshotError::Damaged {
+        object: object.name.clone(),
+        why,
     };
+    let found = found.iter().find(|found| found.name == name);
+    has_length(found.map(|found| found.bytes), &object).map_err(damaged)?;
+    let stream = store.get(&name).await?;
+    let signed = object.clone();
+    let whole = blocking(&Silent, move |_, handle| {
+        as_signed(&signed, Tally::new(signed_reader(handle, stream, &signed)))
+    });
+    whole.await.map_err(damaged)?;
+    let stream = store.get(&name).await?;
     let identities = identities.clone();
     let named: BTreeSet<_> = snapshot.segments.iter().map(|segment| segment.id.clone()).collect();
     blocking(&Silent, move |_, handle| {
-        let mut from = crate::backup::Tally::new(StreamReader::new(handle, stream));
+        let mut from = Tally::new(signed_reader(handle, stream, &object));
         let read = read_listing(&mut from, &identities);
-        // Whatever went wrong before, other bytes than the signed ones are the cause.
-        let drained = std::io::copy(&mut from, &mut std::io::sink());
-        let (_, sha256, bytes) = from.finish();
-        drained.map_err(|e| SnapshotError::damaged(&name, e))?;
-        if (sha256, bytes) != (object.sha256, object.bytes) {
-            return Err(SnapshotError::Damaged {
-                object: name,
-                why: "its bytes are not the ones that were signed for".into(),
-            });
-        }
+        // It was whole a moment ago; what was parsed has to be the same.
+        as_signed(&object, from).map_err(|why| SnapshotError::Damaged {
+            object: name.clone(),
+            why,
+        })?;
         let listing = match read {
             Err(Unreadable::Sealed) => return Err(SnapshotError::Sealed { object: name }),
             Err(Unreadable::Open(error)) => return Err(SnapshotError::damaged(name, error)),
@@ -309,6 +310,31 @@ pub async fn listing(
         Ok(listing)
     })
     .await
+}
+
+/// As much of a stored object as tells whether it is as long as what was signed.
+pub(super) fn signed_reader(handle: &Handle, stream: ByteStream, object: &Object) -> impl Read + use<> {
+    StreamReader::new(handle, stream).take(object.bytes.saturating_add(1))
+}
+
+/// Whether what the store lists is as long as what was signed; an error says what is wrong.
+pub(super) fn has_length(found: Option<u64>, object: &Object) -> Result<(), String> {
+    match found {
+        None => Err("it is missing".into()),
+        Some(bytes) if bytes != object.bytes => Err(format!("it has {bytes} bytes and should have {}", object.bytes)),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Reads what is left; an error says why these are not the signed bytes.
+pub(super) fn as_signed(object: &Object, mut from: Tally<impl Read>) -> Result<(), String> {
+    let drained = io::copy(&mut from, &mut io::sink());
+    let (_, sha256, bytes) = from.finish();
+    drained.map_err(|e| super::StepFailed::from(e).to_string())?;
+    match (sha256, bytes) == (object.sha256, object.bytes) {
+        true => Ok(()),
+        false => Err("its bytes are not the ones that were signed for".into()),
+    }
 }
 
 enum Unreadable {

@@ -9,13 +9,13 @@ use tokio::runtime::Handle;
 
 use crate::backup::{
     Content, Header, Identities, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError, SegmentError,
-    SegmentName, Snapshot, Tally, read_segment, walk,
+    SegmentName, Snapshot, SumsLines, Tally, read_segment, walk,
 };
 use crate::model::{Digest, Generation, Size};
 use crate::ports::{Store, StoreError};
 
-use super::blocking::{StreamReader, Ticker, blocking};
-use super::snapshots::{self, SnapshotError, Trust};
+use super::blocking::{Ticker, blocking};
+use super::snapshots::{self, SnapshotError, Trust, as_signed, has_length, signed_reader};
 use super::{Progress, StepFailed};
 
 /// How deep to look; each includes the ones before.
@@ -26,7 +26,7 @@ pub enum Level {
     Objects,
     /// Every segment opens to its end.
     Segments,
-    /// Every file of every listing is where it should be and has its SHA-256.
+    /// Every file of every listing is where it should be and has its SHA-256, and `SHA256SUMS` says the same.
     Files,
 }
 
@@ -118,6 +118,8 @@ struct Survey {
     checks: Vec<VerifyCheck>,
     /// Contents that should lie in each segment, by offset.
     expected: BTreeMap<SegmentName, BTreeMap<u64, Content>>,
+    /// The lines each `SHA256SUMS` should have.
+    sums: BTreeMap<SegmentName, SumsLines>,
     listings_sealed: u64,
     objects: u64,
     bytes: u64,
@@ -135,6 +137,7 @@ impl Survey {
             damaged: BTreeSet::new(),
             checks: Vec::new(),
             expected: BTreeMap::new(),
+            sums: BTreeMap::new(),
             listings_sealed: 0,
             objects: 0,
             bytes: 0,
@@ -248,6 +251,7 @@ impl Survey {
     }
 
     fn expect(&mut self, snapshot: &Snapshot, listing: &Listing) {
+        let mut lines = SumsLines::default();
         let names: BTreeMap<_, _> = snapshot.segments.iter().map(|s| (&s.id, &s.name)).collect();
         for entry in &listing.entries {
             if let Node::File(content) = &entry.node
@@ -264,8 +268,10 @@ impl Survey {
                         why,
                     });
                 }
+                lines.add(entry);
             }
         }
+        self.sums.insert(snapshot.sums.name.clone(), lines);
     }
 
     async fn segments(&mut self, progress: &dyn Progress) -> Result<(), SnapshotError> {
@@ -295,16 +301,9 @@ impl Survey {
                 continue;
             };
             self.bytes += object.bytes;
-            match listed.get(&text) {
-                None => {
-                    self.damage(text, "it is missing");
-                    continue;
-                }
-                Some(bytes) if *bytes != object.bytes => {
-                    self.damage(text, format!("it has {bytes} bytes and should have {}", object.bytes));
-                    continue;
-                }
-                Some(_) => {}
+            if let Err(why) = has_length(listed.get(&text).copied(), object) {
+                self.damage(text, why);
+                continue;
             }
             let looked = self.look(&name, object, progress).await?;
             match looked {
@@ -349,13 +348,22 @@ impl Survey {
         let store = self.store.clone();
         let identities = self.identities.clone();
         let (name, object) = (name.clone(), object.clone());
-        let expected = match self.level {
-            Level::Files => Some(self.expected.remove(&name).unwrap_or_default()),
-            _ => None,
-        };
+        let (mut expected, mut sums) = (BTreeMap::new(), None);
+        if self.level == Level::Files {
+            expected = self.expected.remove(&name).unwrap_or_default();
+            sums = self.sums.remove(&name);
+        }
         let deep = self.level >= Level::Segments;
         let looked = blocking(progress, move |ticker, handle| {
-            look(&store, &identities, &name, &object, deep, expected, ticker, handle)
+            let members = Members {
+                expected,
+                sums,
+                found: None,
+                current: None,
+                wrong: None,
+                ticker,
+            };
+            look(&store, &identities, &name, &object, deep, members, handle)
         });
         Ok(looked.await?)
     }
@@ -397,18 +405,13 @@ enum Looked {
     Contradicts(String),
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything a blocking thread needs of the survey"
-)]
 fn look(
     store: &Arc<dyn Store>,
     identities: &Identities,
     name: &SegmentName,
     object: &Object,
     deep: bool,
-    expected: Option<BTreeMap<u64, Content>>,
-    ticker: &Ticker,
+    mut members: Members<'_>,
     handle: &Handle,
 ) -> Result<Looked, StoreError> {
     let stream = match handle.block_on(store.get(&object.name)) {
@@ -416,23 +419,10 @@ fn look(
         Err(StoreError::NotFound { .. }) => return Ok(Looked::Damaged("it is missing".into())),
         Err(error) => return Err(error),
     };
-    let mut from = Tally::new(StreamReader::new(handle, stream));
-    let mut members = Members {
-        expected: expected.unwrap_or_default(),
-        current: None,
-        wrong: None,
-        ticker,
-    };
+    let mut from = Tally::new(signed_reader(handle, stream, object));
     let opened = deep.then(|| read_segment(name.coding, identities, &mut from, &mut members));
-    let drained = io::copy(&mut from, &mut io::sink());
-    let (_, sha256, bytes) = from.finish();
-    if let Err(error) = drained {
-        return Ok(Looked::Damaged(StepFailed::from(error).to_string()));
-    }
-    if (sha256, bytes) != (object.sha256, object.bytes) {
-        return Ok(Looked::Damaged(
-            "its bytes are not the ones that were signed for".into(),
-        ));
+    if let Err(why) = as_signed(object, from) {
+        return Ok(Looked::Damaged(why));
     }
     Ok(match opened {
         None => Looked::Whole,
@@ -445,6 +435,9 @@ fn look(
                 missing.sha256.hex(),
                 missing.offset
             )),
+            (None, None) if members.found.map(SumsLines::sorted) != members.sums.map(SumsLines::sorted) => {
+                Looked::Contradicts("its SHA256SUMS is not what the listing says".into())
+            }
             (None, None) => Looked::Whole,
         },
     })
@@ -453,6 +446,10 @@ fn look(
 /// Compares what lies in a segment with what the listings say; what is found is taken off.
 struct Members<'a> {
     expected: BTreeMap<u64, Content>,
+    /// What `SHA256SUMS` should say, where it is to be in this segment and the listing could be read.
+    sums: Option<SumsLines>,
+    /// What it says.
+    found: Option<SumsLines>,
     current: Option<(Member, u64, u64)>,
     wrong: Option<String>,
     ticker: &'a Ticker,
@@ -460,11 +457,17 @@ struct Members<'a> {
 
 impl MemberSink for Members<'_> {
     fn begin(&mut self, member: Member, offset: u64, size: u64) -> io::Result<()> {
+        if member == Member::Sums && self.sums.is_some() {
+            self.found = Some(SumsLines::default());
+        }
         self.current = Some((member, offset, size));
         Ok(())
     }
 
-    fn content(&mut self, _bytes: &[u8]) -> io::Result<()> {
+    fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let (Some((Member::Sums, ..)), Some(found)) = (&self.current, &mut self.found) {
+            found.read(bytes);
+        }
         match self.ticker.stopped() {
             true => Err(io::Error::other("it was stopped")),
             false => Ok(()),

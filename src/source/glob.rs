@@ -169,12 +169,32 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_plain_path_fits_itself_and_any_pattern_can_be_tried(glob in "[a*?\\[\\]!/-]{0,20}", path in "[a-c]{1,3}(/[a-c]{1,3}){1,3}") {
+        fn any_pattern_can_be_tried(glob in "[a*?\\[\\]!/-]{0,20}", path in "[a-c]{1,3}(/[a-c]{1,3}){1,3}") {
             proptest::prop_assert!(Glob::new(&path).is_ok_and(|glob| glob.fits(path.as_bytes())));
             if let Ok(glob) = Glob::new(&glob) {
-                let everything = glob.parts.iter().all(|part| part == b"**");
-                proptest::prop_assert!(glob.fits(path.as_bytes()) || !everything);
+                let _tried = glob.fits(path.as_bytes());
             }
+        }
+
+        #[test]
+        fn a_pattern_made_of_a_path_fits_it_and_one_with_a_foreign_byte_does_not(
+            path in "[a-c]{1,3}(/[a-c]{1,3}){1,3}",
+            masks in proptest::collection::vec(0..4, 15),
+            foreign in 0..15usize,
+        ) {
+            let part = |(byte, mask): (char, &i32)| match (byte, mask) {
+                ('/', _) => "/".to_owned(),
+                (byte, 0) => byte.to_string(),
+                (_, 1) => "?".to_owned(),
+                (_, 2) => "*".to_owned(),
+                _ => "[a-c]".to_owned(),
+            };
+            let mut parts: Vec<String> = path.chars().zip(&masks).map(part).collect();
+            proptest::prop_assert!(Glob::new(&parts.concat()).is_ok_and(|glob| glob.fits(path.as_bytes())));
+            let at = foreign % parts.len();
+            proptest::prop_assume!(parts[at] != "/");
+            parts[at] = "[!a-c]".into();
+            proptest::prop_assert!(Glob::new(&parts.concat()).is_ok_and(|glob| !glob.fits(path.as_bytes())));
         }
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::backup::{EntryPath, SourceRecord};
+use crate::backup::{EntryPath, SQLITE, SourceRecord};
 use crate::model::{Timestamp, instant_of_seconds, parse_instant};
 use crate::ports::{Sink, SourceError};
 
@@ -54,7 +54,7 @@ pub(super) fn read(
     };
     let bytes = sink.file(entry.clone(), meta_of(&found), &body)?;
     Ok(SourceRecord {
-        kind: "sqlite".into(),
+        kind: SQLITE.into(),
         path: entry,
         files: 1,
         bytes: bytes.unwrap_or_default(),
@@ -180,8 +180,9 @@ fn examine(path: &Path, copy: &Path, newest: Option<&str>, sink: &mut dyn Sink) 
             Ok(value) => match instant(&value) {
                 Some(instant) => facts.newest = Some(instant),
                 None => sink.note(format!(
-                    "`newest` of {} gave {value:?}, which is no time",
-                    path.display()
+                    "`newest` of {} gave a value of the kind {}, which is no time",
+                    path.display(),
+                    value.data_type()
                 )),
             },
             Err(error) => sink.note(format!("`newest` of {} failed: {error}", path.display())),

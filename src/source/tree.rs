@@ -3,9 +3,9 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use crate::backup::{EntryPath, HOST, Meta, NotAPath, SourceRecord};
+use crate::backup::{EntryPath, HOST, Meta, NotAPath, SourceRecord, normal};
 use crate::config::Source;
 use crate::ports::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp};
 
@@ -17,7 +17,7 @@ pub struct HostSources;
 
 impl Sources for HostSources {
     fn read(&self, source: &Source, reading: &Reading<'_>, sink: &mut dyn Sink) -> Result<SourceRecord, SourceError> {
-        let path = plain(&reading.folder.join(source.path()));
+        let path = normal(&reading.folder.join(source.path()));
         let entry = EntryPath::of_host_file(reading.folder, &path);
         if let Ok(entry) = &entry
             && path.exists()
@@ -79,21 +79,6 @@ impl Sources for HostSources {
             None => Err(SourceError::Missing { path: file }),
         }
     }
-}
-
-/// Without `.` and `..`, by the text alone, as entries' paths are made.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            other => plain.push(other),
-        }
-    }
-    plain
 }
 
 /// The folders a source lies in, so that a restored tree gets their owners and modes.

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use arkwright::state::{Catalogue, HostLock, ProjectFolder};
 use serde_json::Value;
 
 use super::support::World;
@@ -85,6 +86,32 @@ async fn a_store_is_read_on_another_host_with_the_recovery_identity_alone() {
     assert!(String::from_utf8_lossy(&restored.stderr).contains(&object));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn more_files_of_one_content_than_may_be_open_are_restored() {
+    let world = World::new(r#"[{ "path": "./uploads" }]"#);
+    for name in 0..300 {
+        world.write(&format!("uploads/{name}.jpg"), "the same picture");
+    }
+    assert!(world.backup().await.ok);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let restored = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 100 && exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_arkwright"),
+        ])
+        .args(from(&world, &["restore", "1", "--to", "here"]))
+        .current_dir(elsewhere.path())
+        .output()
+        .expect("the binary runs");
+    assert_eq!(code(&restored), 0, "{restored:?}");
+    assert_eq!(json(&restored)["files"], 300);
+    for name in 0..300 {
+        let file = elsewhere.path().join(format!("here/uploads/{name}.jpg"));
+        assert_eq!(fs::read_to_string(file).expect("there"), "the same picture");
+    }
+}
+
 #[test]
 fn keys_are_made_by_a_verb_and_never_written_over() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -142,4 +169,53 @@ fn a_project_without_backups_or_keys_is_told_what_to_do() {
     let unknown = arkwright(folder.path(), &["backup", "run", "nothing"]);
     assert_eq!(code(&unknown), 3, "{unknown:?}");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("no backup set `nothing`"));
+}
+
+#[test]
+fn a_loss_is_accepted_for_the_stores_of_the_sets_named_and_only_where_something_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |path: &str| folder.path().join(path);
+    let run = |args: &[&str]| arkwright(folder.path(), args);
+    let made = json(&{
+        fs::write(at("compose.yaml"), "name: ark\nservices: { web: { image: x } }\n").expect("written");
+        run(&["--json", "key", "new", "--recovery", "recovery"])
+    });
+    let recipient = made["recipients"]["recovery"].as_str().expect("a key");
+    let text = format!(
+        "backups:\n  recipients: [{recipient}]\n  stores: {{ a: {{ path: a }}, b: {{ path: b }}, c: {{ path: c }} }}\n  sets:\n    \
+         one: {{ sources: [{{ path: data }}], stores: [a, c] }}\n    two: {{ sources: [{{ path: data }}], stores: [b] }}\n"
+    );
+    fs::write(at("arkwright.yaml"), text).expect("written");
+    fs::create_dir(at("data")).expect("made");
+    fs::write(at("data/file"), "x").expect("written");
+    let taken = run(&["backup", "run"]);
+    assert_eq!(code(&taken), 0, "{taken:?}");
+    for store in ["a", "b"] {
+        fs::remove_file(at(store).join("man/0000000001.json")).expect("removed");
+    }
+    let state = || ProjectFolder::open(&at("state"), &"ark".parse().expect("a name")).expect("a state");
+    let head = |store: &str| {
+        let catalogue = Catalogue::open(&state().catalogue(), store).expect("a catalogue");
+        catalogue.head().expect("read").map(|head| head.generation.0)
+    };
+    // Nothing is dropped for a set that is not there, nor while somebody else is at work.
+    let unknown = run(&["backup", "run", "three", "--begin-again"]);
+    assert_eq!(code(&unknown), 3, "{unknown:?}");
+    let held = HostLock::take(&state().lock(), "a test").expect("the lock");
+    let busy = run(&["backup", "run", "one", "--begin-again"]);
+    assert_eq!(code(&busy), 6, "{busy:?}");
+    drop(held);
+    assert_eq!((head("a"), head("b"), head("c")), (Some(1), Some(1), Some(1)));
+    let again = run(&["backup", "run", "one", "--begin-again"]);
+    assert_eq!(code(&again), 0, "{again:?}");
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains("a has lost man/0000000001.json"), "{said}");
+    assert!(said.contains("c has snapshot 1 still"), "{said}");
+    assert!(head("a").is_some_and(|head| head > 1), "published anew");
+    let other = run(&["backup", "run", "two"]);
+    assert!(
+        code(&other) != 0 && format!("{other:?}").contains("has lost man/0000000001.json"),
+        "{other:?}"
+    );
+    assert_eq!(head("b"), Some(1));
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub enum Fault {
     /// Nothing arrived.
     Refused,
     /// It arrived, and the answer was lost.
@@ -30,11 +30,11 @@ enum Fault {
 }
 
 /// A store whose n-th `put` fails.
-struct Failing {
-    inner: Arc<dyn Store>,
-    puts: AtomicUsize,
-    nth: usize,
-    fault: Fault,
+pub struct Failing {
+    pub inner: Arc<dyn Store>,
+    pub puts: AtomicUsize,
+    pub nth: usize,
+    pub fault: Fault,
 }
 
 #[async_trait]

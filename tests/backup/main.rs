@@ -3,6 +3,9 @@
 mod cli;
 mod faults;
 mod images;
+mod restore;
 mod restore_by_hand;
+mod resume;
 mod support;
+mod untrue;
 mod whole;

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arkwright::app::{SystemClock, SystemEntropy};
-use arkwright::backup::{Identities, Link, ServiceImage};
+use arkwright::backup::{BackupStep, Identities, Link, ServiceImage};
 use arkwright::config::Backups;
+use arkwright::model::OperationId;
 use arkwright::ports::{Sources, Store};
 use arkwright::run::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use arkwright::run::keys::{self, KeyFiles};
 use arkwright::run::restore::{RestoreError, RestoreOptions, RestoreReport, Selection, restore};
 use arkwright::run::snapshots::{Trust, Which};
 use arkwright::run::verify::{Level, VerifyOptions, VerifyReport, verify};
-use arkwright::run::{Ledger, News, Progress, Receipt, Watch};
+use arkwright::run::{Ledger, News, Perform, Progress, Receipt, Watch};
 use arkwright::source::HostSources;
 use arkwright::state::{Catalogue, ProjectFolder};
 use arkwright::store::FsStore;
@@ -136,6 +137,19 @@ impl World {
     }
 
     pub async fn backup_to(&self, store: Arc<dyn Store>) -> Receipt {
+        let id = self.begin();
+        self.finish(&id, &self.performer(store)).await
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger {
+            folder: &self.state,
+            clock: &SystemClock,
+            entropy: &SystemEntropy,
+        }
+    }
+
+    pub fn begin(&self) -> OperationId {
         let scope = BackupScope {
             project: "ark".parse().expect("a name"),
             folder: self.project(),
@@ -155,7 +169,14 @@ impl World {
             },
         };
         let (subject, plan) = plan_backup(&self.backups, "full", &scope, &SystemEntropy).expect("a set");
-        let performer = BackupPerformer {
+        let ledger = self.ledger();
+        let id = ledger.new_id();
+        ledger.begin(&id, subject, plan, "a test").expect("begun");
+        id
+    }
+
+    pub fn performer(&self, store: Arc<dyn Store>) -> BackupPerformer {
+        BackupPerformer {
             stores: BTreeMap::from([("local".to_owned(), Ok(store))]),
             sources: self.sources.clone(),
             images: self.images.clone(),
@@ -164,16 +185,14 @@ impl World {
             signer: keys::signer(&self.keys.signing).expect("a key"),
             keys: keys::trusted(&self.keys.signing).expect("keys"),
             state: self.state.clone(),
-        };
-        let ledger = Ledger {
-            folder: &self.state,
-            clock: &SystemClock,
-            entropy: &SystemEntropy,
-        };
-        let id = ledger.new_id();
-        ledger.begin(&id, subject, plan, "a test").expect("begun");
+        }
+    }
+
+    /// From where the journal stands to the end.
+    pub async fn finish(&self, id: &OperationId, performer: &dyn Perform<BackupStep>) -> Receipt {
         let (_petition, petitions) = mpsc::channel(1);
-        let receipt = ledger.finish(&id, &performer, &Quiet, petitions).await.expect("driven");
+        let finished = self.ledger().finish(id, performer, &Quiet, petitions).await;
+        let receipt = finished.expect("driven");
         let left = fs::read_dir(self.state.scratch()).expect("scratch").count();
         assert_eq!(left, 0, "the scratch folder is left empty");
         receipt

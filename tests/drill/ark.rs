@@ -210,7 +210,7 @@ drills:
             engine: self
                 .engine
                 .clone()
-                .unwrap_or_else(|| Arc::new(crate::idle::IdleEngine::new())),
+                .unwrap_or_else(|| Arc::new(crate::idle::IdleEngine::new(None))),
             restorer: Arc::new(Damaging { restorer, damage }),
             inspector: Arc::new(TreeInspector),
             host: Arc::new(ThisHost),

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 pub struct IdleEngine(EngineInfo);
 
 impl IdleEngine {
-    pub fn new() -> Self {
+    /// Its own folder, where it says which.
+    pub fn new(root_dir: Option<PathBuf>) -> Self {
         IdleEngine(EngineInfo {
             kind: EngineKind::Docker,
             version: "0".into(),
@@ -21,7 +22,7 @@ impl IdleEngine {
             memory: 0,
             cpus: 0,
             cgroup_version: "1".into(),
-            root_dir: None,
+            root_dir,
         })
     }
 }

@@ -1,11 +1,16 @@
 use std::fs;
+use std::io;
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use arkwright::drill::{Evidence, Measure, Verdict};
+use arkwright::ports::Host;
 use arkwright::run::Receipt;
 use arkwright::run::drill::verify_evidence;
 
 use crate::ark::{Ark, Damage, PHOTOS};
+use crate::idle::IdleEngine;
 
 const COMPOSE: &str = "services: { web: { image: nothing } }";
 const CHECKS: &str = r#"checks:
@@ -41,6 +46,48 @@ async fn a_whole_backup_passes_with_figures() {
     let snapshot = evidence.snapshot.expect("used");
     assert!(snapshot.manifest == "man/0000000001.json" && !snapshot.objects.is_empty());
     assert_eq!(snapshot.signer, evidence.tools.key);
+}
+
+/// A host whose disks are roomy but for one.
+struct Cramped(&'static str);
+
+impl Host for Cramped {
+    fn disk_free(&self, path: &Path) -> io::Result<u64> {
+        Ok(if path.starts_with(self.0) { 1 << 20 } else { 1 << 50 })
+    }
+
+    fn memory_free(&self) -> io::Result<u64> {
+        Ok(1 << 40)
+    }
+
+    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn room_is_looked_for_in_the_engines_folder_too_and_a_block_for_every_file() {
+    for (cramped, outcome) in [("/engine", "inconclusive"), ("/elsewhere", "passed")] {
+        let ark = Ark::new("arkd-none", COMPOSE, CHECKS, None).await;
+        let (id, mut performer) = ark.begin(None);
+        performer.host = Arc::new(Cramped(cramped));
+        performer.engine = Arc::new(IdleEngine::new(Some("/engine/root".into())));
+        let (receipt, evidence) = ark.finish(&id, performer).await;
+        assert_eq!(receipt.outcome, outcome, "{:?}", evidence.because);
+        match (evidence.room, evidence.restored) {
+            (None, None) => assert!(
+                evidence.because[0].contains("the engine's folder"),
+                "{:?}",
+                evidence.because
+            ),
+            (Some(room), Some(restored)) => {
+                let spare = room.engine_needed;
+                let bytes = restored.bytes + restored.bytes / 10;
+                assert_eq!(room.disk_needed, bytes + restored.files * 4096 + spare);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

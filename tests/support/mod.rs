@@ -253,7 +253,10 @@ fn detail(order: &Order, ok: bool) -> serde_json::Value {
             json!({ "set": set, "stores": { "local": { "generation": 7, "header_sha256": "00", "read": read } } })
         }
         Order::Drill { name } => json!({
-            "drill": name, "because": if ok { json!([]) } else { json!(["rows: 3 fewer"]) },
+            "drill": name, "because": if ok { json!([]) } else { json!(["rows: FAILED: 3 fewer"]) },
+            "checks": if ok { json!([]) } else {
+                json!([{ "name": "rows", "expected": "7", "actual": "3 fewer", "verdict": "failed" }])
+            },
             "rto": { "objective": "4h", "measured": "1m4s", "verdict": "met" },
             "rpo": { "objective": "24h", "measured": null, "verdict": "not_run", "why": "no query" },
             "evidence": { "path": "/var/lib/x.json", "sha256": "00" }

@@ -2,6 +2,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use crate::cli::Kind;
+use crate::drill::Verdict;
 use crate::github::{Runner, markdown};
 use crate::model::{OperationId, Span};
 use crate::ports::DeploymentState;
@@ -187,7 +188,7 @@ impl Account {
         if let Some(receipt) = &self.receipt {
             lines.extend([String::new(), "| | |".into(), "|---|---|".into()]);
             let row = |label: &str, value: &str| format!("| {} | {} |", markdown(label), markdown(value));
-            lines.extend(receipt.lines.iter().map(|line| row(&line.label, &line.value)));
+            lines.extend(figures::lines(receipt).iter().map(|line| row(&line.label, &line.value)));
             lines.push(row("took", &span(receipt.ended - receipt.started)));
             lines.push(row("by", &receipt.by));
         }
@@ -226,13 +227,15 @@ fn span(length: chrono::TimeDelta) -> String {
 
 /// Prints the news as they come and keeps the steps for the summary.
 pub(super) struct Steps<'a> {
+    action: Action,
     runner: &'a Runner,
     heard: Mutex<Vec<Update>>,
 }
 
 impl<'a> Steps<'a> {
-    pub fn new(runner: &'a Runner) -> Self {
+    pub fn new(action: Action, runner: &'a Runner) -> Self {
         Steps {
+            action,
             runner,
             heard: Mutex::default(),
         }
@@ -253,7 +256,10 @@ impl<'a> Steps<'a> {
 
 impl Watch for Steps<'_> {
     fn hear(&self, news: News) {
-        let News::Update(update) = news else { return };
+        let News::Update(mut update) = news else { return };
+        if self.action == Action::RestoreDrill && update.kind == UpdateKind::Finished {
+            update.text = without_finding(&update.text);
+        }
         let time = update.at.format("%H:%M:%S");
         match update.kind {
             UpdateKind::Failed => self.runner.log(&format!("{time} failed: {}", update.text)),
@@ -266,6 +272,34 @@ impl Watch for Steps<'_> {
         );
         if told && heard.len() < STEPS {
             heard.push(update);
+        }
+    }
+}
+
+/// `check 3: FAILED` of `check 3: FAILED: 1 without a file: baptism.jpg (…)`: a finding may name files and rows.
+fn without_finding(text: &str) -> String {
+    let verdict = [Verdict::Failed, Verdict::NotRun].into_iter().find_map(|verdict| {
+        let (step, _) = text.split_once(&format!(": {}: ", verdict.word()))?;
+        Some(format!("{step}: {}", verdict.word()))
+    });
+    verdict.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_told_by_its_verdict() {
+        for (text, told) in [
+            (
+                "check 3: FAILED: 1 without a file: baptism.jpg (gone)",
+                "check 3: FAILED",
+            ),
+            ("check 1: NOT RUN: not looked at (baptism.jpg)", "check 1: NOT RUN"),
+            ("check 2: 7 files", "check 2: 7 files"),
+        ] {
+            assert_eq!(without_finding(text), told);
         }
     }
 }

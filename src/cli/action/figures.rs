@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::run::Receipt;
+use crate::drill::{CheckResult, DrillStep, Verdict};
+use crate::journal::Step;
+use crate::run::{Line, Receipt};
 
 /// The parts of a release's detail that become outputs.
 #[derive(Default, Deserialize)]
@@ -43,6 +45,7 @@ struct Totals {
 #[serde(default)]
 pub(super) struct OfDrill {
     because: Vec<String>,
+    checks: Vec<CheckResult>,
     rto: Measured,
     rpo: Measured,
     evidence: Option<Evidence>,
@@ -66,6 +69,28 @@ pub(super) fn of<T: DeserializeOwned + Default>(receipt: Option<&Receipt>) -> T 
         tracing::debug!("the receipt tells nothing of these figures: {error}");
         T::default()
     })
+}
+
+/// The receipt's lines as the job's log and summary may have them: what a snapshot keeps encrypted, such as names of
+/// files, is only counted.
+pub(super) fn lines(receipt: &Receipt) -> Vec<Line> {
+    let drill: OfDrill = match receipt.kind.as_str() {
+        DrillStep::KIND => of(Some(receipt)),
+        _ => OfDrill::default(),
+    };
+    let is_note = |line: &&Line| line.label == "note";
+    let told = receipt.lines.iter().filter(|line| !is_note(line));
+    let mut lines: Vec<Line> = told
+        .map(|line| match drill.verdict(&line.label) {
+            Some(verdict) => Line::new(&line.label, verdict),
+            None => line.clone(),
+        })
+        .collect();
+    match receipt.lines.iter().filter(is_note).count() {
+        0 => {}
+        notes => lines.push(Line::new("notes", notes.to_string())),
+    }
+    lines
 }
 
 impl OfRelease {
@@ -146,9 +171,22 @@ impl OfDrill {
             .unwrap_or_default()
     }
 
-    /// What failed or was not run.
+    /// The verdict of the check of this name.
+    pub fn verdict(&self, name: &str) -> Option<&'static str> {
+        let check = self.checks.iter().find(|check| check.name == name)?;
+        Some(check.verdict.word())
+    }
+
+    /// What failed or was not run, without what was found: that may name files and rows.
     pub fn because(&self) -> Option<String> {
-        (!self.because.is_empty()).then(|| self.because.join("; "))
+        let checks = self.checks.iter().filter(|check| check.verdict != Verdict::Passed);
+        let checks = checks.map(|check| format!("{}: {}", check.name, check.verdict.word()));
+        let measured = self
+            .because
+            .iter()
+            .filter(|why| why.starts_with("RTO ") || why.starts_with("RPO "));
+        let told: Vec<String> = checks.chain(measured.cloned()).collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 }
 
@@ -174,6 +212,50 @@ mod tests {
             (differing.bytes().as_str(), differing.stored_bytes().as_str()),
             ("100", "80")
         );
+    }
+
+    fn receipt(kind: &str, lines: &[(&str, &str)], detail: &str) -> Receipt {
+        Receipt {
+            operation: crate::model::OperationId::new(Default::default(), [0; 3]),
+            kind: kind.into(),
+            subject: String::new(),
+            outcome: "failed".into(),
+            ok: false,
+            because: None,
+            by: String::new(),
+            started: Default::default(),
+            ended: Default::default(),
+            lines: lines.iter().map(|(label, value)| Line::new(*label, *value)).collect(),
+            detail: serde_json::from_str(detail).expect("a detail"),
+        }
+    }
+
+    #[test]
+    fn names_of_files_stay_on_the_host() {
+        let notes = [
+            ("files", "2"),
+            ("note", "baptism.jpg changed while it was read"),
+            ("note", "wedding.jpg vanished"),
+        ];
+        let told = lines(&receipt("backup", &notes, "{}"));
+        assert_eq!(told, [Line::new("files", "2"), Line::new("notes", "2")]);
+
+        let checks = [
+            ("restored", "7 files"),
+            (
+                "photos",
+                "FAILED: expected 7 files, found 1 without a file: baptism.jpg",
+            ),
+        ];
+        let detail = r#"{"because":["photos: FAILED: 1 without a file: baptism.jpg","RTO 5h, more than 4h"],
+            "checks":[{"name":"photos","expected":"7","actual":"baptism.jpg","verdict":"failed"}]}"#;
+        let drill = receipt("drill", &checks, detail);
+        assert_eq!(
+            lines(&drill),
+            [Line::new("restored", "7 files"), Line::new("photos", "FAILED")]
+        );
+        let because = of::<OfDrill>(Some(&drill)).because();
+        assert_eq!(because.as_deref(), Some("photos: FAILED; RTO 5h, more than 4h"));
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
     let mut signals = Signals::new().or_fail(Kind::Host)?;
     let runner = Runner::new(get, Arc::new(SystemEntropy));
     let context = Context::new(get);
-    let steps = Steps::new(&runner);
     let action = args.name;
+    let steps = Steps::new(action, &runner);
     let requested = match Requested::read(action, get("APP_INPUTS").as_deref(), &context) {
         Ok(requested) => requested,
         Err(error) => {

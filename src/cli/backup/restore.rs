@@ -21,7 +21,7 @@ pub struct Args {
     /// Only what the sources held, without the stack's own files (@stack) and images (@images)
     #[arg(long)]
     data: bool,
-    /// Replace files that are there
+    /// Replace files that are there, with the log SQLite keeps beside a database
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]

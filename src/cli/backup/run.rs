@@ -1,5 +1,11 @@
-use crate::cli::owner::Owner;
+use std::collections::BTreeSet;
+use std::io;
+
+use crate::app::{BackupRoom, BackupRoomError};
+use crate::backup::ManifestPart;
+use crate::cli::owner::{Owner, lock};
 use crate::cli::{Failure, Global, Kind, OrFail, Terminal, project};
+use crate::ports::StoreError;
 use crate::run::Order;
 
 #[derive(clap::Args, Clone, Debug)]
@@ -20,10 +26,13 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         true => room.backups.sets.keys().cloned().collect(),
         false => args.sets.clone(),
     };
+    if let Some(unknown) = sets.iter().find(|set| !room.backups.sets.contains_key(*set)) {
+        let known: Vec<&str> = room.backups.sets.keys().map(String::as_str).collect();
+        let failure = Failure::new(Kind::Input, format!("there is no backup set `{unknown}`"));
+        return Err(failure.hinted(format!("arkwright.yaml has {}", known.join(", "))));
+    }
     if args.begin_again {
-        for store in room.backups.stores.keys() {
-            room.catalogue(store)?.forget_head().or_fail(Kind::Host)?;
-        }
+        begin_again(&room, &sets, &terminal).await?;
     }
     let owner = Owner::of(&project).await?;
     let mut worst = Ok(());
@@ -35,4 +44,47 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         }
     }
     worst
+}
+
+/// Accepts what the stores of these sets have lost: the last snapshot this host published there is no longer expected.
+async fn begin_again(room: &BackupRoom<'_>, sets: &[String], terminal: &Terminal) -> Result<(), Failure> {
+    let _lock = lock(&room.folder, "arkwright backup run --begin-again")
+        .map_err(|failure| failure.hinted("stop the agent for it, where one runs"))?;
+    let stores: BTreeSet<&str> = sets.iter().flat_map(|set| room.backups.stores_of(set)).collect();
+    for store in stores {
+        let catalogue = room.catalogue(store)?;
+        let Some(head) = catalogue.head().or_fail(Kind::Host)? else {
+            continue;
+        };
+        let header = ManifestPart::Header.name(head.generation);
+        let generation = head.generation.0;
+        if holds(room, store, &header).await? {
+            terminal.note(&format!(
+                "{store} has snapshot {generation} still: nothing is lost there"
+            ));
+            continue;
+        }
+        catalogue.forget_head().or_fail(Kind::Host)?;
+        terminal.warn(&format!(
+            "{store} has lost {header}; snapshot {generation} and those before it are no longer missed there"
+        ));
+    }
+    Ok(())
+}
+
+/// A store whose folder is gone holds nothing; one that cannot be read is an error.
+async fn holds(room: &BackupRoom<'_>, store: &str, object: &str) -> Result<bool, Failure> {
+    let gone = |error: &StoreError| {
+        let StoreError::Failed { source, .. } = error else {
+            return false;
+        };
+        let source = source.downcast_ref::<io::Error>();
+        source.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let opened = match room.store(store) {
+        Err(BackupRoomError::Store(error)) if gone(&error) => return Ok(false),
+        other => other?,
+    };
+    let found = opened.list(object).await.or_fail(Kind::Host)?;
+    Ok(found.iter().any(|found| found.name == object))
 }

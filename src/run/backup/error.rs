@@ -34,6 +34,10 @@ pub enum BackupError {
     Foreign { store: String, other: String },
     #[error("another run took generation {0} meanwhile; run the backup again")]
     Overtaken(u64),
+    #[error(
+        "{store} has {object}, and no generation comes after that; name another store, or remove it if nobody published it"
+    )]
+    Exhausted { store: String, object: String },
     #[error("{object} is gone from {store} since it was written; run the backup again")]
     Vanished { store: String, object: String },
     #[error("two sources say different things of {0}; exclude it from one of them")]

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::json;
 
-use crate::backup::{BackupOutput, BackupStep, BackupSubject, ManifestPart, ServiceImage, Signer, TrustedKeys};
-use crate::config::{Backups, SetConfig};
+use crate::backup::{BackupOutput, BackupStep, BackupSubject, ManifestPart, ServiceImage, Signer, TrustedKeys, normal};
+use crate::config::Backups;
 use crate::journal::{Outcome, Plan, Saga};
 use crate::model::{ProjectName, Size};
 use crate::ports::{Clock, Entropy, Sources, Store};
@@ -42,21 +42,19 @@ pub fn plan_backup(
     scope: &BackupScope,
     entropy: &dyn Entropy,
 ) -> Option<(BackupSubject, Plan<BackupStep>)> {
-    let config: &SetConfig = backups.sets.get(set)?;
+    backups.sets.get(set)?;
     let sources = backups.sources_of(set).ok()?.into_iter().cloned().collect();
-    let stores = match config.stores.is_empty() {
-        true => backups.stores.keys().cloned().collect(),
-        false => config.stores.clone(),
-    };
-    let absolute = |path: &Path| -> PathBuf { scope.folder.join(path).components().collect() };
-    let mut skip: Vec<PathBuf> = backups.stores.values().map(|store| absolute(&store.path)).collect();
-    skip.push(scope.state.clone());
+    let stores_at = backups.stores.values().map(|store| &store.path);
+    let skip = stores_at
+        .chain([&scope.state])
+        .map(|path| normal(&scope.folder.join(path)));
+    let skip = skip.collect();
     let mut chance = [0; 8];
     entropy.fill(&mut chance);
     let subject = BackupSubject {
         project: scope.project.clone(),
         set: set.to_owned(),
-        stores,
+        stores: backups.stores_of(set).into_iter().map(str::to_owned).collect(),
         scratch: format!("backup-{}", hex::encode(chance)),
         folder: scope.folder.clone(),
         sources,
@@ -146,7 +144,7 @@ impl BackupPerformer {
         if notes.len() > TOLD {
             let more = notes.len() - TOLD;
             notes.truncate(TOLD);
-            notes.push(format!("and {more} more"));
+            notes.push(format!("and {more} more in the listing"));
         }
         Ok(BackupOutput::Read {
             totals: draft.totals,

@@ -102,7 +102,13 @@ impl Publish<'_> {
         {
             return Ok(newest);
         }
-        let mut generation = newest.map_or(Generation(1), Generation::next);
+        let after = |taken: Generation| {
+            taken.next().ok_or_else(|| BackupError::Exhausted {
+                store: self.store.describe(),
+                object: ManifestPart::Header.name(taken),
+            })
+        };
+        let mut generation = newest.map_or(Ok(Generation(1)), after)?;
         for _ in 0..TRIES {
             let file = tokio::fs::File::open(listing)
                 .await
@@ -112,7 +118,7 @@ impl Publish<'_> {
             match self.store.put(&name, body, Put::Create).await {
                 Ok(_) => return Ok(generation),
                 Err(StoreError::Exists { .. }) if self.is_ours(generation, draft).await? => return Ok(generation),
-                Err(StoreError::Exists { .. }) => generation = generation.next(),
+                Err(StoreError::Exists { .. }) => generation = after(generation)?,
                 Err(error) => return Err(error.into()),
             }
         }

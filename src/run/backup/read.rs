@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backup::{
-    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Recipients, SegmentRecord, Tally, Totals,
+    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Recipients, SQLITE_SIDES, SegmentRecord, Tally, Totals,
+    normal,
 };
 use crate::config::Source;
 use crate::model::{Digest, SegmentId, Timestamp};
@@ -153,8 +154,7 @@ impl Read {
         let sums_bytes = sums.metadata().map_err(&scratch)?.len();
         let sums = packer.add_sums(sums_bytes, &mut sums)?;
         notes.sort();
-        let (closing, listing_sha256, listing_bytes) =
-            Intake::close(listing, records, notes.clone()).map_err(&scratch)?;
+        let (closing, listing_sha256, listing_bytes) = Intake::close(listing, records, notes).map_err(&scratch)?;
         let added: u64 = live
             .values()
             .filter(|segment| !before.contains(&segment.id))
@@ -177,7 +177,7 @@ impl Read {
                 bytes: closing.bytes,
                 added: added + listing_bytes,
             },
-            notes,
+            notes: closing.notes,
         };
         if draft.segments.len() != used.len() {
             return Err(BackupError::Seal(std::io::Error::other("a segment was lost count of")));
@@ -229,7 +229,7 @@ fn databases(subject: &BackupSubject) -> Vec<PathBuf> {
     for source in &subject.sources {
         if let Source::Sqlite { sqlite, .. } = source {
             let sqlite = normal(&subject.folder.join(sqlite));
-            for suffix in ["", "-wal", "-shm", "-journal"] {
+            for suffix in [""].iter().chain(&SQLITE_SIDES) {
                 let mut name = sqlite.clone().into_os_string();
                 name.push(suffix);
                 files.push(name.into());
@@ -237,9 +237,4 @@ fn databases(subject: &BackupSubject) -> Vec<PathBuf> {
         }
     }
     files
-}
-
-/// Without `.` parts, so that it compares with a walked path.
-fn normal(path: &Path) -> PathBuf {
-    path.components().collect()
 }

@@ -99,7 +99,7 @@ impl DrillPerformer {
         Ok(())
     }
 
-    async fn has(&self, id: &str) -> Result<bool, EngineError> {
+    pub(super) async fn has(&self, id: &str) -> Result<bool, EngineError> {
         Ok(self.engine.image(id).await?.is_some_and(|image| image.id == id))
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::backup::{EntryPath, Signer};
+use crate::backup::{EntryPath, SQLITE, Signer};
 use crate::drill::{
     self, Answer, Assertion, Booted, CheckResult, Chosen, DrillOutput, DrillStep, DrillSubject, Found, Guest, ImageUse,
     NewestFound, NewestSource, Restored, Room, Shelter, Site, Unread, Verdict, place,
@@ -38,6 +38,8 @@ pub trait Restorer: Send + Sync {
 
 /// Beside the restored bytes: file system overhead, and what services write while they boot.
 const SPARE_DISK: u64 = 256 << 20;
+/// What the end of a file takes beyond its bytes, at most.
+const BLOCK: u64 = 4 << 10;
 /// A service without a health check may need a moment more before it listens.
 const ASKED: u32 = 20;
 
@@ -87,7 +89,7 @@ impl Perform<DrillStep> for DrillPerformer {
         let subject = saga.subject();
         Ok(match step {
             DrillStep::Choose => DrillOutput::Chosen(Box::new(self.restorer.latest(&subject.set).await?)),
-            DrillStep::Room => DrillOutput::Room(self.room(subject, chosen(saga)?)?),
+            DrillStep::Room => DrillOutput::Room(self.room(subject, chosen(saga)?).await?),
             DrillStep::Restore => {
                 DrillOutput::Restored(Box::new(self.restore(subject, chosen(saga)?, progress).await?))
             }
@@ -121,13 +123,36 @@ impl DrillPerformer {
         self.root(&subject.operation).join("tree")
     }
 
-    fn room(&self, subject: &DrillSubject, chosen: &Chosen) -> Result<Room, DrillError> {
+    async fn room(&self, subject: &DrillSubject, chosen: &Chosen) -> Result<Room, StepFailed> {
+        let mut images = 0u64;
+        for (id, bytes) in &chosen.kept_images {
+            if !self.has(id).await? {
+                images = images.saturating_add(*bytes);
+            }
+        }
+        let engine_free = match self
+            .engine
+            .info()
+            .root_dir
+            .as_deref()
+            .map(|dir| self.host.disk_free(dir))
+        {
+            None => None,
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Some(free) => Some(free.map_err(DrillError::Host)?),
+        };
+        // What both take may come off one disk.
+        let needed = [
+            chosen.bytes / 10,
+            chosen.files.saturating_mul(BLOCK),
+            images,
+            SPARE_DISK,
+        ];
         let room = Room {
-            disk_needed: chosen
-                .bytes
-                .saturating_add(chosen.bytes / 10)
-                .saturating_add(SPARE_DISK),
+            disk_needed: needed.into_iter().fold(chosen.bytes, u64::saturating_add),
             disk_free: self.host.disk_free(&self.folder.scratch()).map_err(DrillError::Host)?,
+            engine_needed: images.saturating_add(SPARE_DISK),
+            engine_free,
             memory_needed: subject.memory,
             memory_free: self.host.memory_free().map_err(DrillError::Host)?,
         };
@@ -140,6 +165,15 @@ impl DrillPerformer {
                 Size(room.disk_free)
             ));
         }
+        if let Some(free) = room.engine_free
+            && room.engine_needed > free
+        {
+            short.push(format!(
+                "{} of disk needed in the engine's folder, {} free",
+                Size(room.engine_needed),
+                Size(free)
+            ));
+        }
         if room.memory_needed > room.memory_free {
             short.push(format!(
                 "{} of memory needed, {} free",
@@ -149,7 +183,7 @@ impl DrillPerformer {
         }
         match short.is_empty() {
             true => Ok(room),
-            false => Err(DrillError::NoRoom(short.join(", "))),
+            false => Err(DrillError::NoRoom(short.join(", ")).into()),
         }
     }
 
@@ -329,7 +363,7 @@ fn inspect(inspector: &dyn Inspector, tree: &Path, assertion: &Assertion, restor
         Assertion::Rows { database, tables } => {
             let recorded = restored.sources.iter().find(|source| source.path == *database);
             let recorded = recorded
-                .filter(|source| source.kind == "sqlite")
+                .filter(|source| source.kind == SQLITE)
                 .map(|source| &source.rows);
             let tables: Vec<String> = match (tables.is_empty(), recorded) {
                 (true, Some(recorded)) => recorded.keys().cloned().collect(),

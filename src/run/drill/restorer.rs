@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::backup::{Header, Identities, Link};
+use crate::backup::{EntryPath, Header, IMAGES, Identities, Link, Node};
 use crate::drill::{Chosen, Restored};
 use crate::ports::Store;
 use crate::run::restore::{RestoreOptions, Selection, restore};
@@ -29,7 +29,17 @@ impl Restorer for StoreRestorer {
             generation: snapshot.generation,
             sha256: header.sha256,
         };
-        Ok(Chosen::of(self.store.describe(), link, &snapshot))
+        let mut chosen = Chosen::of(self.store.describe(), link, &snapshot);
+        if snapshot.images.iter().any(|image| image.digest.is_none()) {
+            let listing = snapshots::listing(self.store.as_ref(), &snapshot, &self.identities).await;
+            // What is wrong with one that cannot be read, restoring says.
+            for entry in listing.iter().flat_map(|listing| &listing.entries) {
+                if let (Some(id), Node::File(content)) = (image_of(&entry.path), &entry.node) {
+                    *chosen.kept_images.entry(id).or_default() += content.size;
+                }
+            }
+        }
+        Ok(chosen)
     }
 
     async fn restore(&self, chosen: &Chosen, into: &Path, progress: &dyn Progress) -> Result<Restored, StepFailed> {
@@ -57,4 +67,11 @@ impl Restorer for StoreRestorer {
             notes: report.notes,
         })
     }
+}
+
+/// The id of the image a path of a snapshot belongs to.
+fn image_of(path: &EntryPath) -> Option<String> {
+    let mut parts = path.as_str().split('/');
+    let id = (parts.next() == Some(IMAGES)).then(|| parts.next()).flatten()?;
+    Some(format!("sha256:{id}"))
 }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::SQLITE_SIDES;
 use crate::state::{make_folder, write_atomic};
 
-/// What SQLite keeps beside a database.
-const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
 const LARGEST_LIST: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +123,7 @@ pub fn discard(folder: &Path) -> Result<(), DataError> {
 
 /// The database itself and its companions, there or not.
 fn family(database: &Path) -> Vec<PathBuf> {
-    let beside = BESIDE.iter().map(|suffix| {
+    let beside = SQLITE_SIDES.iter().map(|suffix| {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)

@@ -3,12 +3,13 @@
 mod read;
 mod target;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::backup::{Content, Entry, EntryPath, Identities, Node, NotAPath, Snapshot};
+use crate::backup::{Content, Entry, EntryPath, Identities, Node, NotAPath, SQLITE, Snapshot, SourceRecord};
 use crate::model::{Generation, Timestamp};
 use crate::ports::{Store, StoreError};
 
@@ -32,7 +33,8 @@ pub struct RestoreOptions {
     pub selection: Selection,
     /// Made where it is missing; entries' paths begin there.
     pub target: PathBuf,
-    /// Replace files that are there. Without it their being there is an error, and nothing is changed.
+    /// Replace files that are there, and remove the log beside a database. Without it their being there is an error, and
+    /// nothing is changed.
     pub overwrite: bool,
 }
 
@@ -129,12 +131,27 @@ pub async fn restore(
 ) -> Result<RestoreReport, RestoreError> {
     let snapshot = snapshots::find(store.as_ref(), trust, which).await?;
     let listing = snapshots::listing(store.as_ref(), &snapshot, identities).await?;
-    let entries = select(listing.entries, &options.selection)?;
+    let wanted = Wanted {
+        entries: select(listing.entries, &options.selection)?,
+        databases: databases(&listing.closing.sources),
+    };
     let (store, identities, options) = (store.clone(), identities.clone(), options.clone());
     blocking(progress, move |ticker, handle| {
-        read::run(&store, &identities, &snapshot, entries, &options, ticker, handle)
+        read::run(&store, &identities, &snapshot, wanted, &options, ticker, handle)
     })
     .await
+}
+
+/// What is written.
+struct Wanted {
+    entries: Vec<Entry>,
+    /// Files that were read as SQLite databases: the log beside an older one would be replayed into them.
+    databases: BTreeSet<EntryPath>,
+}
+
+fn databases(sources: &[SourceRecord]) -> BTreeSet<EntryPath> {
+    let sqlite = sources.iter().filter(|source| source.kind == SQLITE);
+    sqlite.map(|source| source.path.clone()).collect()
 }
 
 /// The entries wanted; with one path also the folders above it, so that they get their modes.

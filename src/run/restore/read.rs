@@ -10,22 +10,23 @@ use crate::backup::{
 use crate::model::{Digest, Size};
 use crate::ports::{Store, StoreError};
 use crate::run::StepFailed;
-use crate::run::blocking::{StreamReader, Ticker};
-use crate::run::snapshots::SnapshotError;
+use crate::run::blocking::Ticker;
+use crate::run::snapshots::{SnapshotError, as_signed, has_length, signed_reader};
 
 use super::target::{Target, Unnamed};
-use super::{RestoreError, RestoreOptions, RestoreReport, content, is_whole, report};
+use super::{RestoreError, RestoreOptions, RestoreReport, Wanted, content, is_whole, report};
 
 pub(super) fn run(
     store: &Arc<dyn Store>,
     identities: &Identities,
     snapshot: &Snapshot,
-    entries: Vec<Entry>,
+    wanted: Wanted,
     options: &RestoreOptions,
     ticker: &Ticker,
     handle: &Handle,
 ) -> Result<RestoreReport, RestoreError> {
-    let mut target = Target::open(&options.target, options.overwrite)?;
+    let Wanted { entries, databases } = wanted;
+    let mut target = Target::open(&options.target, options.overwrite, databases)?;
     target.must_be_free(&entries)?;
     let mut done = report(snapshot, options);
     for entry in &entries {
@@ -40,6 +41,8 @@ pub(super) fn run(
             by_segment.entry(content.segment.as_str()).or_default().push(entry);
         }
     }
+    let listed = handle.block_on(store.list("seg/"))?;
+    let listed: BTreeMap<String, u64> = listed.into_iter().map(|object| (object.name, object.bytes)).collect();
     let mut damaged: Vec<(String, String)> = Vec::new();
     let mut unrestored = 0;
     for segment in snapshot.segments.iter().chain([&snapshot.sums]) {
@@ -48,7 +51,10 @@ pub(super) fn run(
             continue;
         }
         let mut pull = Pull::new(&mut target, &wanted, &mut done, ticker);
-        let read = pull.segment(store, identities, segment, handle);
+        let object = segment.object();
+        let read = has_length(listed.get(&object.name).copied(), &object)
+            .map_err(Trouble::Damaged)
+            .and_then(|()| pull.segment(store, identities, segment, handle));
         unrestored += pull.left();
         match read {
             Ok(()) => done.segments += 1,
@@ -89,7 +95,8 @@ struct Pull<'a> {
     ticker: &'a Ticker,
     /// Who wants the content at an offset.
     wanted: BTreeMap<u64, Vec<&'a Entry>>,
-    open: Vec<(&'a Entry, Unnamed)>,
+    /// What is being written, and the files that get it; it bears the first one's name.
+    open: Option<(Unnamed, Vec<&'a Entry>)>,
     named: Option<Digest>,
     failure: Option<RestoreError>,
     wrong: Option<String>,
@@ -108,7 +115,7 @@ impl<'a> Pull<'a> {
             done,
             ticker,
             wanted,
-            open: Vec::new(),
+            open: None,
             named: None,
             failure: None,
             wrong: None,
@@ -117,7 +124,12 @@ impl<'a> Pull<'a> {
 
     /// Files that have not been written.
     fn left(&self) -> u64 {
-        self.wanted.values().map(|entries| entries.len() as u64).sum::<u64>() + self.open.len() as u64
+        let open = self.open.iter().map(|(_, entries)| entries);
+        self.wanted
+            .values()
+            .chain(open)
+            .map(|entries| entries.len() as u64)
+            .sum()
     }
 
     fn segment(
@@ -133,19 +145,12 @@ impl<'a> Pull<'a> {
             Err(StoreError::NotFound { .. }) => return Err(Trouble::Damaged("it is missing".into())),
             Err(error) => return Err(Trouble::Other(error.into())),
         };
-        let mut from = Tally::new(StreamReader::new(handle, stream));
+        let mut from = Tally::new(signed_reader(handle, stream, &object));
         let read = read_segment(segment.name.coding, identities, &mut from, self);
         if let Some(failure) = self.failure.take() {
             return Err(Trouble::Other(failure));
         }
-        let drained = io::copy(&mut from, &mut io::sink());
-        let (_, sha256, bytes) = from.finish();
-        drained.map_err(|e| Trouble::Damaged(StepFailed::from(e).to_string()))?;
-        if (sha256, bytes) != (object.sha256, object.bytes) {
-            return Err(Trouble::Damaged(
-                "its bytes are not the ones that were signed for".into(),
-            ));
-        }
+        as_signed(&object, from).map_err(Trouble::Damaged)?;
         match read {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {
                 Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))
@@ -157,6 +162,16 @@ impl<'a> Pull<'a> {
                 None => Ok(()),
             },
         }
+    }
+
+    fn named(&mut self, entry: &Entry, unnamed: Unnamed) -> io::Result<()> {
+        let named = self.target.name(entry, unnamed);
+        self.took(named)?;
+        self.done.files += 1;
+        self.done.bytes += content(entry).map_or(0, |content| content.size);
+        let (files, bytes) = (self.done.files, self.done.bytes);
+        self.ticker.tick(|| format!("{files} files, {} restored", Size(bytes)));
+        Ok(())
     }
 
     fn took<T>(&mut self, result: Result<T, RestoreError>) -> io::Result<T> {
@@ -186,12 +201,11 @@ impl MemberSink for Pull<'_> {
             self.wrong = Some(format!("what lies at {offset} is not what the listing says"));
             return Ok(());
         }
-        self.wanted.remove(&offset);
-        for entry in entries {
-            let begun = self.target.begin(entry);
-            let begun = self.took(begun)?;
-            self.open.push((entry, begun));
+        if let Some(first) = entries.first() {
+            let begun = self.target.begin(first);
+            self.open = Some((self.took(begun)?, entries));
         }
+        self.wanted.remove(&offset);
         Ok(())
     }
 
@@ -200,33 +214,42 @@ impl MemberSink for Pull<'_> {
             self.failure = Some(RestoreError::Stopped);
             return Err(io::Error::other("it was stopped"));
         }
-        for at in 0..self.open.len() {
-            let written = self.open[at].1.write(bytes);
-            self.took(written)?;
+        match &mut self.open {
+            Some((unnamed, _)) => {
+                let written = unnamed.write(bytes);
+                self.took(written)
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn end(&mut self, sha256: Digest) -> io::Result<()> {
+        let open = self.open.take();
         if self.named.is_some_and(|named| named != sha256) {
             self.wrong = Some("a member is not what its name says".into());
-            // Their files are left without a name, and so removed, but they count as not restored.
-            for (entry, unnamed) in self.open.drain(..) {
-                drop(unnamed);
+            // The file is left without a name, and so removed, but all that wanted it count as not restored.
+            for entry in open.into_iter().flat_map(|(_, entries)| entries) {
                 if let Some(content) = content(entry) {
                     self.wanted.entry(content.offset).or_default().push(entry);
                 }
             }
             return Ok(());
         }
-        for (entry, unnamed) in std::mem::take(&mut self.open) {
-            let named = self.target.name(entry, unnamed);
-            self.took(named)?;
-            self.done.files += 1;
-            self.done.bytes += content(entry).map_or(0, |content| content.size);
-            let (files, bytes) = (self.done.files, self.done.bytes);
-            self.ticker.tick(|| format!("{files} files, {} restored", Size(bytes)));
+        let Some((mut unnamed, entries)) = open else {
+            return Ok(());
+        };
+        let Some((first, same)) = entries.split_first() else {
+            return Ok(());
+        };
+        // One after the other, since each takes a descriptor; the first last, while nobody else can write to it.
+        for entry in same {
+            let copied = self.target.begin(entry).and_then(|mut copy| {
+                unnamed.copy_to(&mut copy)?;
+                Ok(copy)
+            });
+            let copy = self.took(copied)?;
+            self.named(entry, copy)?;
         }
-        Ok(())
+        self.named(first, unnamed)
     }
 }

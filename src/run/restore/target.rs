@@ -1,6 +1,7 @@
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use crate::backup::{Entry, EntryPath, Meta, Node};
+use crate::backup::{Entry, EntryPath, Meta, Node, SQLITE_SIDES};
 
 use super::RestoreError;
 
@@ -18,6 +19,10 @@ pub(super) struct Target {
     root: OwnedFd,
     path: PathBuf,
     overwrite: bool,
+    /// Files beside which none of an older database may stay.
+    databases: BTreeSet<EntryPath>,
+    /// The parts of every folder that was not there before.
+    made: BTreeSet<Vec<Vec<u8>>>,
     /// Only root gives files away.
     owns: bool,
     /// The folder written into last.
@@ -52,6 +57,13 @@ impl Unnamed {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         self.file.write_all(bytes).map_err(|e| failed(&self.path, e))
     }
+
+    /// All that was written so far.
+    pub(super) fn copy_to(&mut self, other: &mut Unnamed) -> Result<(), RestoreError> {
+        self.file.rewind().map_err(|e| failed(&self.path, e))?;
+        let copied = io::copy(&mut self.file, &mut other.file);
+        copied.map(|_bytes| ()).map_err(|e| failed(&other.path, e))
+    }
 }
 
 fn failed(path: &Path, error: impl Into<io::Error>) -> RestoreError {
@@ -69,7 +81,7 @@ const FOLDER: OFlags = OFlags::RDONLY
 
 impl Target {
     /// The folder itself may be reached through links: it is where the caller said.
-    pub(super) fn open(path: &Path, overwrite: bool) -> Result<Self, RestoreError> {
+    pub(super) fn open(path: &Path, overwrite: bool, databases: BTreeSet<EntryPath>) -> Result<Self, RestoreError> {
         std::fs::create_dir_all(path).map_err(|e| failed(path, e))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(path, e))?;
@@ -77,6 +89,8 @@ impl Target {
             root,
             path: path.to_path_buf(),
             overwrite,
+            databases,
+            made: BTreeSet::new(),
             owns: rustix::process::geteuid().is_root(),
             last: None,
             temporary: 0,
@@ -108,10 +122,39 @@ impl Target {
                 first.get_or_insert_with(|| self.at(&entry.path));
             }
         }
+        for side in self.sides(entries)? {
+            match self.look(&side)? {
+                None => {}
+                Some(FileType::Directory) => {
+                    return Err(RestoreError::InTheWay {
+                        path: self.at(&side),
+                        why: "it is a folder",
+                    });
+                }
+                Some(_) if self.overwrite => {}
+                Some(_) => {
+                    count += 1;
+                    first.get_or_insert_with(|| self.at(&side));
+                }
+            }
+        }
         match first {
             Some(first) => Err(RestoreError::Exists { first, count }),
             None => Ok(()),
         }
+    }
+
+    /// What SQLite may have left beside the databases among these.
+    fn sides(&self, entries: &[Entry]) -> Result<Vec<EntryPath>, RestoreError> {
+        let databases = entries.iter().map(|entry| &entry.path);
+        let mut sides = Vec::new();
+        for database in databases.filter(|path| self.databases.contains(path)) {
+            for suffix in SQLITE_SIDES {
+                let side = EntryPath::from_bytes(&[&database.to_bytes(), suffix.as_bytes()].concat());
+                sides.push(side.map_err(|e| failed(&self.at(database), io::Error::other(e)))?);
+            }
+        }
+        Ok(sides)
     }
 
     /// What is at the path, links not followed; `None` where nothing is.
@@ -139,13 +182,16 @@ impl Target {
         }
         let mut folder = self.root.try_clone().map_err(|e| failed(&self.path, e))?;
         let mut path = self.path.clone();
-        for part in parts {
+        for (depth, part) in parts.iter().enumerate() {
             let name = OsStr::from_bytes(part);
             path.push(name);
             let opened = match rustix::fs::openat(&folder, name, FOLDER, Mode::empty()) {
                 Err(Errno::NOENT) if make => {
-                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
+                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o700)) {
+                        Ok(()) => {
+                            self.made.insert(parts[..=depth].to_vec());
+                        }
+                        Err(Errno::EXIST) => {}
                         Err(error) => return Err(failed(&path, error)),
                     }
                     rustix::fs::openat(&folder, name, FOLDER, Mode::empty())
@@ -178,7 +224,7 @@ impl Target {
         }
     }
 
-    /// Writable for now; its own mode and time come at the end.
+    /// For its owner alone; its own mode, owner and time come at the end.
     pub(super) fn make_folder(&mut self, entry: &Entry) -> Result<(), RestoreError> {
         let parts = entry.path.parts();
         self.walk(&parts, true).map(|_folder| ())
@@ -187,7 +233,7 @@ impl Target {
     pub(super) fn begin(&mut self, entry: &Entry) -> Result<Unnamed, RestoreError> {
         let path = self.at(&entry.path);
         let (folder, _) = self.parent(&entry.path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             self.temporary += 1;
             let temporary = format!(".arkwright-{}-{}.part", std::process::id(), self.temporary);
@@ -214,6 +260,9 @@ impl Target {
             .map_err(|e| failed(&path, e))?;
         let parts = entry.path.parts();
         let name = OsStr::from_bytes(parts.last().map_or(&[], Vec::as_slice));
+        if self.overwrite && self.databases.contains(&entry.path) {
+            clear_sides(&unnamed, name).map_err(|e| failed(&path, e))?;
+        }
         let renamed = if self.overwrite {
             rustix::fs::renameat(&unnamed.folder, &unnamed.temporary, &unnamed.folder, name)
         } else {
@@ -256,9 +305,11 @@ impl Target {
             .map_err(|e| failed(&path, e))
     }
 
-    /// Folders get mode, owner and time, the deepest first; then everything is synced.
+    /// Folders that were made, or may be replaced, get mode, owner and time, the deepest first; then all is synced.
     pub(super) fn finish(&mut self, entries: &[Entry]) -> Result<(), RestoreError> {
-        let mut folders: Vec<&Entry> = entries.iter().filter(|entry| entry.node == Node::Dir).collect();
+        let is_ours =
+            |entry: &&Entry| entry.node == Node::Dir && (self.overwrite || self.made.contains(&entry.path.parts()));
+        let mut folders: Vec<&Entry> = entries.iter().filter(is_ours).collect();
         folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.parts().len()));
         for entry in folders {
             self.last = None;
@@ -286,6 +337,21 @@ impl Target {
             false => vec!["owners were not set: only root may give files away".into()],
         }
     }
+}
+
+/// Removes what the database that is replaced left beside it, once the new one is on the disk.
+fn clear_sides(database: &Unnamed, name: &OsStr) -> Result<(), io::Error> {
+    database.file.sync_all()?;
+    for suffix in SQLITE_SIDES {
+        let mut side = name.to_os_string();
+        side.push(suffix);
+        match rustix::fs::unlinkat(&database.folder, &side, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    rustix::fs::fsync(&database.folder)?;
+    Ok(())
 }
 
 /// Renames without ever replacing; by linking where the file system cannot do it in one.
