@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::ServiceName;
 use crate::plan::desired::{DesiredError, HostFolders};
 use crate::plan::{Desired, Observed, Plan, TearDown, Wishes, diff, teardown};
 use crate::ports::{Clock, Engine, EngineError, Router};
@@ -19,6 +20,8 @@ pub struct Site<'a> {
     pub router: Option<Box<dyn Router>>,
     pub desired: Desired,
     pub folders: HostFolders,
+    /// Services with a release that has no end yet.
+    pub moving: BTreeSet<ServiceName>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +52,13 @@ impl Project {
         let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
         let engine = self.engine().await?;
         // What a released service runs is what was released, whatever the Compose file names by now.
-        let mut serving = BTreeMap::new();
+        let (mut serving, mut moving) = (BTreeMap::new(), BTreeSet::new());
         if let Some(router) = &router {
             let routes = router.routes().await.map_err(FactsError::from)?;
             let observed = engine.observe(&self.stack().name).await?;
-            let past = release::past(&releases(&state)?, SystemClock.now());
+            let (releases, now) = (releases(&state)?, SystemClock.now());
+            let past = release::past(&releases, now);
+            moving = release::moving(&releases, now);
             serving = release::serving(&routes, &observed, &past);
         }
         let desired = Desired::of(self.stack(), Some(&self.config), &serving, &folders)?;
@@ -63,6 +68,7 @@ impl Project {
             router,
             desired,
             folders,
+            moving,
         })
     }
 }
@@ -75,7 +81,8 @@ impl Site<'_> {
     /// What `up` would do; changes nothing.
     pub async fn plan(&self, observed: &Observed, wishes: Wishes) -> Result<Plan, SiteError> {
         let variables = self.project.loaded.variables.all();
-        let facts = facts(&self.desired, self.engine.as_ref(), self.router.as_deref(), variables).await?;
+        let mut facts = facts(&self.desired, self.engine.as_ref(), self.router.as_deref(), variables).await?;
+        facts.moving = self.moving.clone();
         Ok(diff(&self.desired, observed, &facts, wishes))
     }
 

@@ -49,6 +49,9 @@ pub struct BackupSubject {
 pub struct ServiceImage {
     pub service: ServiceName,
     pub reference: String,
+    /// `sha256:…`, where a release has fixed it: the name may be another image's by now.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Made here from a `build:`, so that no registry has it whatever the engine says.
     pub built: bool,
 }

@@ -1,7 +1,7 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::Failure;
+use super::{Failure, Global, Terminal};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -9,7 +9,8 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run<C: CommandFactory>(args: &Args) -> Result<(), Failure> {
-    clap_complete::generate(args.shell, &mut C::command(), "arkwright", &mut std::io::stdout());
-    Ok(())
+pub fn run<C: CommandFactory>(global: &Global, args: &Args) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut C::command(), "arkwright", &mut script);
+    Terminal::of(global).print(String::from_utf8_lossy(&script).trim_end())
 }

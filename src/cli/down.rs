@@ -1,5 +1,5 @@
 use super::stack_view::{self, PlanView};
-use super::{Failure, Global, Kind, OrFail, Terminal, project};
+use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
 use crate::plan::{Action, TearDown};
 use crate::state::HostLock;
 
@@ -25,6 +25,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         volumes: args.volumes,
         orphans: args.remove_orphans,
     };
+    owner::no_release_under_way(&project).await?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.teardown(&observed, what);
     let volumes: Vec<String> = plan

@@ -74,7 +74,7 @@ pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         return terminal.print_json(&json!({
             "file": file, "recovery_file": made_recovery.then_some(&args.recovery), "signing": files.signing,
             "released": released, "left_alone": proposal.left_alone,
-            "databases": proposal.databases, "folders": proposal.folders,
+            "databases": proposal.databases, "folders": proposal.folders, "volumes_not_backed_up": proposal.volumes,
         }));
     }
     terminal.print(&format!("wrote {}", file.display()))?;
@@ -94,6 +94,11 @@ pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     }
     for source in proposal.databases.iter().chain(&proposal.folders) {
         terminal.print(&format!("  backed up   {}", source.display()))?;
+    }
+    for volume in &proposal.volumes {
+        terminal.print(&format!(
+            "  not backed up  the named volume {volume}: no source reads volumes yet"
+        ))?;
     }
     if made_recovery {
         terminal.print(&format!(

@@ -131,7 +131,15 @@ enum Command {
 
 /// Runs the command line; the exit code is one of [`Kind`]'s, or 0.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            let text = error.to_string();
+            let text = text.trim_start_matches("error: ").trim_end();
+            return Failure::new(Kind::Usage, text.to_owned()).report(true);
+        }
+        Err(error) => error.exit(),
+    };
     // Nobody watches an agent: its warnings are for the log of the host.
     let least = match cli.command {
         Command::Agent(_) => LevelFilter::WARN,
@@ -143,6 +151,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
         .with_writer(std::io::stderr)
+        .with_ansi(terminal::colourful())
         .init();
     let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -178,7 +187,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Action(args) => action::run(&args).await,
         Command::Backup(args) => backup::run(&global, &args).await,
         Command::Key(args) => key::run(&global, &args),
-        Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Completions(args) => completions::run::<Cli>(&global, &args),
         Command::Probe(args) => probe::run(args).await,
         Command::Schema => schema::run(&global),
     }

@@ -11,6 +11,9 @@ use crate::run::agent::Submission;
 use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
 use crate::state::{HostLock, LockError, ProjectFolder};
 
+/// The words of receipts without an end.
+const OPEN: [&str; 3] = ["running", "interrupted", "stuck"];
+
 /// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
 pub enum Owner {
     Agent(AgentClient),
@@ -52,7 +55,7 @@ impl Owner {
                 for (id, lane) in host.unfinished()? {
                     if lane == order.lane() {
                         terminal.note(&format!("finishing {id}, which was interrupted"));
-                        let receipt = drive(host, &id, terminal, true).await?;
+                        let receipt = drive(host, &id, terminal, Some(Request::Retry)).await?;
                         terminal.note(&format!("{} {}: {}", receipt.kind, receipt.subject, receipt.outcome));
                         if receipt.outcome == "stuck" {
                             let because = receipt.because.unwrap_or_default();
@@ -63,25 +66,22 @@ impl Owner {
                 }
                 let id = host.ledger().new_id();
                 host.begin(&id, order, &by).await?;
-                drive(host, &id, terminal, false).await
+                drive(host, &id, terminal, None).await
             }
         }
     }
 
-    /// Takes an unfinished or stuck operation on.
-    pub async fn resume(&self, id: &OperationId, terminal: &Terminal) -> Result<Receipt, Failure> {
+    /// Takes an unfinished or stuck operation on; `request` is for one that is stuck.
+    pub async fn resume(&self, id: &OperationId, request: Request, terminal: &Terminal) -> Result<Receipt, Failure> {
         match self {
             Owner::Agent(client) => {
                 let receipt = client.receipt(id).await.map_err(client_failure)?;
                 if receipt.outcome == "stuck" {
-                    client
-                        .request(id, Request::Retry, &by())
-                        .await
-                        .map_err(client_failure)?;
+                    client.request(id, request, &by()).await.map_err(client_failure)?;
                 }
                 self.follow(client, id, terminal).await
             }
-            Owner::Foreground { host, .. } => drive(host, id, terminal, true).await,
+            Owner::Foreground { host, .. } => drive(host, id, terminal, Some(request)).await,
         }
     }
 
@@ -98,7 +98,13 @@ impl Owner {
                     clock: &clock,
                     entropy: &entropy,
                 };
-                Ok(crate::run::history(&ledger)?)
+                let mut history = crate::run::history(&ledger)?;
+                // Nobody drives where the lock is free.
+                if HostLock::take(&folder.lock(), "arkwright history").is_ok() {
+                    let running = history.iter_mut().filter(|receipt| receipt.outcome == "running");
+                    running.for_each(|receipt| receipt.outcome = "interrupted".into());
+                }
+                Ok(history)
             }
         }
     }
@@ -111,7 +117,7 @@ impl Owner {
         };
         let open = receipts
             .into_iter()
-            .filter(|receipt| matches!(receipt.outcome.as_str(), "running" | "stuck"));
+            .filter(|receipt| OPEN.contains(&receipt.outcome.as_str()));
         Ok(open.map(|receipt| receipt.operation).collect())
     }
 
@@ -142,10 +148,15 @@ impl Owner {
 
 /// Drives an operation in this process; an interrupt asks for an abort, a second one stops at once and leaves the
 /// journal to the next run.
-async fn drive(host: &Arc<Host>, id: &OperationId, terminal: &Terminal, retry: bool) -> Result<Receipt, Failure> {
+async fn drive(
+    host: &Arc<Host>,
+    id: &OperationId,
+    terminal: &Terminal,
+    first: Option<Request>,
+) -> Result<Receipt, Failure> {
     let (ask, petitions) = mpsc::channel(4);
-    if retry {
-        petition(&ask, Request::Retry).await;
+    if let Some(request) = first {
+        petition(&ask, request).await;
     }
     let driving = host.finish(id, terminal, petitions);
     tokio::pin!(driving);
@@ -165,6 +176,24 @@ async fn drive(host: &Arc<Host>, id: &OperationId, terminal: &Terminal, retry: b
             }
         }
     }
+}
+
+/// Refuses where a release is under way or was interrupted: it knows better than the Compose file what has to run.
+pub async fn no_release_under_way(project: &Project) -> Result<(), Failure> {
+    let open = Owner::history(project)
+        .await?
+        .into_iter()
+        .find(|receipt| receipt.kind == "release" && OPEN.contains(&receipt.outcome.as_str()));
+    let Some(release) = open else { return Ok(()) };
+    let id = &release.operation;
+    let what = format!("the release {id} of {} is {}", release.subject, release.outcome);
+    Err(Failure::new(Kind::Busy, what)
+        .hinted(format!(
+            "take it to its end with `arkwright resume {id}`, then run this again"
+        ))
+        .hinted(format!(
+            "where that cannot be done, `arkwright resume {id} --give-up` ends it as it stands"
+        )))
 }
 
 /// Asks, without waiting for the answer: what was refused shows in how the operation goes on.

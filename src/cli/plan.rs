@@ -1,5 +1,5 @@
 use super::stack_view::{self, PlanView};
-use super::{Failure, Global, Terminal, project};
+use super::{Failure, Global, Terminal, owner, project};
 use crate::plan::Wishes;
 
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -31,6 +31,9 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
     let site = project.site().await.map_err(failure)?;
+    if let Err(busy) = owner::no_release_under_way(&project).await {
+        terminal.warn(&busy.to_string());
+    }
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.plan(&observed, args.into()).await.map_err(failure)?;
     if terminal.json {

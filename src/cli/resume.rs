@@ -1,11 +1,15 @@
 use super::owner::Owner;
-use super::{Failure, Global, Kind, Terminal, project};
+use super::{Failure, Global, Terminal, project};
+use crate::journal::Request;
 use crate::model::OperationId;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The operation; all that are unfinished where none is named
     operation: Option<OperationId>,
+    /// End a stuck operation where it stands: nothing more is done, and nothing is taken back
+    #[arg(long, requires = "operation")]
+    give_up: bool,
 }
 
 /// Takes what a crash or a stuck step left unfinished to its end.
@@ -20,18 +24,18 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     if ids.is_empty() {
         terminal.note("nothing is unfinished");
     }
+    let request = if args.give_up { Request::GiveUp } else { Request::Retry };
     let mut worst = Ok(());
     for id in ids {
-        let receipt = owner.resume(&id, &terminal).await?;
+        let receipt = owner.resume(&id, request.clone(), &terminal).await?;
         if let Err(failure) = terminal.conclude(&receipt) {
             worst = Err(failure);
         }
-    }
-    worst.map_err(|failure: Failure| {
-        if failure.kind() == Kind::Stuck {
-            failure.hinted("mend the cause, then resume again")
-        } else {
-            failure
+        if receipt.outcome == "stuck" {
+            terminal.note(&format!(
+                "mend the cause, then `arkwright resume {id}`; `arkwright resume {id} --give-up` ends it as it stands"
+            ));
         }
-    })
+    }
+    worst
 }

@@ -14,11 +14,10 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn of(global: &Global) -> Self {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         Terminal {
             json: global.json,
             quiet: global.quiet,
-            colour: !unwanted && std::io::stderr().is_terminal(),
+            colour: colourful(),
         }
     }
 
@@ -135,6 +134,12 @@ impl Terminal {
             (false, _) => Err(Failure::told(Kind::Failed)),
         }
     }
+}
+
+/// Whether standard error shows colours, and they are wanted.
+pub fn colourful() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    !unwanted && std::io::stderr().is_terminal()
 }
 
 /// One line to standard error; whoever closed it does not want to know.

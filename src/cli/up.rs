@@ -1,7 +1,5 @@
-use super::owner::Owner;
 use super::stack_view::{self, PlanView};
-use super::{Failure, Global, Kind, OrFail, Terminal, project};
-use crate::app::Project;
+use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
 use crate::state::HostLock;
 
 pub async fn run(global: &Global, wishes: super::plan::Args) -> Result<(), Failure> {
@@ -10,7 +8,7 @@ pub async fn run(global: &Global, wishes: super::plan::Args) -> Result<(), Failu
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
     let site = project.site().await.map_err(failure)?;
-    unfinished(&project).await?;
+    owner::no_release_under_way(&project).await?;
     let folder = project.folder().or_fail(Kind::Host)?;
     let _lock = HostLock::take(&folder.stack_lock(), "arkwright up").or_fail(Kind::Busy)?;
     site.pull(&terminal).await.map_err(failure)?;
@@ -26,22 +24,4 @@ pub async fn run(global: &Global, wishes: super::plan::Args) -> Result<(), Failu
         (false, true) => terminal.print(&format!("{}: nothing to do", plan.project)),
         (false, false) => terminal.print(&format!("{}: up ({} changes)", plan.project, plan.changes.len())),
     }
-}
-
-/// A release that is under way, or was interrupted, knows better than the Compose file what has to run.
-async fn unfinished(project: &Project) -> Result<(), Failure> {
-    let open = Owner::history(project)
-        .await?
-        .into_iter()
-        .find(|receipt| receipt.kind == "release" && matches!(receipt.outcome.as_str(), "running" | "stuck"));
-    let Some(release) = open else { return Ok(()) };
-    let what = format!(
-        "the release {} of {} is {}",
-        release.operation, release.subject, release.outcome
-    );
-    let hint = format!(
-        "wait for its end, or take it there with `arkwright resume {}`; then run this again",
-        release.operation
-    );
-    Err(Failure::new(Kind::Busy, what).hinted(hint))
 }

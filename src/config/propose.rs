@@ -15,6 +15,8 @@ pub struct Proposal {
     pub databases: Vec<PathBuf>,
     /// Folders that services write and that are neither logs nor temporary.
     pub folders: Vec<PathBuf>,
+    /// Named volumes in use: no source reads them yet.
+    pub volumes: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -44,6 +46,7 @@ pub fn propose(stack: &Stack) -> Proposal {
         left_alone: BTreeMap::new(),
         databases: databases.iter().cloned().collect(),
         folders: Vec::new(),
+        volumes: stack.services.values().flat_map(volumes).collect(),
     };
     for (name, service) in &stack.services {
         match releasable(service) {
@@ -87,7 +90,9 @@ fn releasable(service: &Service) -> Result<(u16, String), &'static str> {
         return Err("it has a network_mode");
     }
     if service.ports.iter().any(|port| !port.published.is_empty()) {
-        return Err("it publishes ports itself; put it behind the router by hand if it should be released");
+        return Err(
+            "it publishes ports itself; give it `release:` with its port and health path, and the router takes the ports over",
+        );
     }
     let Some(url) = test
         .split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','))
@@ -124,6 +129,15 @@ fn sqlite_files(service: &Service) -> impl Iterator<Item = PathBuf> {
     })
 }
 
+fn volumes(service: &Service) -> impl Iterator<Item = String> {
+    service.mounts.iter().filter_map(|mount| match mount {
+        Mount::Volume {
+            source: Some(source), ..
+        } => Some(source.clone()),
+        _ => None,
+    })
+}
+
 fn written_folders(service: &Service) -> impl Iterator<Item = PathBuf> {
     service.mounts.iter().filter_map(|mount| match mount {
         // A path with an extension is a file that is given to the container, such as nginx.conf.
@@ -155,6 +169,12 @@ impl Proposal {
             stack.name
         )?;
         writeln!(out, "state: {}", quoted(&choices.state.display().to_string()))?;
+        for volume in &self.volumes {
+            writeln!(
+                out,
+                "# The named volume {volume} is not backed up: no source reads volumes yet."
+            )?;
+        }
         for (service, reason) in &self.left_alone {
             writeln!(out, "# {service} is not released: {reason}")?;
         }
@@ -199,7 +219,11 @@ impl Proposal {
         for recipient in &choices.recipients {
             writeln!(out, "    - {recipient}")?;
         }
-        writeln!(out, "  objectives: {{ rto: 4h, rpo: 24h }}")?;
+        // An objective that nothing measures would leave every drill inconclusive.
+        writeln!(
+            out,
+            "  objectives: {{ rto: 4h }}     # and `rpo: 24h`, once a source has a `newest` query"
+        )?;
         writeln!(out, "  stores: {{ local: {{ path: ./backups }} }}")?;
         writeln!(out, "  sets:")?;
         let mut sets = Vec::new();
@@ -209,7 +233,7 @@ impl Proposal {
             writeln!(out, "      schedule: \"0 2 * * *\"")?;
             writeln!(
                 out,
-                "      # Add `newest: \"select max(created_at) from …\"` to a source, so that a drill can judge the RPO."
+                "      # Add `newest: \"select max(created_at) from …\"` to a source, and `rpo:` above: drills then judge it."
             )?;
             writeln!(out, "      sources:")?;
             for database in &self.databases {

@@ -231,7 +231,7 @@ impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "disk {} of {} free, memory {} of {} free",
+            "disk: {} wanted, {} free; memory: {} wanted, {} free",
             Size(self.disk_needed),
             Size(self.disk_free),
             Size(self.memory_needed),

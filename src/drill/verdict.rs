@@ -79,6 +79,7 @@ fn unreached(saga: &Saga<DrillStep>) -> String {
         Outcome::Succeeded => "the drill has not come to it".into(),
         Outcome::Unwound { step, .. } => format!("the drill ended before: it could not {step}"),
         Outcome::Aborted { by } => format!("the drill was aborted by {by}"),
+        Outcome::GivenUp { by, step } => format!("{by} gave the drill up at `{step}`"),
     }
 }
 
@@ -128,6 +129,7 @@ pub fn conclude(saga: &Saga<DrillStep>) -> Conclusion {
     }
     let (word, because) = match saga.heading() {
         Outcome::Aborted { by } => (Word::Aborted, vec![format!("aborted by {by}")]),
+        Outcome::GivenUp { by, step } => (Word::Aborted, vec![format!("given up by {by} at `{step}`")]),
         _ if !failed.is_empty() => (Word::Failed, failed),
         _ if !not_run.is_empty() || stopped.is_some() => (Word::Inconclusive, not_run),
         _ => (Word::Passed, Vec::new()),

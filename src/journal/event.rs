@@ -40,6 +40,8 @@ pub enum Request {
     Abort,
     /// Try a stuck step again.
     Retry,
+    /// End what is stuck where it stands; nothing more is done or taken back.
+    GiveUp,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -48,6 +48,11 @@ pub enum Outcome {
     Aborted {
         by: String,
     },
+    /// Ended where it was stuck: what had been done stays.
+    GivenUp {
+        by: String,
+        step: String,
+    },
 }
 
 /// What the driver does now.
@@ -238,6 +243,18 @@ impl<S: Step> Saga<S> {
                     return Err(Illegal::NotStuck);
                 }
                 self.forgive();
+            }
+            Event::Requested {
+                request: Request::GiveUp,
+                by,
+            } => {
+                if self.strikes < STRIKES {
+                    return Err(Illegal::NotStuck);
+                }
+                let (by, step) = (by.clone(), expected.to_string());
+                self.outcome = Outcome::GivenUp { by, step };
+                self.place = Place::Over;
+                self.open = None;
             }
             Event::Requested {
                 request: Request::Abort,

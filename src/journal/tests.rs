@@ -167,6 +167,23 @@ fn after_the_commit_point_it_goes_only_forward_and_then_is_stuck() {
     let end = world.run(|step, n| *step == Word::Look && n > 1);
     assert!(matches!(end, Next::Stuck { step: Word::Look, .. }), "{end:?}");
     assert_eq!(world.put, [1, 2, 3]);
+    let given_up = Event::Requested {
+        request: Request::GiveUp,
+        by: "someone".into(),
+    };
+    let seq = world.records.len() as u64;
+    let (saga, at) = (Saga::replay(&world.records).expect("replays"), world.now);
+    let over = saga.apply(&Record {
+        seq,
+        at,
+        event: given_up,
+    });
+    let (by, step) = ("someone".to_owned(), Word::Look.to_string());
+    assert_eq!(
+        over.expect("it fits").next(at),
+        Next::Done(Outcome::GivenUp { by, step }),
+        "nothing more is done"
+    );
     world.append(Event::Requested {
         request: Request::Retry,
         by: "test".into(),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::model::Timestamp;
+use crate::model::{ServiceName, Timestamp};
 
 use super::{ObservedNetwork, Route};
 
@@ -20,6 +20,8 @@ pub struct Facts {
     pub files: BTreeMap<PathBuf, FileFact>,
     /// The routes the router was last given.
     pub routes: Vec<Route>,
+    /// Services with a release that has no end yet.
+    pub moving: BTreeSet<ServiceName>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

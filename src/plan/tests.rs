@@ -532,6 +532,13 @@ fn a_release_under_way_keeps_its_weights() {
     let (observed, mut facts) = settled(&desired);
     facts.routes[0].slots[0].weight = 75;
     facts.routes[0].slots[1].weight = 25;
+    let given_up = diff(&desired, &observed, &facts, Wishes::default());
+    let weights = |plan: &Plan| match plan.changes.first().map(|change| &change.action) {
+        Some(Action::RenderRoutes { routes }) => routes[0].slots.clone().map(|slot| slot.weight),
+        _ => panic!("{:?}", words(plan)),
+    };
+    assert_eq!(weights(&given_up), [100, 0], "nobody takes the release further");
+    facts.moving.insert("web".parse().expect("a name"));
     assert_eq!(
         words(&diff(&desired, &observed, &facts, Wishes::default())),
         Vec::<String>::new()

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::journal::{Next, Outcome, Saga};
 use crate::model::{Colour, ServiceName, Timestamp};
@@ -61,6 +61,14 @@ pub fn past<'a>(
         known.insert(subject.service.clone(), found);
     }
     known
+}
+
+/// Services with a release that has no end yet.
+pub fn moving<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>, now: Timestamp) -> BTreeSet<ServiceName> {
+    let open = releases
+        .into_iter()
+        .filter(|saga| !matches!(saga.next(now), Next::Done(_)));
+    open.map(|saga| saga.subject().service.clone()).collect()
 }
 
 /// Services whose warm colour has been kept long enough.

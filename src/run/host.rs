@@ -131,10 +131,10 @@ impl Host {
         let released = release::past(&releases(&self.folder)?, self.clock.now());
         let images = self.stack.services.values().filter_map(|service| {
             let serving = released.get(&service.name).map(|past| &past.serving);
-            let reference = serving.and_then(|image| image.id.clone().or(Some(image.reference.clone())));
             Some(ServiceImage {
                 service: service.name.clone(),
-                reference: reference.or_else(|| service.image.clone())?,
+                reference: serving.map_or_else(|| service.image.clone(), |image| Some(image.reference.clone()))?,
+                id: serving.and_then(|image| image.id.clone()),
                 built: service.build.is_some(),
             })
         });

@@ -95,6 +95,9 @@ impl Receipt {
                     Outcome::Succeeded => None,
                     Outcome::Unwound { step, error } => Some(format!("{step}: {error}")),
                     Outcome::Aborted { by } => Some(format!("aborted by {by}")),
+                    Outcome::GivenUp { by, step } => Some(format!(
+                        "given up by {by} at `{step}`: what had been done stays as it is"
+                    )),
                 };
                 (word, ok, because)
             }

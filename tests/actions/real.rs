@@ -16,6 +16,7 @@ const BACKEND: &str = "localhost/memoryark/backend";
 
 /// A stack that is up and its agent; dropped, both are gone.
 struct Host {
+    name: String,
     folder: tempfile::TempDir,
     engine: String,
     agent: Child,
@@ -96,6 +97,7 @@ impl Host {
             .spawn()
             .expect("the agent starts");
         let host = Host {
+            name: name.to_owned(),
             folder,
             engine: engine.to_owned(),
             agent,
@@ -148,6 +150,56 @@ impl Host {
         let first = step.summary.lines().next().unwrap_or_default();
         assert!(first.ends_with(&word), "{}", step.summary);
         assert_eq!(step.annotations("error").is_empty(), code == 0);
+    }
+
+    /// The agent and the router are lost in mid-swap: a way out is told at every turn, and leads out.
+    fn gives_a_release_up(mut self) {
+        let mut step = self.deploy("broken").env("GITHUB_RUN_ID", "lost").start();
+        step.until("start green");
+        self.agent.kill().and_then(|()| self.agent.wait()).expect("killed");
+        step.kill();
+        let run = |args: &[&str], code: i32, words: &str| {
+            let output = arkwright(self.folder.path(), &self.engine, args)
+                .output()
+                .expect("the binary runs");
+            let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+            assert!(told.contains(words), "{args:?}: {told}");
+            told
+        };
+        let history = run(&["--json", "history"], 0, "interrupted");
+        let history: Value = serde_json::from_str(&history).expect("JSON");
+        let open = history
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["outcome"] == "interrupted"));
+        let id = open
+            .and_then(|one| one["operation"].as_str())
+            .expect("its name")
+            .to_owned();
+        self.lose_the_router();
+        run(&["down"], 6, "--give-up");
+        run(&["up"], 6, "--give-up");
+        run(&["resume", &id], 10, "--give-up");
+        run(&["resume", &id, "--give-up"], 1, "given_up");
+        run(&["up"], 0, "");
+        assert!(self.serving().contains("backend:1.0.0"), "{}", self.serving());
+        run(
+            &["deploy", "backend=localhost/memoryark/backend:1.1.0", "--yes"],
+            0,
+            "deployed",
+        );
+    }
+
+    fn lose_the_router(&self) {
+        let gone = async {
+            let engine = arkwright::app::connect(Some(&self.engine)).await?;
+            let router = engine.container(&format!("{}-arkwright-router-1", self.name)).await?;
+            let id = router.expect("a router").id;
+            engine.stop_container(&id, Some(Duration::ZERO)).await?;
+            engine.remove_container(&id).await
+        };
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(gone).expect("removed");
     }
 
     /// Nothing is left without an end, the backup of an aborted release neither.
@@ -224,5 +276,8 @@ fn on_a_real_host_every_step_says_what_the_history_says() {
         let mut step = drill("right").env("GITHUB_RUN_ID", "cancelled").start();
         step.until("restore");
         host.agrees(&step.cancel(), 1, "aborted");
+        if at == 0 {
+            host.gives_a_release_up();
+        }
     }
 }

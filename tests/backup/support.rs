@@ -163,6 +163,7 @@ impl World {
                 Some(_) => vec![ServiceImage {
                     service: "web".parse().expect("a name"),
                     reference: "ark/web:1".into(),
+                    id: None,
                     built: self.built,
                 }],
                 None => Vec::new(),

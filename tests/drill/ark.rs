@@ -118,6 +118,7 @@ drills:
                         Some(ServiceImage {
                             service: service.name.clone(),
                             reference: service.image.clone()?,
+                            id: None,
                             built: service.build.is_some(),
                         })
                     })

@@ -221,7 +221,7 @@ impl Scripted {
             let journal = world.journals.get_mut(id).expect("begun");
             let committed = journal.done >= script.commit;
             let reply = match petition.request {
-                Request::Retry => Err(Illegal::NotStuck),
+                Request::Retry | Request::GiveUp => Err(Illegal::NotStuck),
                 Request::Abort if committed => Err(Illegal::Committed),
                 Request::Abort => Ok(()),
             };

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use crate::model::Colour;
 use crate::plan::desired::ROUTER;
 use crate::plan::{
-    Action, Adoption, Container, ContainerState, DesiredService, Leftover, Notice, Released, Route, SlotState, labels,
+    Action, Adoption, Container, ContainerState, DesiredService, Leftover, Notice, Released, Route, Slot, SlotState,
+    labels,
 };
 use crate::stack::Condition;
 
@@ -157,7 +158,13 @@ impl<'a> Differ<'a> {
                     .iter()
                     .find(|route| route.service == released.route.service);
                 Route {
-                    slots: known.map_or_else(|| released.route.slots.clone(), |route| route.slots.clone()),
+                    slots: known.map_or_else(
+                        || released.route.slots.clone(),
+                        |route| match self.facts.moving.contains(&route.service) {
+                            true => route.slots.clone(),
+                            false => settled(&route.slots),
+                        },
+                    ),
                     ..released.route.clone()
                 }
             })
@@ -307,6 +314,15 @@ impl<'a> Differ<'a> {
             self.touch(&service.name, Touch::Started);
         }
     }
+}
+
+/// What a release left between two colours that nobody takes further: the one with more of the traffic has all of it.
+fn settled(slots: &[Slot; 2]) -> [Slot; 2] {
+    let mut slots = slots.clone();
+    let first = slots[0].weight >= slots[1].weight;
+    slots[0].weight = if first { 100 } else { 0 };
+    slots[1].weight = 100 - slots[0].weight;
+    slots
 }
 
 /// The order of routes says nothing.

@@ -65,11 +65,11 @@ async fn carry(shared: &Arc<Shared>, operation: &Arc<Operation>) {
     }
 }
 
-/// The first request to try again.
+/// The first request to try again, or to give up.
 async fn wanted(petitions: &mut mpsc::Receiver<Petition>) -> Petition {
     loop {
         match petitions.recv().await {
-            Some(petition) if petition.request == Request::Retry => return petition,
+            Some(petition) if petition.request != Request::Abort => return petition,
             // The agent lets no other through to a held operation.
             Some(other) => tracing::warn!("not while it is held: {:?}", other.request),
             None => return std::future::pending().await,

@@ -49,14 +49,20 @@ pub(super) async fn survey(
     for ServiceImage {
         service,
         reference,
+        id,
         built,
     } in &subject.images
     {
         let info = match images {
-            Some(images) => images.image(reference).await.map_err(|source| BackupError::Engine {
-                image: reference.clone(),
-                source,
-            })?,
+            Some(images) => {
+                images
+                    .image(id.as_ref().unwrap_or(reference))
+                    .await
+                    .map_err(|source| BackupError::Engine {
+                        image: reference.clone(),
+                        source,
+                    })?
+            }
             None => None,
         };
         if info.is_none() {

@@ -212,6 +212,7 @@ impl Receipted for BackupStep {
             _ if published > 0 => ("partly_published".into(), false),
             Outcome::Unwound { .. } => ("not_published".into(), false),
             Outcome::Aborted { .. } => ("aborted".into(), false),
+            Outcome::GivenUp { .. } => ("given_up".into(), false),
         }
     }
 

@@ -32,6 +32,7 @@ impl Receipted for ReleaseStep {
             (Outcome::Succeeded, Goal::Retire) => ("retired", true),
             (Outcome::Unwound { .. }, Goal::Deploy) if shifted => ("rolled_back", false),
             (Outcome::Unwound { .. } | Outcome::Aborted { .. }, _) => ("aborted", false),
+            (Outcome::GivenUp { .. }, _) => ("given_up", false),
         };
         (word.to_owned(), ok)
     }
