@@ -40,7 +40,7 @@ impl Replacements {
             if stack::telling(name, value) {
                 self.stand_in(value, fill);
             }
-            if let Some(password) = password_of(value) {
+            if let Some(password) = stack::password_of(value) {
                 self.stand_in(password, fill);
             }
         }
@@ -105,15 +105,6 @@ fn replace_word(text: &str, word: &str, by: &str) -> String {
     }
     out.push_str(&text[from..]);
     out
-}
-
-/// The password of `scheme://user:password@host`.
-fn password_of(value: &str) -> Option<&str> {
-    let (_, rest) = value.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let (user, _) = authority.rsplit_once('@')?;
-    let (_, password) = user.split_once(':')?;
-    (!password.is_empty()).then_some(password)
 }
 
 /// Options say it as variables do, and `--requirepass` besides.
@@ -212,9 +203,9 @@ mod tests {
 
     #[test]
     fn a_password_of_an_address_is_a_secret_too() {
-        assert_eq!(password_of("postgres://u:p4ss@db/x"), Some("p4ss"));
+        assert_eq!(stack::password_of("postgres://u:p4ss@db/x"), Some("p4ss"));
         for none in ["postgres://u@db/x", "http://a:1/x@y", "text", "://"] {
-            assert_eq!(password_of(none), None, "{none}");
+            assert_eq!(stack::password_of(none), None, "{none}");
         }
     }
 }

@@ -10,7 +10,7 @@ use super::error::{Fault, LoadError};
 use super::interpolate::{self, Scope};
 use super::merge;
 use super::normalise;
-use super::redact::{Secrets, telling};
+use super::redact::{Secrets, secret_of};
 use super::request::{Files, LoadRequest, Loaded, Unread, Variables};
 use super::shape::{self, Stage};
 use super::sources::{Sources, Stop};
@@ -78,8 +78,8 @@ impl Scope for Vars<'_> {
     }
 
     fn became(&mut self, name: &str, value: &str) {
-        if telling(name, value) {
-            self.secrets.give(value);
+        if let Some(secret) = secret_of(name, value) {
+            self.secrets.give(secret);
         }
     }
 }
@@ -204,8 +204,8 @@ impl<'a> Loader<'a> {
             dotenv::parse(&text, source, &|name| vars.get(name).cloned(), &mut found)?;
         }
         for (name, value) in found {
-            if telling(&name, &value) {
-                self.secrets.give(&value);
+            if let Some(secret) = secret_of(&name, &value) {
+                self.secrets.give(secret);
             }
             self.vars.entry(name).or_insert(value);
         }

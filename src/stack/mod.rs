@@ -40,7 +40,7 @@ mod yaml;
 pub use error::{LoadError, Place};
 pub use load::load;
 pub use model::*;
-pub use redact::{REDACTED, Secrets, telling};
+pub use redact::{REDACTED, Secrets, password_of, telling};
 pub use render::{redact_tree, render_json, render_yaml};
 pub use request::{Files, LoadRequest, Loaded, Unread, Variables, Warning};
 pub use yaml::place_of;

@@ -107,6 +107,46 @@ fn replace_word(text: &str, word: &str) -> String {
     out
 }
 
+/// The secret a variable holds: its value where the name tells, else the password of an address.
+pub(super) fn secret_of<'a>(name: &str, value: &'a str) -> Option<&'a str> {
+    match telling(name, value) {
+        true => Some(value),
+        false => password_of(value),
+    }
+}
+
+/// The secrets in the words of a command line: `--password=VALUE`, `--password VALUE`, `PASSWORD=VALUE`, addresses.
+pub(super) fn secrets_in(words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut option = None;
+    for word in words.iter().flat_map(|word| word.split_whitespace()) {
+        let word = word.trim_matches(['"', '\'']);
+        let secret = match (word.split_once('='), option.take()) {
+            (Some((name, value)), _) => secret_of(name.trim_start_matches('-'), value),
+            (None, Some(name)) if !word.starts_with('-') => secret_of(name, word),
+            (None, _) => password_of(word),
+        };
+        // A reference is looked up elsewhere, and a path is where a secret is kept.
+        let secret = secret.map(|secret| secret.trim_matches(['"', '\'']));
+        found.extend(
+            secret
+                .filter(|secret| !secret.starts_with(['$', '/', '.']))
+                .map(str::to_owned),
+        );
+        option = word.strip_prefix("--").filter(|name| !name.contains('='));
+    }
+    found
+}
+
+/// The password of `scheme://user:password@host`.
+pub fn password_of(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    let (_, password) = user.split_once(':')?;
+    (!password.is_empty()).then_some(password)
+}
+
 /// Whether a variable's name says that its value is a secret.
 ///
 /// A switch such as `true` is no secret, and a name ending in `_FILE` with a path as its value names the place of one.
@@ -124,7 +164,7 @@ pub fn telling(name: &str, value: &str) -> bool {
         "credential",
         "apikey",
     ];
-    const WORDS: [&str; 7] = ["key", "keys", "pass", "pwd", "pw", "auth", "dsn"];
+    const WORDS: [&str; 8] = ["key", "keys", "pass", "pwd", "pw", "auth", "dsn", "jwt"];
     ANYWHERE.iter().any(|part| lower.contains(part))
         || lower.ends_with("key")
         || lower
@@ -199,6 +239,21 @@ mod tests {
         }
         assert!(!telling("DB_PASSWORD_FILE", "/run/secrets/db"));
         assert!(telling("DB_PASSWORD_FILE", "hunter2"));
+    }
+
+    #[test]
+    fn secrets_inside_values() {
+        let address = "postgres://u:pw4secret@h/db";
+        assert_eq!(secret_of("DATABASE_URL", address), Some("pw4secret"));
+        assert_eq!(secret_of("DATABASE_URL", "postgres://u@h/db"), None);
+        assert_eq!(secret_of("SITE", "https://a.example/x:y@z"), None);
+        let words = [
+            "serve --password=one1 --token two2 --port 80",
+            "--api-key",
+            "three3",
+            "exec TOKEN=four4 redis://:five5@h --password=$SIX AUTH=\"$SEVEN\" --tls-key=/certs/eight",
+        ];
+        assert_eq!(secrets_in(&words), ["one1", "two2", "three3", "four4", "five5"]);
     }
 
     #[test]

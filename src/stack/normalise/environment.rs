@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::stack::error::Fault;
 use crate::stack::load::Loader;
-use crate::stack::redact::telling;
+use crate::stack::redact::{secret_of, secrets_in};
 use crate::stack::sources::Stop;
 use crate::stack::tree::{Node, Pos};
 
@@ -14,6 +14,20 @@ use crate::stack::tree::{Node, Pos};
 /// The env_files of a disabled service may be missing: nothing is going to start it.
 pub(super) fn resolve(loader: &mut Loader<'_>, service: &mut Node, enabled: bool) -> Result<(), Stop> {
     pass_through(loader, service, "environment");
+    for told in ["command", "entrypoint"]
+        .map(|key| service.get(key))
+        .into_iter()
+        .chain([service.get("healthcheck").and_then(|check| check.get("test"))])
+        .flatten()
+    {
+        let words: Vec<&str> = match told.as_text() {
+            Some(line) => vec![line],
+            None => told.as_list().into_iter().flatten().filter_map(Node::as_text).collect(),
+        };
+        for secret in secrets_in(&words) {
+            loader.secrets.write(&secret);
+        }
+    }
     if let Some(build) = service.get_mut("build") {
         pass_through(loader, build, "args");
     }
@@ -28,8 +42,8 @@ pub(super) fn resolve(loader: &mut Loader<'_>, service: &mut Node, enabled: bool
         .collect();
     let values = read(loader, &files, &own, enabled)?;
     for (name, value) in &values {
-        if telling(name, value) {
-            loader.secrets.give(value);
+        if let Some(secret) = secret_of(name, value) {
+            loader.secrets.give(secret);
         }
     }
     fill(service, "environment", values);
@@ -47,14 +61,14 @@ fn pass_through(loader: &mut Loader<'_>, node: &mut Node, key: &str) {
         if entry.node.is_null() {
             if let Some(value) = loader.vars.get(name) {
                 entry.node = Node::text(value.clone(), entry.node.at);
-                if telling(name, value) {
-                    loader.secrets.give(value);
+                if let Some(secret) = secret_of(name, value) {
+                    loader.secrets.give(secret);
                 }
             }
         } else if let Some(value) = entry.node.as_text()
-            && telling(name, value)
+            && let Some(secret) = secret_of(name, value)
         {
-            loader.secrets.write(value);
+            loader.secrets.write(secret);
         }
     }
 }
