@@ -136,6 +136,13 @@ impl Project {
         ProjectFolder::open(&self.config.state, &self.loaded.stack.name)
     }
 
+    /// Whether anything was ever kept of this project.
+    pub fn has_folder(&self) -> bool {
+        ProjectFolder::named(&self.config.state, &self.loaded.stack.name)
+            .root()
+            .exists()
+    }
+
     /// Where the agent of this project is reached.
     pub fn socket(&self) -> PathBuf {
         let usual = || PathBuf::from(format!("/run/arkwright/{}.sock", self.loaded.stack.name));

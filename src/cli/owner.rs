@@ -90,6 +90,7 @@ impl Owner {
         let found = AgentClient::find(&project.socket()).await;
         match found.map_err(|e| Failure::new(Kind::Host, e))? {
             Some(client) => client.history().await.map_err(client_failure),
+            None if !project.has_folder() => Ok(Vec::new()),
             None => {
                 let folder = project.folder().or_fail(Kind::Host)?;
                 let (clock, entropy) = (SystemClock, SystemEntropy);
