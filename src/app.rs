@@ -228,7 +228,7 @@ impl Project {
             sources: Arc::new(HostSources),
             inspector: Arc::new(TreeInspector),
             machine: Arc::new(ThisHost),
-            program: std::env::current_exe().map_err(BuildError::Program)?,
+            program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         })
@@ -246,6 +246,13 @@ fn open_store(
         None => FsStore::create(path)?,
     };
     Ok(Arc::new(opened))
+}
+
+/// Our own program. One that was replaced while it runs is where it was; the kernel marks its path.
+fn program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let replaced = path.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
+    Ok(replaced.map(PathBuf::from).filter(|path| path.exists()).unwrap_or(path))
 }
 
 /// Connects to the engine named, or to the first that answers.

@@ -77,7 +77,12 @@ prepare_keys() {
 }
 
 start_agent() {
-    remembered_pid "agent-$DEMO_ENGINE" >/dev/null && return 0
+    local pid
+    if pid="$(remembered_pid "agent-$DEMO_ENGINE")"; then
+        [[ "$(readlink "/proc/$pid/exe")" != "$ARKWRIGHT" ]] || return 0
+        say "the agent runs an arkwright that was built anew since: it is started again"
+        stop_remembered "agent-$DEMO_ENGINE" 15
+    fi
     say "starting the agent (log: $DEMO_STATE/$DEMO_ENGINE/agent.log)"
     setsid "$ARKWRIGHT" --host "$DEMO_HOST" -p "$DEMO_PROJECT" -f "$DEMO_FOLDER/compose.yaml" agent \
         >>"$DEMO_STATE/$DEMO_ENGINE/agent.log" 2>&1 </dev/null &
