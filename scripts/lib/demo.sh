@@ -76,6 +76,15 @@ prepare_keys() {
         "$AGENT_PORT" "$DEMO_STATE/$DEMO_ENGINE/agent.sock" >>"$config"
 }
 
+# What an earlier run left in the middle is taken to its end, or given up where that cannot be done.
+finish_unfinished() {
+    local id open='.[] | select(.outcome == "running" or .outcome == "interrupted" or .outcome == "stuck") | .operation'
+    for id in $(ark --json history 2>/dev/null | jq -r "$open"); do
+        say "an earlier run was cut off in the middle: finishing $id"
+        ark resume "$id" || ark resume "$id" --give-up || true
+    done
+}
+
 start_agent() {
     local pid
     if pid="$(remembered_pid "agent-$DEMO_ENGINE")"; then
@@ -177,6 +186,7 @@ demo_down() {
     fi
     if "${DEMO_ENGINE}_answers"; then
         if [[ -x "$ARKWRIGHT" && -e "$DEMO_FOLDER/compose.yaml" ]]; then
+            finish_unfinished
             say "taking the stack down"
             ark down --volumes --remove-orphans --yes
         fi
