@@ -210,15 +210,19 @@ proptest! {
     }
 }
 
-#[test]
-fn notes_without_end_still_make_a_listing_that_can_be_read() {
+fn listing_writer() -> ListingWriter<Vec<u8>> {
     let opening = Opening {
         listing: FORMAT,
         project: "ark".parse().expect("a name"),
         set: "full".into(),
         taken: Default::default(),
     };
-    let writer = ListingWriter::begin(Vec::new(), &opening).expect("begun");
+    ListingWriter::begin(Vec::new(), &opening).expect("begun")
+}
+
+#[test]
+fn notes_without_end_still_make_a_listing_that_can_be_read() {
+    let writer = listing_writer();
     // What JSON writes longest.
     let notes: Vec<String> = (0..100_000).map(|_| "\u{1}".repeat(5000)).collect();
     let (text, closing) = writer.end(Vec::new(), notes).expect("ended");
@@ -233,13 +237,7 @@ fn notes_without_end_still_make_a_listing_that_can_be_read() {
 
 #[test]
 fn a_line_that_no_reader_takes_is_not_written() {
-    let opening = Opening {
-        listing: FORMAT,
-        project: "ark".parse().expect("a name"),
-        set: "full".into(),
-        taken: Default::default(),
-    };
-    let writer = ListingWriter::begin(Vec::new(), &opening).expect("begun");
+    let writer = listing_writer();
     let source = SourceRecord {
         kind: SQLITE.into(),
         path: "ark.db".parse().expect("a path"),

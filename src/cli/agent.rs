@@ -8,14 +8,12 @@ use crate::app::{Living, SystemClock, SystemEntropy};
 use crate::config::AgentConfig;
 use crate::http::{Listener, Socket, api, bind_monitor, monitor, serve, socket_of};
 use crate::model::ProjectName;
-use crate::run::Operator;
 use crate::run::agent::Agent;
-use crate::state::{HostLock, LockError, ProjectFolder};
+use crate::run::{Operator, turn};
+use crate::state::ProjectFolder;
 
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 
-/// How often a held host lock is tried.
-const AGAIN: Duration = Duration::from_secs(1);
 /// How long answers under way get at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -80,8 +78,10 @@ pub async fn serve_until(
     Socket::check(&path).or_fail(Kind::Busy)?;
     let listener = bind_monitor(charge.config.listen).await.or_fail(Kind::Host)?;
     let address = listener.local_addr().or_fail(Kind::Host)?;
+    // A command that is at work in the foreground is waited for, and taken over from.
+    let host_lock = charge.folder.lock();
     let lock = tokio::select! {
-        lock = lock(&charge.folder, &terminal) => lock?,
+        lock = turn(&host_lock, "the agent", |text| terminal.note(text)) => lock.or_fail(Kind::Host)?,
         () = &mut told => return Ok(()),
     };
     let agent =
@@ -119,22 +119,4 @@ pub async fn serve_until(
     drop(socket);
     drop(lock);
     Ok(())
-}
-
-/// Waits for a command that is at work in the foreground, then takes over from it.
-async fn lock(folder: &ProjectFolder, terminal: &Terminal) -> Result<HostLock, Failure> {
-    let mut said = false;
-    loop {
-        match HostLock::take(&folder.lock(), "the agent") {
-            Ok(lock) => return Ok(lock),
-            Err(LockError::Held { holder }) => {
-                if !said {
-                    terminal.note(&format!("waiting: {holder} is at work on this project"));
-                    said = true;
-                }
-                tokio::time::sleep(AGAIN).await;
-            }
-            Err(error) => return Err(Failure::new(Kind::Host, error)),
-        }
-    }
 }

@@ -31,7 +31,7 @@ impl Owner {
             return Ok(Owner::Agent(client));
         }
         let host = project.host().await.or_fail(Kind::Host)?;
-        let lock = take_lock(&host, "arkwright in the foreground")?;
+        let lock = lock(&host.folder, "arkwright in the foreground")?;
         Ok(Owner::Foreground {
             host: Arc::new(host),
             _lock: lock,
@@ -220,10 +220,6 @@ pub fn by() -> String {
         .find_map(|name| std::env::var(name).ok());
     let uid = rustix::process::getuid().as_raw();
     user.unwrap_or_else(|| format!("uid {uid}"))
-}
-
-pub fn take_lock(host: &Host, who: &str) -> Result<HostLock, Failure> {
-    lock(&host.folder, who)
 }
 
 pub fn lock(folder: &ProjectFolder, who: &str) -> Result<HostLock, Failure> {
