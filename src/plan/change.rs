@@ -8,7 +8,7 @@ use crate::stack::{Condition, FileSource};
 
 use super::{ContainerSpec, NetworkSpec, Route, VolumeSpec};
 
-/// Everything that will be done, in order, and everything that was noticed and will not be.
+/// Everything that will be done, in an order that works one by one, and everything that was noticed and will not be.
 ///
 /// It holds the containers' environment, secrets included: for a person or a log it is to be shown by its
 /// [`Change`]s' reasons and [`Action::kind`] and [`Action::subject`], never as it is.
@@ -33,6 +33,8 @@ pub struct Change {
     pub action: Action,
     /// For a person: `redis: its specification changed`.
     pub reason: String,
+    /// Indexes of the earlier changes that have to be done before it.
+    pub after: Vec<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,10 +146,17 @@ impl Plan {
     }
 
     pub(super) fn push(&mut self, action: Action, reason: impl Into<String>) {
-        self.changes.push(Change {
+        self.changes.push(Change::new(action, reason));
+    }
+}
+
+impl Change {
+    pub(super) fn new(action: Action, reason: impl Into<String>) -> Self {
+        Change {
             action,
             reason: reason.into(),
-        });
+            after: Vec::new(),
+        }
     }
 }
 
@@ -198,6 +207,17 @@ impl Action {
                 format!("{service} to be {state}")
             }
             Action::Point { service, colour, .. } => format!("{service} {colour}"),
+        }
+    }
+
+    /// The container it creates, starts, restarts or removes, by name.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Action::CreateContainer { spec, .. } | Action::RecreateContainer { spec, .. } => Some(&spec.name),
+            Action::StartContainer { name, .. }
+            | Action::RestartContainer { name, .. }
+            | Action::RemoveContainer { name, .. } => Some(name),
+            _ => None,
         }
     }
 

@@ -7,6 +7,7 @@ mod facts;
 pub mod labels;
 mod observed;
 mod order;
+mod precedence;
 mod route;
 mod spec;
 mod target;

@@ -5,6 +5,7 @@ use crate::model::ServiceName;
 use super::desired::ROUTER;
 use super::diff::by_service;
 use super::order::by_dependency;
+use super::precedence::settle;
 use super::{Action, Container, Desired, Leftover, Observed, Plan, labels};
 
 /// What `down` takes beside containers and networks.
@@ -78,6 +79,7 @@ pub fn teardown(desired: &Desired, observed: &Observed, what: TearDown) -> Plan 
             plan.push(Action::RemoveVolume { name }, "--volumes removes it with its data");
         }
     }
+    settle(&mut plan, desired, observed);
     plan
 }
 

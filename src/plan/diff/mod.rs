@@ -1,4 +1,4 @@
-//! What has to change so that the engine has what the Compose file says, in the order it has to be done.
+//! What has to change so that the engine has what the Compose file says, and what of it comes after what.
 
 mod objects;
 mod plain;
@@ -10,6 +10,7 @@ use crate::model::ServiceName;
 use crate::stack::Condition;
 
 use super::desired::ROUTER;
+use super::precedence::settle;
 use super::{
     Action, Change, Container, ContainerSpec, Desired, DesiredService, Facts, Leftover, Observed, Plan, labels,
 };
@@ -45,7 +46,9 @@ pub fn diff(desired: &Desired, observed: &Observed, facts: &Facts, wishes: Wishe
     for service in &desired.services {
         differ.service(service);
     }
-    differ.assemble()
+    let mut plan = differ.assemble();
+    settle(&mut plan, desired, observed);
+    plan
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,10 +97,7 @@ impl<'a> Differ<'a> {
     }
 
     fn step(&mut self, action: Action, reason: impl Into<String>) {
-        self.steps.push(Change {
-            action,
-            reason: reason.into(),
-        });
+        self.steps.push(Change::new(action, reason));
     }
 
     fn touch(&mut self, service: &ServiceName, touch: Touch) {

@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+
+use crate::model::{ContainerId, ServiceName};
+use crate::stack::Condition;
+
+use super::desired::ROUTER;
+use super::{Action, ContainerSpec, Desired, Observed, Plan, SpecMount};
+
+/// Writes into every change which earlier ones it comes after; the rest may be done at the same time.
+pub(super) fn settle(plan: &mut Plan, desired: &Desired, observed: &Observed) {
+    let world = World::of(desired, observed);
+    let after: Vec<Vec<usize>> = plan
+        .changes
+        .iter()
+        .enumerate()
+        .map(|(at, later)| {
+            let earlier = plan.changes[..at].iter().enumerate();
+            earlier
+                .filter(|(_, earlier)| world.precedes(&earlier.action, &later.action))
+                .map(|(at, _)| at)
+                .collect()
+        })
+        .collect();
+    for (change, after) in plan.changes.iter_mut().zip(after) {
+        change.after = after;
+    }
+}
+
+struct World<'a> {
+    /// What a service needs, and in which condition.
+    needs: BTreeMap<&'a str, BTreeMap<&'a str, Condition>>,
+    specs: BTreeMap<&'a str, &'a ContainerSpec>,
+    /// Host ports that containers hold now.
+    held: BTreeMap<&'a ContainerId, Vec<&'a str>>,
+}
+
+impl<'a> World<'a> {
+    fn of(desired: &'a Desired, observed: &'a Observed) -> Self {
+        let needs = desired.services.iter().map(|service| {
+            let shares = service
+                .network_of
+                .iter()
+                .map(|other| (other.as_str(), Condition::Started));
+            let depends = service.depends_on.iter().map(|(on, d)| (on.as_str(), d.condition));
+            (service.name.as_str(), shares.chain(depends).collect())
+        });
+        let specs = desired
+            .services
+            .iter()
+            .flat_map(|s| &s.containers)
+            .chain(&desired.router);
+        World {
+            needs: needs.collect(),
+            specs: specs.map(|spec| (spec.name.as_str(), spec)).collect(),
+            held: observed
+                .containers
+                .iter()
+                .map(|container| {
+                    (
+                        &container.id,
+                        container.ports.iter().filter_map(|p| host_port(p)).collect(),
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    fn precedes(&self, earlier: &Action, later: &Action) -> bool {
+        match earlier {
+            Action::CreateNetwork { spec: network } => self.spec_of(later).is_some_and(|spec| {
+                spec.networks
+                    .iter()
+                    .any(|attachment| attachment.network == network.name)
+            }),
+            Action::CreateVolume { spec: volume } => self.mounts(
+                later,
+                |mount| matches!(mount, SpecMount::Volume { source: Some(name), .. } if *name == volume.name),
+            ),
+            Action::CreateFolder { path } | Action::WriteFile { path, .. } => self.mounts(
+                later,
+                |mount| matches!(mount, SpecMount::Bind { source, .. } if source == path),
+            ),
+            Action::PullImage { reference } => self.spec_of(later).is_some_and(|spec| spec.image == *reference),
+            Action::RenderRoutes { .. } => later.service() == Some(ROUTER) || matches!(later, Action::Point { .. }),
+            Action::RemoveContainer { service, .. } => match later {
+                // Whoever needs it goes first, and the router after everything it leads to.
+                Action::RemoveContainer { service: other, .. } => {
+                    other == ROUTER || self.need(service, other).is_some()
+                }
+                Action::RemoveNetwork { .. } | Action::RemoveVolume { .. } => true,
+                // What it holds, names and ports, is wanted by whatever begins after it.
+                _ => begins(later),
+            },
+            Action::CreateContainer { .. }
+            | Action::StartContainer { .. }
+            | Action::RecreateContainer { .. }
+            | Action::RestartContainer { .. } => self.step_precedes(earlier, later),
+            Action::WaitFor { service, condition, .. } => match later {
+                Action::Point { service: other, .. } => other == service,
+                _ => begins(later) && self.needed(later, service) == Some(*condition),
+            },
+            Action::Point { service, .. } => match later {
+                Action::WaitFor { service: other, .. } | Action::Point { service: other, .. } => other == service,
+                _ => begins(later) && self.needed(later, service).is_some(),
+            },
+            Action::RemoveNetwork { .. } | Action::RemoveVolume { .. } => false,
+        }
+    }
+
+    /// `earlier` creates, starts or restarts a container.
+    fn step_precedes(&self, earlier: &Action, later: &Action) -> bool {
+        let service = earlier.service().unwrap_or_default();
+        match later {
+            Action::WaitFor { service: other, .. } => other.as_str() == service,
+            Action::Point { service: other, .. } => other.as_str() == service || service == ROUTER,
+            _ if !begins(later) => false,
+            _ if earlier.container() == later.container() => true,
+            _ => self.need(later.service().unwrap_or_default(), service).is_some() || self.frees_port(earlier, later),
+        }
+    }
+
+    /// Whether `earlier` takes away a container that holds a port `later` publishes.
+    fn frees_port(&self, earlier: &Action, later: &Action) -> bool {
+        let Action::RecreateContainer { id, .. } = earlier else {
+            return false;
+        };
+        let (Some(held), Some(spec)) = (self.held.get(id), self.spec_of(later)) else {
+            return false;
+        };
+        spec.ports.iter().any(|port| held.contains(&port.published.as_str()))
+    }
+
+    fn need(&self, service: &str, on: &str) -> Option<Condition> {
+        self.needs.get(service)?.get(on).copied()
+    }
+
+    fn needed(&self, later: &Action, on: &ServiceName) -> Option<Condition> {
+        self.need(later.service()?, on.as_str())
+    }
+
+    fn mounts(&self, action: &Action, wanted: impl Fn(&SpecMount) -> bool) -> bool {
+        self.spec_of(action).is_some_and(|spec| spec.mounts.iter().any(wanted))
+    }
+
+    fn spec_of<'b>(&'b self, action: &'b Action) -> Option<&'b ContainerSpec> {
+        match action {
+            Action::CreateContainer { spec, .. } | Action::RecreateContainer { spec, .. } => Some(spec),
+            _ => self.specs.get(action.container()?).copied(),
+        }
+    }
+}
+
+fn begins(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::CreateContainer { .. }
+            | Action::StartContainer { .. }
+            | Action::RecreateContainer { .. }
+            | Action::RestartContainer { .. }
+    )
+}
+
+/// `8080` of `0.0.0.0:8080->80/tcp`.
+fn host_port(published: &str) -> Option<&str> {
+    let (host, _) = published.split_once("->")?;
+    Some(host.rsplit_once(':').map_or(host, |(_, port)| port))
+}

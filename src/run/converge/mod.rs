@@ -1,0 +1,71 @@
+//! Makes a plan so: whatever may be done at the same time is.
+
+mod act;
+mod error;
+mod in_order;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::Plan;
+use crate::plan::desired::HostFolders;
+use crate::ports::{Engine, Router};
+
+use super::Progress;
+
+pub use error::ConvergeError;
+use in_order::in_order;
+
+/// Makes a [`Plan`] so.
+pub struct Converge<'a> {
+    pub engine: &'a dyn Engine,
+    /// Needed by plans that change routes.
+    pub router: Option<&'a dyn Router>,
+    pub folders: &'a HostFolders,
+    /// The project's variables, which secrets may name.
+    pub environment: &'a BTreeMap<String, String>,
+    pub progress: &'a dyn Progress,
+    pub patience: Patience,
+}
+
+/// The longest each kind of wait may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    pub started: Duration,
+    pub healthy: Duration,
+    /// For a container that is called unhealthy to recover: what it needs may have been started a moment ago.
+    pub unhealthy: Duration,
+    pub completed: Duration,
+    /// For a router that was just started to answer.
+    pub router: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            started: Duration::from_secs(60),
+            healthy: Duration::from_secs(600),
+            unhealthy: Duration::from_secs(60),
+            completed: Duration::from_secs(3600),
+            router: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Converge<'_> {
+    /// Every change as soon as those it comes after are done. After a failure nothing new is begun, and what changes
+    /// something comes to its end; what was done stays, and another plan from there does the rest.
+    pub async fn perform(&self, plan: &Plan) -> Result<(), ConvergeError> {
+        if !plan.blocked.is_empty() {
+            return Err(ConvergeError::Blocked(plan.blocked.clone()));
+        }
+        let over = CancellationToken::new();
+        in_order(&plan.changes, self.progress, &over, |change| {
+            self.act(plan, &change.action, &over)
+        })
+        .await
+    }
+}
