@@ -4,7 +4,7 @@ mod backups;
 mod living;
 mod site;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +12,13 @@ use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
-use crate::model::Timestamp;
+use crate::model::{ServiceName, Timestamp};
+use crate::plan::needs;
 use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store};
 use crate::run::backup::Stores;
 use crate::run::{Blame, Host, OperationError};
 use crate::source::{HostSources, ThisHost, TreeInspector};
-use crate::stack::{self, LoadError, LoadRequest, Loaded};
+use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
 
@@ -75,6 +76,19 @@ pub enum LoadProjectError {
     NoFolder(#[source] io::Error),
 }
 
+/// What was asked of a service that it cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("the Compose file has no service `{name}`; it has {}", .known.join(", "))]
+    Unknown { name: String, known: Vec<String> },
+    #[error("service `{0}` is switched off by its profiles; add `--profile` with one of them")]
+    Off(String),
+    #[error("service `{0}` has a `container_name`, which two containers cannot share; remove it to scale the service")]
+    Named(ServiceName),
+    #[error("service `{0}` is released; set `deploy.replicas` in the Compose file, and `arkwright deploy` takes it")]
+    Released(ServiceName),
+}
+
 /// A Compose project and its arkwright.yaml, read and validated; nothing of the host has been touched.
 pub struct Project {
     pub loaded: Loaded,
@@ -125,6 +139,53 @@ impl Project {
             None => Err(LoadProjectError::NoConfig(
                 self.loaded.stack.folder.join("arkwright.yaml"),
             )),
+        }
+    }
+
+    /// Runs another number of replicas than the Compose file says.
+    pub fn scale(&mut self, name: &ServiceName, replicas: u32) -> Result<(), ServiceError> {
+        self.known(name.as_str())?;
+        if self.config.services.contains_key(name) {
+            return Err(ServiceError::Released(name.clone()));
+        }
+        match self.loaded.stack.services.get_mut(name) {
+            Some(service) if service.container_name.is_some() && replicas > 1 => Err(ServiceError::Named(name.clone())),
+            Some(service) => {
+                service.replicas = replicas;
+                Ok(())
+            }
+            None => Err(ServiceError::Off(name.to_string())),
+        }
+    }
+
+    /// These services, and where asked all they depend on.
+    pub fn selected(&self, names: &[String], with_needs: bool) -> Result<BTreeSet<ServiceName>, ServiceError> {
+        let mut selected = BTreeSet::new();
+        let mut open = names
+            .iter()
+            .map(|name| self.known(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        while let Some(service) = open.pop() {
+            if selected.insert(service.name.clone()) && with_needs {
+                open.extend(
+                    needs(service)
+                        .iter()
+                        .filter_map(|need| self.loaded.stack.services.get(need)),
+                );
+            }
+        }
+        Ok(selected)
+    }
+
+    fn known(&self, name: &str) -> Result<&Service, ServiceError> {
+        let stack = &self.loaded.stack;
+        match stack.services.get(name) {
+            Some(service) => Ok(service),
+            None if stack.disabled.contains_key(name) => Err(ServiceError::Off(name.to_owned())),
+            None => Err(ServiceError::Unknown {
+                name: name.to_owned(),
+                known: stack.services.keys().map(ToString::to_string).collect(),
+            }),
         }
     }
 

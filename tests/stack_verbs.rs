@@ -141,6 +141,52 @@ fn seen_by_compose(cli: &Cli) {
 }
 
 #[test]
+fn services_are_chosen_scaled_and_only_shown() {
+    for (engine, host) in common::engines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "services:\n  web: {{ image: {0}, command: [sleep, '600'], stop_signal: SIGKILL, depends_on: [cache] }}\n  \
+             cache: {{ image: {0}, command: [sleep, '600'], stop_signal: SIGKILL }}\n  \
+             other: {{ image: {0}, command: [sleep, '600'], container_name: {1}-other, profiles: [more] }}\n",
+            image(),
+            std::process::id(),
+        );
+        fs::write(folder.path().join("compose.yaml"), text).expect("written");
+        let cli = Cli {
+            folder: folder.path(),
+            host: &host,
+            project: format!("arkv-s{}{}", engine.to_lowercase(), std::process::id()),
+        };
+        let names = || -> Vec<String> {
+            let rows = cli.json(&["ps", "--json"]);
+            let rows = rows.as_array().expect("a list").clone();
+            let strip = |row: &Value| row["container"].as_str().expect("a name")[cli.project.len() + 1..].to_owned();
+            rows.iter().map(strip).collect()
+        };
+        assert!(cli.ends(0, &["up", "--dry-run"]).contains("create container"));
+        assert!(!folder.path().join("state").exists(), "shown only");
+        cli.ends(0, &["up", "-d", "--no-deps", "web"]);
+        assert_eq!(names(), ["web-1"]);
+        cli.ends(0, &["up", "web", "--scale", "web=3"]);
+        assert_eq!(names(), ["cache-1", "web-1", "web-2", "web-3"]);
+        assert!(cli.ends(0, &["up", "--scale", "web=3"]).contains("nothing to do"));
+        cli.ends(0, &["up"]);
+        assert_eq!(names(), ["cache-1", "web-1"], "the Compose file's number holds again");
+        for (args, said) in [
+            (["up", "nowhere"], "has no service `nowhere`"),
+            (["up", "other"], "switched off by its profiles"),
+            (["up", "--scale=web=many"], "`many` is no number"),
+            (["up", "--scale=other=2"], "switched off"),
+        ] {
+            let output = cli.run(&args);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
+            assert!(errors.contains(said), "{args:?}: {errors}");
+        }
+    }
+}
+
+#[test]
 fn an_engine_that_is_not_there_is_one_clear_error() {
     let folder = tempfile::tempdir().expect("a folder");
     compose(folder.path(), "true");

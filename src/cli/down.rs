@@ -1,7 +1,6 @@
 use super::stack_view::{self, PlanView};
-use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
+use super::{Failure, Global, Kind, Terminal, owner, project};
 use crate::plan::{Action, TearDown};
-use crate::state::HostLock;
 
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Args {
@@ -25,7 +24,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         volumes: args.volumes,
         orphans: args.remove_orphans,
     };
-    owner::no_release_under_way(&project).await?;
+    let _lock = owner::stack_lock(&project, "arkwright down").await?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.teardown(&observed, what);
     let volumes: Vec<String> = plan
@@ -38,14 +37,12 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         let what = format!("--volumes would remove {} and the data in it", volumes.join(", "));
         return Err(Failure::new(Kind::Usage, what).hinted("add --yes if that is meant; nothing was changed"));
     }
-    let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.stack_lock(), "arkwright down").or_fail(Kind::Busy)?;
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }
     site.perform(&plan, &terminal).await.map_err(failure)?;
     match (terminal.json, plan.changes.is_empty()) {
-        (true, _) => terminal.print_json(&PlanView::of(&plan, true)),
+        (true, _) => terminal.print_json(&PlanView::performed(&plan, site.engine.writes())),
         (false, true) => terminal.print(&format!("{}: nothing to do", plan.project)),
         (false, false) => terminal.print(&format!("{}: down", plan.project)),
     }

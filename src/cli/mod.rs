@@ -93,7 +93,7 @@ enum Command {
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
-    Up(plan::Args),
+    Up(up::Args),
     /// Remove the project's containers and networks
     Down(down::Args),
     /// List the project's containers
@@ -172,8 +172,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(args) => init::run(&global, &args),
         Command::Check => check::run(&global).await,
-        Command::Plan(args) => plan::run(&global, args).await,
-        Command::Up(args) => up::run(&global, args).await,
+        Command::Plan(args) => plan::run(&global, &args).await,
+        Command::Up(args) => up::run(&global, &args).await,
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,

@@ -179,6 +179,15 @@ async fn drive(
     }
 }
 
+/// The lock under which a project's containers are changed; refused while a release is open.
+pub async fn stack_lock(project: &Project, who: &str) -> Result<HostLock, Failure> {
+    let folder = project.folder().or_fail(Kind::Host)?;
+    let lock = HostLock::take(&folder.stack_lock(), who);
+    // Looked at with the lock held, and before its refusal is told: a release says more than the lock it holds.
+    no_release_under_way(project).await?;
+    lock.map_err(lock_failure)
+}
+
 /// Refuses where a release is under way or was interrupted: it knows better than the Compose file what has to run.
 pub async fn no_release_under_way(project: &Project) -> Result<(), Failure> {
     let open = Owner::history(project)
@@ -223,10 +232,14 @@ pub fn by() -> String {
 }
 
 pub fn lock(folder: &ProjectFolder, who: &str) -> Result<HostLock, Failure> {
-    HostLock::take(&folder.lock(), who).map_err(|error| match error {
+    HostLock::take(&folder.lock(), who).map_err(lock_failure)
+}
+
+fn lock_failure(error: LockError) -> Failure {
+    match error {
         LockError::Held { .. } => Failure::new(Kind::Busy, error),
         LockError::Unusable { .. } => Failure::new(Kind::Host, error),
-    })
+    }
 }
 
 fn client_failure(error: crate::http::ClientError) -> Failure {

@@ -12,6 +12,8 @@ pub struct PlanView<'a> {
     project: &'a str,
     /// Whether it has been done.
     performed: bool,
+    /// Calls of the engine's API that changed something.
+    writes: u64,
     changes: Vec<ChangeView<'a>>,
     blocked: &'a [String],
     orphans: &'a [Leftover],
@@ -28,10 +30,19 @@ struct ChangeView<'a> {
 }
 
 impl<'a> PlanView<'a> {
-    pub fn of(plan: &'a Plan, performed: bool) -> Self {
+    pub fn shown(plan: &'a Plan) -> Self {
+        Self::of(plan, false, 0)
+    }
+
+    pub fn performed(plan: &'a Plan, writes: u64) -> Self {
+        Self::of(plan, true, writes)
+    }
+
+    fn of(plan: &'a Plan, performed: bool, writes: u64) -> Self {
         PlanView {
             project: plan.project.as_str(),
             performed,
+            writes,
             changes: plan
                 .changes
                 .iter()

@@ -1,26 +1,40 @@
 use super::stack_view::{self, PlanView};
-use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
-use crate::state::HostLock;
+use super::{Failure, Global, Terminal, owner, plan};
 
-pub async fn run(global: &Global, wishes: super::plan::Args) -> Result<(), Failure> {
+#[derive(clap::Args, Clone, Debug)]
+#[group(id = "up")]
+pub struct Args {
+    #[command(flatten)]
+    plan: plan::Args,
+    /// Only show what would be changed, as `plan` does
+    #[arg(long)]
+    dry_run: bool,
+    /// As habit has it: containers always run in the background
+    #[arg(short, long, hide = true)]
+    detach: bool,
+}
+
+pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
+    if args.dry_run {
+        return plan::run(global, &args.plan).await;
+    }
     let terminal = Terminal::of(global);
-    let project = project::project(global)?;
+    let project = args.plan.project(global)?;
+    let wishes = args.plan.wishes(&project)?;
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
     let site = project.site().await.map_err(failure)?;
-    owner::no_release_under_way(&project).await?;
-    let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.stack_lock(), "arkwright up").or_fail(Kind::Busy)?;
+    let _lock = owner::stack_lock(&project, "arkwright up").await?;
     site.pull(&terminal).await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
-    let plan = site.plan(&observed, wishes.into()).await.map_err(failure)?;
+    let plan = site.plan(&observed, wishes).await.map_err(failure)?;
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }
     stack_view::blocked(&plan)?;
     site.perform(&plan, &terminal).await.map_err(failure)?;
     match (terminal.json, plan.changes.is_empty()) {
-        (true, _) => terminal.print_json(&PlanView::of(&plan, true)),
+        (true, _) => terminal.print_json(&PlanView::performed(&plan, site.engine.writes())),
         (false, true) => terminal.print(&format!("{}: nothing to do", plan.project)),
         (false, false) => terminal.print(&format!("{}: up ({} changes)", plan.project, plan.changes.len())),
     }

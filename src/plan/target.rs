@@ -150,7 +150,8 @@ impl Desired {
     }
 }
 
-fn needs(service: &Service) -> BTreeSet<ServiceName> {
+/// The services it cannot do without.
+pub fn needs(service: &Service) -> BTreeSet<ServiceName> {
     let mut needs: BTreeSet<ServiceName> = service.depends_on.keys().cloned().collect();
     needs.extend(network_of(service));
     needs

@@ -1,10 +1,16 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::plan::{Desired, Facts, FileFact};
 use crate::ports::{Engine, EngineError, Router, RouterError};
 use crate::stack::FileSource;
+
+/// Questions an engine is asked at once.
+const AT_ONCE: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
@@ -21,28 +27,26 @@ pub async fn facts(
     router: Option<&dyn Router>,
     environment: &BTreeMap<String, String>,
 ) -> Result<Facts, FactsError> {
-    let mut facts = Facts::default();
-    let specs = desired
-        .services
-        .iter()
-        .flat_map(|s| &s.containers)
-        .chain(&desired.router);
-    for spec in specs {
-        if !facts.images.contains_key(&spec.image) {
-            let id = engine.image(&spec.image).await?.map(|image| image.id);
-            facts.images.insert(spec.image.clone(), id);
-        }
-    }
-    for network in desired.networks.iter().filter(|network| network.used) {
-        if let Some(found) = engine.network(&network.spec.name).await? {
-            facts.networks.insert(found.name.clone(), found);
-        }
-    }
-    for volume in desired.volumes.iter().filter(|volume| volume.used) {
-        if engine.volume(&volume.spec.name).await?.is_some() {
-            facts.volumes.insert(volume.spec.name.clone());
-        }
-    }
+    let specs = desired.services.iter().flat_map(|s| &s.containers);
+    let images: BTreeSet<&String> = specs.chain(&desired.router).map(|spec| &spec.image).collect();
+    let networks = desired.networks.iter().filter(|network| network.used);
+    let volumes = desired.volumes.iter().filter(|volume| volume.used);
+    let images = images
+        .into_iter()
+        .map(|name| async move { Ok((name.clone(), engine.image(name).await?.map(|image| image.id))) }.boxed());
+    let networks = networks.map(|network| engine.network(&network.spec.name));
+    let volumes = volumes.map(|volume| engine.volume(&volume.spec.name));
+    let (images, networks, volumes) = tokio::try_join!(many(images), many(networks), many(volumes))?;
+    let mut facts = Facts {
+        images: images.into_iter().collect(),
+        networks: networks
+            .into_iter()
+            .flatten()
+            .map(|found| (found.name.clone(), found))
+            .collect(),
+        volumes: volumes.into_iter().flatten().map(|found| found.name).collect(),
+        ..Facts::default()
+    };
     if local(engine) {
         for bind in desired.services.iter().flat_map(|service| &service.binds) {
             // A path that cannot be looked at is the engine's to judge.
@@ -59,6 +63,16 @@ pub async fn facts(
         facts.routes = router.routes().await?;
     }
     Ok(facts)
+}
+
+type Asked<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
+
+async fn many<'a, T>(asked: impl Iterator<Item = Asked<'a, T>>) -> Result<Vec<T>, EngineError> {
+    let asked: Vec<Asked<'a, T>> = asked.collect();
+    futures_util::stream::iter(asked)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// Whether the engine's host is this one, so that paths mean the same.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use arkwright::config;
 use arkwright::model::{Colour, ServiceName, Span};
 use arkwright::plan::desired::ROUTER;
-use arkwright::plan::{Desired, Plan, Wishes, diff, labels};
+use arkwright::plan::{Change, Desired, Plan, Wishes, diff, labels};
 use arkwright::ports::{Engine, Figures, Route, Router, RouterError, SlotView};
 use arkwright::run::{Converge, Patience, facts};
 use async_trait::async_trait;
@@ -101,8 +101,15 @@ impl Router for Remembered {
 
 /// The plan without the router's own container, whose image the tests do not have.
 fn without_router(mut plan: Plan) -> Plan {
-    plan.changes
-        .retain(|change| change.action.service() != Some(ROUTER) && change.action.kind() != "pull image");
+    let dropped = |change: &Change| change.action.service() == Some(ROUTER) || change.action.kind() == "pull image";
+    let mut places = Vec::new();
+    for change in &plan.changes {
+        places.push((!dropped(change)).then(|| places.iter().flatten().count()));
+    }
+    plan.changes.retain(|change| !dropped(change));
+    for change in &mut plan.changes {
+        change.after = change.after.iter().filter_map(|at| places[*at]).collect();
+    }
     plan
 }
 

@@ -16,8 +16,12 @@ use super::{
 };
 
 /// What a person may ask for beyond the Compose file.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
+    /// Services to look at; `None`: all. The others stay as they are.
+    pub only: Option<BTreeSet<ServiceName>>,
+    /// Recreate containers although nothing of them changed; released ones stay.
+    pub force_recreate: bool,
     pub remove_orphans: bool,
     /// Take a change of the router's own container: its connections are cut.
     pub recreate_router: bool,
@@ -106,7 +110,7 @@ impl<'a> Differ<'a> {
     }
 
     fn service(&mut self, service: &'a DesiredService) {
-        if self.left_alone.contains(&service.name) {
+        if self.left_alone.contains(&service.name) || !self.wanted(&service.name) {
             return;
         }
         match &service.released {
@@ -115,10 +119,14 @@ impl<'a> Differ<'a> {
         }
     }
 
+    fn wanted(&self, service: &ServiceName) -> bool {
+        self.wishes.only.as_ref().is_none_or(|only| only.contains(service))
+    }
+
     /// Waits for what `service` depends on, where that is not the case already.
     fn waits(&mut self, service: &'a DesiredService) {
         for (name, dependency) in &service.depends_on {
-            let Some(needed) = self.desired.service(name.as_str()) else {
+            let Some(needed) = self.desired.service(name.as_str()).filter(|_| self.wanted(name)) else {
                 continue;
             };
             let touched = self.touched.contains_key(name);

@@ -134,6 +134,9 @@ impl<'a> Differ<'a> {
             }
             Some(_) => {}
         }
+        if self.wishes.force_recreate {
+            return Some("it was asked for".into());
+        }
         if container.name != spec.name {
             return Some(format!("its name was {}", container.name));
         }

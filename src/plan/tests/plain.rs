@@ -173,7 +173,7 @@ fn orphans_are_told_and_removed_only_on_request() {
         ..Wishes::default()
     };
     assert_eq!(
-        words(&diff(&now, &observed, &facts, wishes)),
+        words(&diff(&now, &observed, &facts, wishes.clone())),
         ["remove container ark-old-1"]
     );
 
@@ -210,4 +210,31 @@ fn what_cannot_be_made_blocks_the_plan() {
             plan.blocked
         );
     }
+}
+
+#[test]
+fn only_what_is_named_is_looked_at_and_force_recreates_it() {
+    let desired = desired(&stack(), None);
+    let (mut observed, facts) = settled(&desired);
+    container(&mut observed, "ark-web-1").state = ContainerState::Exited;
+    let only = |wishes: Wishes| {
+        words(&diff(
+            &desired,
+            &observed,
+            &facts,
+            Wishes {
+                only: Some([name("redis")].into()),
+                ..wishes
+            },
+        ))
+    };
+    assert_eq!(only(Wishes::default()), Vec::<String>::new());
+    let forced = Wishes {
+        force_recreate: true,
+        ..Wishes::default()
+    };
+    assert_eq!(
+        only(forced),
+        ["recreate container ark-redis-1", "start container ark-redis-1"]
+    );
 }

@@ -62,6 +62,14 @@ impl Converge<'_> {
         if !plan.blocked.is_empty() {
             return Err(ConvergeError::Blocked(plan.blocked.clone()));
         }
+        for (at, change) in plan.changes.iter().enumerate() {
+            if change.after.iter().any(|before| *before >= at) {
+                return Err(ConvergeError::Impossible {
+                    change: change.to_string(),
+                    why: "the plan has it after something that comes later; make the plan anew".into(),
+                });
+            }
+        }
         let over = CancellationToken::new();
         in_order(&plan.changes, self.progress, &over, |change| {
             self.act(plan, &change.action, &over)
