@@ -86,6 +86,7 @@ impl Bollard {
             spell_limits: self.spell_limits,
             image: &image,
             host_gateway: self.host_gateway(spec).await?,
+            name_server: self.name_server(spec).await?,
         };
         let body = body::body(spec, &dialect)?;
         let options = CreateContainerOptions {
@@ -140,6 +141,22 @@ impl Bollard {
                 why: format!("the network {network} has no gateway; write the host's address instead"),
             }),
         }
+    }
+
+    /// The name server of the container's first network, where Podman would ask only those of `dns`, and so find no
+    /// service by its name.
+    async fn name_server(&self, spec: &ContainerSpec) -> Result<Option<String>, EngineError> {
+        let Some(first) = spec.networks.first().filter(|_| !spec.dns.is_empty()) else {
+            return Ok(None);
+        };
+        if !self.podman() || podman::passes_dns_on(&self.info.version) {
+            return Ok(None);
+        }
+        let gateway = self
+            .inspect_network(&first.network)
+            .await?
+            .and_then(|found| found.gateway);
+        Ok(gateway.map(|gateway| gateway.to_string()))
     }
 
     pub(super) async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {

@@ -62,6 +62,7 @@ contract! {
     networks::a_network_is_made_once_and_removed_once,
     networks::a_fixed_address_is_given,
     networks::host_gateway_is_an_address,
+    networks::name_servers_of_its_own_do_not_keep_a_container_from_finding_the_others,
     volumes::a_volume_is_made_once_found_on_disk_and_removed_once,
     volumes::a_volume_in_use_stays,
     volumes::mounts_are_where_they_were_asked_for,
