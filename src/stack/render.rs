@@ -63,7 +63,34 @@ fn redact<'a>(value: &'a Value, secrets: &Secrets, path: &mut Vec<&'a str>) -> V
 
 /// JSON, without `x-` keys: what the reference prints, field for field.
 pub fn render_json(tree: &Value) -> String {
-    format!("{:#}", without_extensions(tree, false))
+    let mut shown = without_extensions(tree, false);
+    for limit in shown
+        .get_mut("services")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(|services| services.values_mut())
+        .filter_map(|service| service.get_mut("blkio_config")?.as_object_mut())
+        .flat_map(|blkio| blkio.values_mut())
+        .filter_map(Value::as_array_mut)
+        .flatten()
+    {
+        capitals(limit);
+    }
+    format!("{shown:#}")
+}
+
+/// The keys of a device's limit, which the reference writes with a capital.
+fn capitals(limit: &mut Value) {
+    if let Value::Object(map) = limit {
+        *map = std::mem::take(map)
+            .into_iter()
+            .map(|(key, value)| {
+                let mut chars = key.chars();
+                let first = chars.next().map(|c| c.to_ascii_uppercase());
+                (first.into_iter().chain(chars).collect(), value)
+            })
+            .collect();
+    }
 }
 
 /// Keys below which every key is the user's own, so that `x-…` is a name and no extension.

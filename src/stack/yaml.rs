@@ -32,7 +32,7 @@ pub fn place_of(text: &str, path: &[&str]) -> Option<(u32, u32)> {
     place
 }
 
-/// The documents of one file, empty ones left out.
+/// The documents of one file; none when it says nothing at all.
 pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > LARGEST {
@@ -48,11 +48,12 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| scan_fault(text, source, &error))?;
-        if let Some(node) = builder.take(event, span)?
-            && !node.is_null()
-        {
-            documents.push(node);
-        }
+        documents.extend(builder.take(event, span)?);
+    }
+    if let [only] = &documents[..]
+        && only.is_null()
+    {
+        documents.clear();
     }
     Ok(documents)
 }
@@ -428,7 +429,7 @@ mod tests {
 
     #[test]
     fn several_documents_and_empty_ones() {
-        assert_eq!(parse("a: 1\n---\n---\nb: 2\n", 0).unwrap().len(), 2);
+        assert_eq!(parse("a: 1\n---\n---\nb: 2\n", 0).unwrap().len(), 3);
         assert_eq!(parse("", 0).unwrap().len(), 0);
         assert_eq!(parse("# only a comment\n", 0).unwrap().len(), 0);
     }

@@ -34,13 +34,12 @@ pub(super) fn expand(service: &mut Node) -> Result<(), Fault> {
 }
 
 fn long(item: &mut Node) -> Result<(), Fault> {
-    if let Some(published) = item.get_mut("published")
+    if let Some(published) = item.get("published")
         && let Some(text) = published.scalar_text()
     {
         if !text.is_empty() {
             range(&text).map_err(|problem| problem.fault(published.at, &text, "host"))?;
         }
-        published.data = Data::Text(text);
     }
     if let Some(target) = item.get("target")
         && let Data::Int(port) = target.data
@@ -125,6 +124,11 @@ fn short(text: &str, at: Pos, out: &mut Vec<Node>) -> Result<(), Fault> {
         return Err(Fault::new(at, format!("`{text}` names no container port"))
             .wide(width)
             .help("write `HOST:CONTAINER`, such as 8080:80"));
+    }
+    if container.bytes().all(|b| b == b'0') {
+        return Err(Fault::new(at, format!("`{text}` publishes the container port 0"))
+            .wide(width)
+            .help("choose a port from 1 to 65535"));
     }
     let (first, last) = range(container).map_err(|problem| problem.fault(at, container, "container").wide(width))?;
     let hosts = match host {
