@@ -50,7 +50,7 @@ impl Project {
                     "compose-warning",
                     Subject::Project,
                     self.loaded.secrets.redact(&warning.to_string()),
-                    "the Compose file is read without it, which may not be what it means",
+                    "it is passed over, and the stack is what the rest of the file says",
                     "correct the Compose file, or the variables it reads",
                 )
             })

@@ -140,7 +140,7 @@ fn sources_of<'a>(scene: &Scene<'_>, backups: &'a Backups) -> BTreeMap<PathBuf, 
 fn sources(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {
     let looked = sources_of(scene, backups).into_iter().filter_map(|(path, sets)| {
         let error = scene.machine.readable(&path).err()?;
-        let (sets, shown) = (list(&sets), path.display());
+        let (sets, shown) = (list(&sets), scene.shown(&path));
         Some(match error.kind() {
             io::ErrorKind::NotFound => Finding::new(
                 Severity::Warning,

@@ -17,7 +17,7 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
     if let Some(engine) = scene.engine {
         for (image, who) in &users {
             match engine.images.get(*image) {
-                Some(None) => found.push(missing(image, who)),
+                Some(None) => found.push(missing(scene, image, who)),
                 Some(Some(info)) => found.extend(architecture(scene, engine, image, info)),
                 None => {}
             }
@@ -65,31 +65,33 @@ fn unpinned(image: &str, who: &[&str]) -> Option<Finding> {
     })
 }
 
-fn missing(image: &str, who: &[&str]) -> Finding {
-    let local = image.starts_with("localhost/");
-    let (severity, code, remedy) = match local {
-        true => (
+fn missing(scene: &Scene<'_>, image: &str, who: &[&str]) -> Finding {
+    let what = format!("the image {image} of {} is not on this host", list(who));
+    let subject = Subject::Image(image.to_owned());
+    let built = scene
+        .services()
+        .any(|service| service.build.is_some() && service.image.as_deref() == Some(image));
+    let (severity, code, reason, remedy) = match (built, image.starts_with("localhost/")) {
+        (true, _) => (
             Severity::Warning,
             "image-not-built",
+            "the Compose file builds it, and arkwright builds nothing itself: `up` would look for it in a registry",
+            "`docker compose build` or `podman build` first",
+        ),
+        (false, true) => (
+            Severity::Warning,
+            "image-not-built",
+            "a name under localhost/ is of an image that was built here; no registry has it",
             "build it, or load it with `docker load` or `podman load`",
         ),
-        false => (
+        (false, false) => (
             Severity::Note,
             "image-missing",
+            "the first start takes as long as its download",
             "nothing: `up` pulls it; to see now whether that works, pull it yourself",
         ),
     };
-    Finding::new(
-        severity,
-        code,
-        Subject::Image(image.to_owned()),
-        format!("the image {image} of {} is not on this host", list(who)),
-        match local {
-            true => "a name under localhost/ is of an image that was built here; no registry has it",
-            false => "the first start takes as long as its download",
-        },
-        remedy,
-    )
+    Finding::new(severity, code, subject, what, reason, remedy)
 }
 
 fn architecture(scene: &Scene<'_>, engine: &EngineView, image: &str, info: &ImageInfo) -> Option<Finding> {

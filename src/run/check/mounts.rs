@@ -65,7 +65,7 @@ fn wanted<'a>(scene: &Scene<'a>) -> BTreeMap<&'a Path, Wanted<'a>> {
 }
 
 fn one(scene: &Scene<'_>, path: &Path, wanted: &Wanted<'_>) -> Option<Finding> {
-    let (who, shown) = (list(&wanted.by), path.display());
+    let (who, shown) = (list(&wanted.by), scene.shown(path));
     let verb = if wanted.by.len() == 1 { "mounts" } else { "mount" };
     let error = scene.machine.readable(path).err()?;
     let (severity, code, what, reason, remedy) = match error.kind() {

@@ -62,17 +62,25 @@ fn returns(service: &Service) -> bool {
 fn reboot(scene: &Scene<'_>, rootless: bool) -> Option<Finding> {
     let names = those(scene, returns)?;
     let systemd = there(scene, SYSTEMD);
-    let Some(unit) = units(scene, rootless).into_iter().find(|unit| there(scene, unit)) else {
+    let unit = units(scene, rootless)
+        .into_iter()
+        .find(|unit| systemd && there(scene, unit));
+    let Some(unit) = unit else {
         return Some(Finding::new(
             Severity::Warning,
             "podman-restart-off",
             Subject::Engine,
             format!("after a reboot Podman does not start {names} by itself"),
-            format!("Podman has no daemon; starting again is the work of {UNIT}, which is not enabled"),
+            match systemd {
+                true => {
+                    format!("Podman has no daemon; starting them again is the work of {UNIT}, which is not enabled")
+                }
+                false => format!("Podman has no daemon; starting them again is the work of {UNIT}, and of systemd"),
+            },
             match (systemd, rootless) {
                 (true, false) => format!("systemctl enable {UNIT}"),
                 (true, true) => format!("systemctl --user enable {UNIT}"),
-                (false, _) => "there is no systemd here: run `arkwright up` when the host starts".into(),
+                (false, _) => "run `arkwright up` when the host starts".into(),
             },
         ));
     };

@@ -85,7 +85,7 @@ fn databases(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
     for source in writable {
         match sqlite_below(scene, source) {
             Ok((databases, cut)) => {
-                let names: Vec<String> = databases.iter().map(|path| path.display().to_string()).collect();
+                let names: Vec<String> = databases.iter().map(|path| scene.shown(path)).collect();
                 if !names.is_empty() {
                     found.push(Finding::new(
                         Severity::Warning,
@@ -101,7 +101,7 @@ fn databases(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
                         Severity::Note,
                         "sqlite-unchecked",
                         Subject::service(name),
-                        format!("whether {name} keeps a SQLite database deep in {}", source.display()),
+                        format!("whether {name} keeps a SQLite database deep in {}", scene.shown(source)),
                         "there are too many files, or folders that may not be listed; what lies near the top was looked at",
                         "`swap: hold`, if only one process may open its data",
                     ));

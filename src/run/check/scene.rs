@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::config::{Config, Release, Swap};
 use crate::model::{Colour, Timestamp};
@@ -141,6 +142,15 @@ impl<'a> Scene<'a> {
         self.released()
             .filter(|(_, release)| release.swap == Swap::Overlap)
             .map(|(service, _)| service)
+    }
+
+    /// A path as a person would write it in the Compose file.
+    pub fn shown(&self, path: &Path) -> String {
+        match path.strip_prefix(&self.stack.folder) {
+            Ok(inner) if inner.as_os_str().is_empty() => ".".to_owned(),
+            Ok(inner) => format!("./{}", inner.display()),
+            Err(_) => path.display().to_string(),
+        }
     }
 
     /// The engine, where it is on this machine.
