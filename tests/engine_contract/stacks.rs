@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use arkwright::model::{ServiceName, Span};
 use arkwright::plan::desired::HostFolders;
-use arkwright::plan::{Action, Desired, Plan, TearDown, Wishes, diff, labels, teardown};
+use arkwright::plan::{Action, Desired, Plan, TearDown, Wishes, diff, teardown};
 use arkwright::ports::{Container, Engine};
 use arkwright::run::{Converge, ConvergeError, Patience, Progress, facts};
 use arkwright::stack::{
-    Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, Port, Restart,
+    Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, Restart,
     Service, Stack, Volume,
 };
 

@@ -12,7 +12,6 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
         gaps(scene, engine),
         rootless(scene, engine),
         logging(scene, engine),
-        cpus(scene, engine),
     ];
     found.into_iter().flatten().collect()
 }
@@ -122,28 +121,5 @@ fn logging(scene: &Scene<'_>, engine: &EngineView) -> Option<Finding> {
         format!("{} does not have the logging driver of {names}", engine.title()),
         "it refuses to make their containers",
         "use json-file or journald",
-    ))
-}
-
-/// More CPUs than there are: Docker refuses such a container.
-fn cpus(scene: &Scene<'_>, engine: &EngineView) -> Option<Finding> {
-    let host = engine.info.cpus;
-    if host == 0 {
-        return None;
-    }
-    let names = those(scene, |service| {
-        service.resources.cpus.is_some_and(|cpus| cpus > f64::from(host))
-    })?;
-    let (severity, reason) = match engine.podman() {
-        true => (Severity::Warning, "that is no limit at all"),
-        false => (Severity::Error, "Docker refuses to make such a container"),
-    };
-    Some(Finding::new(
-        severity,
-        "cpus-beyond-host",
-        Subject::Engine,
-        format!("the `cpus` limit of {names} is more than the {host} CPUs of this host"),
-        reason,
-        format!("set it to {host} or less"),
     ))
 }

@@ -6,7 +6,8 @@
 //! ports        published twice, taken, privileged             limits    open files, processes, ulimits
 //! mounts       bind sources: there, readable                  cgroups   limits that are not carried out
 //! images       here, architecture, version                    memory    room for two colours
-//! dns          registries, name servers                       disk      space and inodes
+//! dns          registries, name servers                       cpus      limits against what there is
+//!                                                             disk      space and inodes
 //! backups      keys, recipients, sources, stores              clock     synchronised, files from the future
 //! state        the folder of journals and keys                firewall  published ports that go past it
 //! operations   the agent; what is stuck or interrupted        leftovers what blocks `up`, strays, orphans, drift
@@ -17,6 +18,7 @@
 mod backups;
 mod cgroups;
 mod clock;
+mod cpus;
 mod disk;
 mod dns;
 mod engine;
@@ -53,6 +55,7 @@ pub async fn check(scene: &Scene<'_>, affairs: &Affairs) -> Vec<Finding> {
         podman::check,
         limits::check,
         cgroups::check,
+        cpus::check,
         memory::check,
         disk::check,
         backups::check,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::{Config, Release, Swap};
@@ -52,17 +52,15 @@ impl EngineView {
             silent("the project's containers and what depends on them".into(), error);
             Observed::default()
         });
+        let router = (!config.services.is_empty()).then_some(&config.router.image);
+        let wanted = stack.services.values().filter_map(|service| service.image.as_ref());
         let mut images = BTreeMap::new();
-        let router = (!config.services.is_empty()).then(|| config.router.image.clone());
-        let wanted = stack.services.values().filter_map(|service| service.image.clone());
-        for reference in wanted.chain(router) {
-            if !images.contains_key(&reference) {
-                match engine.image(&reference).await {
-                    Ok(image) => {
-                        images.insert(reference, image);
-                    }
-                    Err(error) => silent(format!("the image {reference}"), error),
+        for reference in wanted.chain(router).collect::<BTreeSet<_>>() {
+            match engine.image(reference).await {
+                Ok(image) => {
+                    images.insert(reference.clone(), image);
                 }
+                Err(error) => silent(format!("the image {reference}"), error),
             }
         }
         let mut memory = BTreeMap::new();
@@ -130,11 +128,10 @@ impl<'a> Scene<'a> {
 
     pub fn released(&self) -> impl Iterator<Item = (&'a Service, &'a Release)> + use<'a> {
         let (stack, config) = (self.stack, self.config);
-        let both = config
+        config
             .services
             .iter()
-            .filter_map(move |(name, config)| Some((stack.services.get(name)?, &config.release)));
-        both
+            .filter_map(move |(name, config)| Some((stack.services.get(name)?, &config.release)))
     }
 
     /// Services whose two colours run side by side during a release.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Severity, cgroups, clock, disk, dns, engine, firewall, limits, memory, podman};
+use super::super::{Severity, cgroups, clock, cpus, disk, dns, engine, firewall, limits, memory, podman};
 use super::world::{World, codes, disk as space};
 use crate::model::Timestamp;
 use crate::ports::{ClockState, Firewall, Limit};
@@ -34,24 +34,16 @@ fn an_engine_is_judged_by_its_version_and_what_the_stack_asks() {
 }
 
 #[test]
-fn releases_logging_and_cpus_an_engine_refuses_are_errors() {
-    let compose = "services:\n  a: { image: 'a:1', logging: { driver: gelf }, cpus: 3 }\n";
+fn releases_and_logging_an_engine_refuses_are_errors() {
+    let compose = "services:\n  a: { image: 'a:1', logging: { driver: gelf } }\n";
     let mut world = World::of(compose, RELEASED);
     world.engine().info.rootless = true;
     let found = engine::check(&world.scene());
-    assert_eq!(
-        codes(&found),
-        [
-            "rootless-releases engine",
-            "log-driver-missing engine",
-            "cpus-beyond-host engine"
-        ]
-    );
+    assert_eq!(codes(&found), ["rootless-releases engine", "log-driver-missing engine"]);
     assert!(found.iter().all(|finding| finding.severity == Severity::Error));
     let found = engine::check(&World::of(compose, NONE).podman().scene());
-    assert_eq!(codes(&found), ["log-driver-missing engine", "cpus-beyond-host engine"]);
-    assert_eq!(found[1].severity, Severity::Warning, "Podman takes it");
-    let plugin = "services:\n  a: { image: 'a:1', logging: { driver: 'loki:latest' }, cpus: 2 }\n";
+    assert_eq!(codes(&found), ["log-driver-missing engine"]);
+    let plugin = "services:\n  a: { image: 'a:1', logging: { driver: 'loki:latest' } }\n";
     assert_eq!(engine::check(&World::of(plugin, NONE).scene()), []);
 }
 
@@ -300,4 +292,26 @@ async fn published_ports_go_past_a_firewall_unless_they_are_local() {
     let mut local = World::of("services:\n  b: { image: 'a:1', ports: ['127.0.0.1:81:80'] }\n", NONE);
     local.machine.firewall = Firewall::On("ufw".into());
     assert_eq!(firewall::check(&local.scene()).await, []);
+}
+
+#[test]
+fn limits_on_cpus_are_held_against_those_of_the_host() {
+    let of = |cpus: &str| World::of(&format!("services:\n  a: {{ image: 'a:1', cpus: {cpus} }}\n"), RELEASED);
+    let found = cpus::check(&of("3").scene());
+    assert_eq!(codes(&found), ["cpus-beyond-host host", "cpus-overcommitted host"]);
+    assert_eq!(found[0].severity, Severity::Error);
+    assert_eq!(
+        cpus::check(&of("3").podman().scene())[0].severity,
+        Severity::Warning,
+        "Podman takes it"
+    );
+    let found = cpus::check(&of("1.5").scene());
+    assert!(
+        found[0].what.contains("3.0") && found[0].what.ends_with("has 2"),
+        "{found:?}"
+    );
+    let mut world = of("1");
+    assert_eq!(cpus::check(&world.scene()), []);
+    world.engine().info.cpus = 0;
+    assert_eq!(cpus::check(&world.scene()), []);
 }
