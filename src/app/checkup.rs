@@ -133,6 +133,10 @@ fn at_work(folder: &ProjectFolder) -> bool {
 
 fn no_engine(error: EngineError) -> Finding {
     let (what, remedy) = match error {
+        EngineError::Unreachable { tried } if tried.contains("permission denied") => (
+            format!("no engine answers at {tried}"),
+            "run this as root, or name another engine's socket with --host or DOCKER_HOST",
+        ),
         EngineError::Unreachable { tried } => (
             format!("no engine answers at {tried}"),
             "start Docker or Podman, or name its socket with --host or DOCKER_HOST",

@@ -200,7 +200,7 @@ fn store_place(scene: &Scene<'_>, name: &str, path: &Path) -> Option<Finding> {
             Subject::Store(name.to_owned()),
             format!("the store {name} cannot be written: {why}"),
             "backups that go there fail",
-            format!("make {shown} a folder this user may write, or set another `path`"),
+            "set its `path` to a folder this user may write",
         )
     };
     match scene.machine.look(path) {

@@ -54,7 +54,7 @@ fn future(scene: &Scene<'_>) -> Option<Finding> {
             Severity::Warning,
             "state-from-the-future",
             Subject::path(root),
-            format!("{} below {} are dated in the future: {}", ahead.len(), root.display(), list(&ahead)),
+            format!("files below {} are dated in the future: {}", root.display(), list(&ahead)),
             "they were written while the clock was ahead, or it is behind now; what is newest can then not be told by time",
             "set the clock right; if it is right, wait until that time has passed before you trust the ages shown",
         )

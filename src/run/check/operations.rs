@@ -20,6 +20,8 @@ pub enum AgentState {
     Unreachable(String),
 }
 
+const INTERRUPTED: &str = "everything is as it was in its middle; the next one of its kind finishes it first";
+
 /// The agent, and operations that wait for a person.
 pub fn check(scene: &Scene<'_>, affairs: &Affairs) -> Vec<Finding> {
     let mut found: Vec<Finding> = agent(scene, &affairs.agent).into_iter().collect();
@@ -74,10 +76,14 @@ fn open(receipt: &Receipt, driven: bool) -> Option<Finding> {
         .as_deref()
         .map(|why| format!(" at {why}"))
         .unwrap_or_default();
-    let (code, what) = match receipt.outcome.as_str() {
-        "stuck" => ("operation-stuck", format!("is stuck{because}")),
-        "interrupted" => ("operation-interrupted", "was interrupted".to_owned()),
-        "running" if !driven => ("operation-interrupted", "was interrupted".to_owned()),
+    let (code, what, reason) = match receipt.outcome.as_str() {
+        "stuck" => (
+            "operation-stuck",
+            format!("is stuck{because}"),
+            "no other one of its kind begins before it has come to an end",
+        ),
+        "interrupted" => ("operation-interrupted", "was interrupted".to_owned(), INTERRUPTED),
+        "running" if !driven => ("operation-interrupted", "was interrupted".to_owned(), INTERRUPTED),
         _ => return None,
     };
     Some(Finding::new(
@@ -85,7 +91,7 @@ fn open(receipt: &Receipt, driven: bool) -> Option<Finding> {
         code,
         Subject::Operation(id.to_string()),
         format!("the {} {id} of {} {what}", receipt.kind, receipt.subject),
-        "no other one of its kind begins before it has come to an end",
+        reason,
         format!("`arkwright resume {id}`; `--give-up` ends it as it stands"),
     ))
 }
