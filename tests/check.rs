@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -133,4 +134,42 @@ fn a_file_that_cannot_be_read_is_an_input_error_as_everywhere() {
     let output = check(folder.path(), "unix:///nowhere.sock", &["--json"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("imaeg"));
+}
+
+/// Every code of docs/checks.md is in the sources, and every code that follows a severity there is in the document.
+#[test]
+fn the_document_lists_every_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/checks.md")).expect("the document");
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let listed: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let folder = fs::read_dir(root.join("src/run/check")).expect("the checks");
+    let mut files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.is_file());
+    files.push(root.join("src/app/checkup.rs"));
+    let sources: String = files
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a source file"))
+        .map(|code| {
+            code.split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    let unknown: Vec<&&str> = listed
+        .iter()
+        .filter(|code| !sources.contains(&format!("\"{code}\"")))
+        .collect();
+    assert!(unknown.is_empty(), "in the document alone: {unknown:?}");
+    let told = sources.split("Severity::").filter_map(|after| {
+        let (_, rest) = after.split_once(',')?;
+        let word = rest.trim_start().strip_prefix('"')?.split('"').next()?;
+        (!word.contains(' ')).then_some(word)
+    });
+    let told: BTreeSet<&str> = told.collect();
+    assert!(told.len() > 60, "the codes were not found");
+    let unlisted: Vec<&&str> = told.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "not in the document: {unlisted:?}");
 }

@@ -87,7 +87,16 @@ async fn registries(scene: &Scene<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (image, _) in engine.images.iter().filter(|(_, info)| info.is_none()) {
+    let built = |image: &String| {
+        scene
+            .services()
+            .any(|service| service.build.is_some() && service.image.as_ref() == Some(image))
+    };
+    for (image, _) in engine
+        .images
+        .iter()
+        .filter(|(image, info)| info.is_none() && !built(image))
+    {
         let host = registry(image).split(':').next().unwrap_or_default();
         if host != "localhost" && host.parse::<IpAddr>().is_err() {
             wanted.entry(host).or_default().push(image);

@@ -91,7 +91,8 @@ fn reboot(scene: &Scene<'_>, rootless: bool) -> Option<Finding> {
     };
     let names = those(scene, missed)?;
     match scene.machine.text(&unit) {
-        Ok(text) if text.contains("unless-stopped") => None,
+        // Later units ask Podman itself which containers are to start with the host.
+        Ok(text) if text.contains("unless-stopped") || text.contains("should-start-on-boot") => None,
         Ok(_) => Some(Finding::new(
             Severity::Warning,
             "podman-restart-partial",
@@ -99,10 +100,8 @@ fn reboot(scene: &Scene<'_>, rootless: bool) -> Option<Finding> {
             format!("after a reboot {UNIT} does not start {names}"),
             "this version of it starts containers of the restart policy `always` only; these are `unless-stopped`, as \
              the colours of a released service always are",
-            format!(
-                "systemctl edit {UNIT}, and add to [Service]: ExecStart=/usr/bin/podman start --all --filter \
-                 restart-policy=unless-stopped"
-            ),
+            "have the host run `arkwright up` once it has started, by a unit of its own; do not let Podman start them all, \
+             or a colour that was stopped on purpose runs beside the one that serves",
         )),
         Err(error) => Some(Finding::unchecked(
             Severity::Warning,
@@ -110,7 +109,7 @@ fn reboot(scene: &Scene<'_>, rootless: bool) -> Option<Finding> {
             Subject::Engine,
             format!("whether {UNIT} starts {names} after a reboot"),
             format!("{}: {error}", unit.display()),
-            format!("look whether `systemctl cat {UNIT}` says unless-stopped"),
+            format!("look whether `systemctl cat {UNIT}` says unless-stopped or should-start-on-boot"),
         )),
     }
 }

@@ -16,11 +16,17 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
     scene
         .released()
         .flat_map(|(service, release)| {
-            let mut found: Vec<Finding> = [network(service), address(service), protocol(service)]
-                .into_iter()
-                .flatten()
-                .collect();
-            if release.swap == Swap::Overlap && scene.engine.is_none_or(|engine| engine.local()) {
+            let held = release.swap == Swap::Hold;
+            let mut found: Vec<Finding> = [
+                network(service),
+                address(service),
+                protocol(service),
+                held.then(|| replicas(service)).flatten(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            if !held && scene.engine.is_none_or(|engine| engine.local()) {
                 found.extend(databases(scene, service));
             }
             found
@@ -68,6 +74,20 @@ fn protocol(service: &Service) -> Option<Finding> {
         "the router serves TCP only",
         "move that port to a service that is not released, or take its `release` out of arkwright.yaml",
     ))
+}
+
+fn replicas(service: &Service) -> Option<Finding> {
+    let (name, replicas) = (&service.name, service.replicas);
+    (replicas != 1).then(|| {
+        Finding::new(
+            Severity::Error,
+            "held-replicas",
+            Subject::service(name),
+            format!("{name} has {replicas} replicas and `swap: hold`"),
+            "a held swap is for data that one process at a time may open; `deploy` refuses",
+            "one replica, or no `swap: hold`",
+        )
+    })
 }
 
 /// SQLite files both colours would have open.

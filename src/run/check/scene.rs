@@ -65,7 +65,10 @@ impl EngineView {
         }
         let mut memory = BTreeMap::new();
         let running = observed.containers.iter().filter(|container| container.running());
-        for container in running.filter(|c| c.label(labels::SERVICE).is_some_and(|name| released(config, name))) {
+        for container in running.filter(|c| {
+            c.label(labels::SERVICE)
+                .is_some_and(|name| unlimited(stack, config, name))
+        }) {
             match engine.memory_use(&container.id).await {
                 Ok(Some(bytes)) => {
                     memory.insert(container.name.clone(), bytes);
@@ -117,8 +120,13 @@ impl EngineView {
     }
 }
 
-fn released(config: &Config, service: &str) -> bool {
-    config.services.keys().any(|name| name.as_str() == service)
+/// Whether what a second colour of the service takes is to be seen from the first alone.
+fn unlimited(stack: &Stack, config: &Config, service: &str) -> bool {
+    let released = config.services.iter().find(|(name, _)| name.as_str() == service);
+    released.is_some_and(|(name, config)| {
+        let limits = stack.services.get(name).map(|service| &service.resources);
+        config.release.swap == Swap::Overlap && limits.is_some_and(|r| r.memory.or(r.memory_reserved).is_none())
+    })
 }
 
 impl<'a> Scene<'a> {

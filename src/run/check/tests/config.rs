@@ -9,10 +9,11 @@ use serde_json::Value;
 use super::super::{Affairs, AgentState, Severity, backups, operations, state};
 use super::quiet;
 use super::world::{World, codes, disk};
-use crate::model::Timestamp;
+use crate::backup::Link;
+use crate::model::{Digest, Generation, Timestamp};
 use crate::run::Receipt;
 use crate::run::keys::{self, KeyFiles};
-use crate::state::ProjectFolder;
+use crate::state::{Catalogue, ProjectFolder};
 
 const PLAIN: &str = "services:\n  a: { image: 'a:1' }\n";
 const BACKUPS: &str = "backups:\n  recipients: []\n  stores: { local: { path: ./backups } }\n  \
@@ -103,6 +104,17 @@ fn sources_are_there_and_stores_can_be_written() {
     assert_eq!(about(&found(&world), "store"), Vec::<&str>::new());
     world.machine.folder("/srv/ark").writable = false;
     assert_eq!(about(&found(&world), "store"), ["store-unwritable local"]);
+    // Unless this host has published into it: then its disk is missing.
+    world.machine.folder("/srv/ark");
+    fs::create_dir_all(world.folder.root()).expect("made");
+    let catalogue = Catalogue::open(&world.folder.catalogue(), "local").expect("a catalogue");
+    assert_eq!(about(&found(&world), "store"), Vec::<&str>::new());
+    let head = Link {
+        generation: Generation(1),
+        sha256: Digest::of(b"header"),
+    };
+    catalogue.set_head(&head).expect("kept");
+    assert_eq!(about(&found(&world), "store"), ["store-gone local"]);
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn a_full_file_system_is_told_once_with_all_that_lies_there() {
 
 #[tokio::test]
 async fn names_are_looked_up_for_images_that_are_to_be_pulled_only() {
-    let compose = "services:\n  a: { image: 'registry.example:5000/a:1' }\n  b: { image: 'b:1' }\n  c: { image: 'localhost/c:1' }\n";
+    let compose = "services:\n  a: { image: 'registry.example:5000/a:1' }\n  b: { image: 'b:1' }\n  c: { image: 'localhost/c:1' }\n  d: { image: 'other.example/d:1', build: ./d }\n";
     let mut world = World::of(compose, NONE);
     world.machine.file("/etc/resolv.conf", "nameserver 10.0.0.1\n");
     world.machine.unresolved = true;

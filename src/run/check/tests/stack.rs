@@ -250,7 +250,13 @@ fn a_released_service_has_a_network_and_tcp() {
     assert_eq!(of("network_mode: host"), "released-network-mode a");
     assert_eq!(of("networks: { n: { ipv4_address: 10.0.0.9 } }"), "released-address a");
     assert_eq!(of("ports: ['53:53/udp']"), "released-port-not-tcp a");
-    assert_eq!(of("ports: ['80:80']"), "");
+    assert_eq!(of("ports: ['80:80'], deploy: { replicas: 2 }"), "");
+    let held = config.replace("http: / }", "http: / }, swap: hold");
+    let of = |replicas: u32| {
+        let text = format!("services:\n  a: {{ image: 'a:1', deploy: {{ replicas: {replicas} }} }}\n");
+        codes(&released::check(&World::of(&text, &held).scene())).join(", ")
+    };
+    assert_eq!((of(2).as_str(), of(1).as_str()), ("held-replicas a", ""));
 }
 
 #[test]
