@@ -1,6 +1,7 @@
 //! The one place where edges are built and handed to `run/`.
 
 mod backups;
+mod checkup;
 mod living;
 mod site;
 
@@ -12,12 +13,13 @@ use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
+use crate::machine::ThisHost;
 use crate::model::{ServiceName, Timestamp};
 use crate::plan::needs;
 use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store};
 use crate::run::backup::Stores;
 use crate::run::{Blame, Host, OperationError};
-use crate::source::{HostSources, ThisHost, TreeInspector};
+use crate::source::{HostSources, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;

@@ -18,6 +18,7 @@
 //! source/    what a set's sources hold: files, SQLite databases                │ the others
 //! store/     objects on a disk                                                 │
 //! github/    the runner's contract, deployments                                │
+//! machine/   what this machine says of itself: memory, disks, clock, firewall   │
 //! http/      the agent's API, health and metrics                               ┘
 //! app        the one place where edges are built and handed to run/
 //! cli/       one file a verb, rendering, failures, exit codes
@@ -36,6 +37,7 @@ pub mod engine;
 pub mod github;
 pub mod http;
 pub mod journal;
+pub mod machine;
 pub mod model;
 pub mod plan;
 pub mod ports;

@@ -47,10 +47,13 @@ impl Project {
     }
 
     pub async fn site(&self) -> Result<Site<'_>, SiteError> {
+        self.site_on(self.engine().await?).await
+    }
+
+    pub(super) async fn site_on(&self, engine: Arc<dyn Engine>) -> Result<Site<'_>, SiteError> {
         let state = ProjectFolder::named(&self.config.state, &self.stack().name);
         let folders = state.host_folders();
         let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
-        let engine = self.engine().await?;
         // What a released service runs is what was released, whatever the Compose file names by now.
         let (mut serving, mut moving) = (BTreeMap::new(), BTreeSet::new());
         if let Some(router) = &router {

@@ -89,7 +89,8 @@ enum Command {
     /// Read a Compose project, write arkwright.yaml and the keys
     Init(init::Args),
     /// Say what is wrong with the configuration or this host, and what to do
-    Check,
+    #[command(after_help = check::MEANING)]
+    Check(check::Args),
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
@@ -171,7 +172,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Init(args) => init::run(&global, &args),
-        Command::Check => check::run(&global).await,
+        Command::Check(args) => check::run(&global, args).await,
         Command::Plan(args) => plan::run(&global, &args).await,
         Command::Up(args) => up::run(&global, &args).await,
         Command::Down(args) => down::run(&global, args).await,

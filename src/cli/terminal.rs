@@ -17,7 +17,8 @@ impl Terminal {
         Terminal {
             json: global.json,
             quiet: global.quiet,
-            colour: colourful(),
+            // One of both may go into a file.
+            colour: colourful() && std::io::stdout().is_terminal(),
         }
     }
 

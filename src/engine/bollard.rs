@@ -226,6 +226,10 @@ impl Engine for Bollard {
         self.drop_image(reference).await
     }
 
+    async fn memory_use(&self, id: &ContainerId) -> Result<Option<u64>, EngineError> {
+        self.memory_used(id).await
+    }
+
     fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }

@@ -47,6 +47,17 @@ impl Bollard {
         Ok(containers)
     }
 
+    /// Without the cache of files it has read, which the kernel gives back when somebody needs the room.
+    pub(super) async fn memory_used(&self, id: &ContainerId) -> Result<Option<u64>, EngineError> {
+        let id = wire::escape(id.as_str());
+        let path = format!("/containers/{id}/stats?stream=false&one-shot=true");
+        Ok(self
+            .get(&path, limits::READ)
+            .await?
+            .as_ref()
+            .and_then(lenient::memory_use))
+    }
+
     pub(super) async fn inspect_container(&self, name_or_id: &str) -> Result<Option<Container>, EngineError> {
         let inspected = self.inspection(name_or_id).await?;
         Ok(inspected.as_ref().and_then(lenient::container))

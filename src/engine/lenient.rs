@@ -124,6 +124,14 @@ fn health(inspected: &Value, state: ContainerState) -> Health {
     }
 }
 
+/// From `GET /containers/{id}/stats`; nothing is what both engines say of a container that does not run.
+pub(super) fn memory_use(stats: &Value) -> Option<u64> {
+    let bytes = |pointer| number(stats, pointer).and_then(|n| u64::try_from(n).ok());
+    let used = bytes("/memory_stats/usage").filter(|used| *used > 0)?;
+    let cache = bytes("/memory_stats/stats/inactive_file").or_else(|| bytes("/memory_stats/stats/total_inactive_file"));
+    Some(used.saturating_sub(cache.unwrap_or(0)))
+}
+
 /// When the newest health check of this run of the container ended.
 pub(super) fn last_check(inspected: &Value) -> Option<Timestamp> {
     let log = inspected.pointer("/State/Health/Log")?;
@@ -293,6 +301,16 @@ mod tests {
         let inspected = |end: &str| json!({ "State": { "StartedAt": "2026-01-01T00:00:10Z", "Health": { "Log": [{ "End": end }] } } });
         assert!(last_check(&inspected("2026-01-01T00:00:05Z")).is_none());
         assert!(last_check(&inspected("2026-01-01T00:00:15+00:00")).is_some());
+    }
+
+    #[test]
+    fn memory_in_use_leaves_out_the_cache_of_files() {
+        let stats = |stats: Value| memory_use(&json!({ "memory_stats": { "usage": 1000, "stats": stats } }));
+        assert_eq!(stats(json!({ "inactive_file": 300 })), Some(700));
+        assert_eq!(stats(json!({ "total_inactive_file": 400 })), Some(600));
+        assert_eq!(stats(json!(null)), Some(1000));
+        assert_eq!(memory_use(&json!({ "memory_stats": {} })), None);
+        assert_eq!(memory_use(&json!({ "memory_stats": { "usage": -1 } })), None);
     }
 
     #[test]

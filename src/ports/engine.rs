@@ -77,6 +77,11 @@ pub trait Engine: Send + Sync {
     /// Removes an image and its names; what is gone is success, one that a container uses is refused.
     async fn remove_image(&self, reference: &str) -> Result<(), EngineError>;
 
+    /// Bytes of memory a running container uses now; `None` where the engine does not say.
+    async fn memory_use(&self, _id: &ContainerId) -> Result<Option<u64>, EngineError> {
+        Ok(None)
+    }
+
     /// How many API calls that change something this connection has made.
     fn writes(&self) -> u64;
 }
@@ -105,6 +110,23 @@ pub struct EngineInfo {
     pub cpus: u32,
     pub cgroup_version: String,
     pub root_dir: Option<PathBuf>,
+    /// Which limits of containers this host's cgroups carry out.
+    #[serde(default)]
+    pub enforces: Enforces,
+    /// Names of its logging drivers; empty where it does not say.
+    #[serde(default)]
+    pub log_drivers: Vec<String>,
+}
+
+/// Which limits of a container take effect; `None` where the engine does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforces {
+    pub memory: Option<bool>,
+    pub swap: Option<bool>,
+    pub cpus: Option<bool>,
+    pub cpu_shares: Option<bool>,
+    pub cpuset: Option<bool>,
+    pub pids: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

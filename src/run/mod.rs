@@ -3,7 +3,7 @@
 pub mod agent;
 pub mod backup;
 mod blocking;
-mod check;
+pub mod check;
 mod converge;
 pub mod drill;
 mod drive;
@@ -21,7 +21,6 @@ pub mod snapshots;
 mod turn;
 pub mod verify;
 
-pub use check::{Finding, Severity, check_host, check_stack};
 pub use converge::{Converge, ConvergeError, Patience};
 pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
 pub use facts::{FactsError, facts};

@@ -23,6 +23,8 @@ impl IdleEngine {
             cpus: 0,
             cgroup_version: "1".into(),
             root_dir,
+            enforces: arkwright::ports::Enforces::default(),
+            log_drivers: Vec::new(),
         })
     }
 }

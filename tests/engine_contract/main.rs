@@ -5,6 +5,7 @@
 //! have, with `/bin/sh`, `sleep` and `getent`.
 
 mod bench;
+mod checks;
 #[path = "../common/mod.rs"]
 mod common;
 mod containers;
@@ -75,6 +76,9 @@ contract! {
     stacks::a_plan_cut_off_is_finished_by_the_next,
     stacks::a_dependency_that_fails_is_named_with_its_log,
     stacks::a_secret_from_the_environment_is_a_file_inside,
-    stacks::the_host_is_checked,
+    checks::the_host_is_checked,
+    checks::our_own_ports_are_no_finding_and_anothers_are,
+    checks::the_engine_says_what_it_carries_out,
+    checks::memory_in_use_is_told_of_what_runs,
     released::a_released_service_comes_up_and_the_router_gets_its_addresses,
 }

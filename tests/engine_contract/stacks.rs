@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use arkwright::model::{ServiceName, Span};
 use arkwright::plan::desired::HostFolders;
-use arkwright::plan::{Action, Desired, Plan, TearDown, Wishes, diff, labels, teardown};
+use arkwright::plan::{Action, Desired, Plan, TearDown, Wishes, diff, teardown};
 use arkwright::ports::{Container, Engine};
-use arkwright::run::{Converge, ConvergeError, Patience, Progress, Severity, check_host, facts};
+use arkwright::run::{Converge, ConvergeError, Patience, Progress, facts};
 use arkwright::stack::{
-    Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, Port, Restart,
+    Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, Restart,
     Service, Stack, Volume,
 };
 
@@ -158,7 +157,7 @@ impl<'a> Project<'a> {
         Desired::of(&self.stack, None, &BTreeMap::new(), &self.folders()).expect("a desired state")
     }
 
-    async fn plan(&self) -> Plan {
+    pub async fn plan(&self) -> Plan {
         let desired = self.desired();
         let observed = self.bench.engine.observe(&self.bench.project).await.expect("observed");
         let facts = facts(&desired, &self.bench.engine, None, &self.environment)
@@ -180,7 +179,7 @@ impl<'a> Project<'a> {
         converge.perform(plan).await
     }
 
-    async fn up(&self) -> Plan {
+    pub async fn up(&self) -> Plan {
         let plan = self.plan().await;
         if let Err(error) = self.perform(&plan).await {
             panic!(
@@ -191,7 +190,7 @@ impl<'a> Project<'a> {
         plan
     }
 
-    async fn find(&self, service: &str) -> Container {
+    pub async fn find(&self, service: &str) -> Container {
         let full = format!("{}-{service}-1", self.bench.project);
         self.bench
             .engine
@@ -396,45 +395,4 @@ pub async fn a_secret_from_the_environment_is_a_file_inside(bench: &Bench) {
     );
     assert_eq!(bench.sh(&second.id, "cat /run/secrets/token").await, "changed");
     assert_eq!(words(&project.plan().await), Vec::<String>::new());
-}
-
-pub async fn the_host_is_checked(bench: &Bench) {
-    let mut project = Project::three(bench);
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = |number: u16| Port {
-        host_ip: "127.0.0.1".into(),
-        published: number.to_string(),
-        target: 80,
-        protocol: "tcp".into(),
-    };
-    let number = holder.local_addr().expect("an address").port();
-    project.service("web").ports.push(port(number));
-    project.service("web").image = Some("localhost/arkwright-test/nowhere:1".into());
-    let gone: PathBuf = Path::new("/nonexistent/arkwright").into();
-    project.service("cache").mounts.push(Mount::Bind {
-        source: gone,
-        target: "/x".into(),
-        read_only: true,
-        create_host_path: false,
-        propagation: None,
-        selinux: None,
-    });
-    let plan = project.plan().await;
-    let observed = bench.engine.observe(&bench.project).await.expect("observed");
-    let found = check_host(&bench.engine, &project.stack, None, &observed, &plan);
-    let says = |severity, part: &str| found.iter().any(|f| f.severity == severity && f.what.contains(part));
-    assert!(says(Severity::Error, &format!("port {number}/tcp")), "{found:?}");
-    assert!(says(Severity::Error, "/nonexistent/arkwright"), "{found:?}");
-    assert!(says(Severity::Note, "nowhere:1"), "{found:?}");
-    assert!(found.iter().all(|f| !f.remedy.is_empty()));
-    let label = format!("{}={}", labels::PROJECT, bench.project);
-    assert!(
-        bench
-            .engine
-            .containers_labelled(&label)
-            .await
-            .expect("a list")
-            .is_empty(),
-        "a check changes nothing"
-    );
 }
