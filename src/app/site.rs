@@ -8,7 +8,7 @@ use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
 use crate::run::release::releases;
-use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts};
+use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts, pull};
 use crate::state::ProjectFolder;
 
 use super::{Project, SystemClock};
@@ -99,7 +99,7 @@ impl Site<'_> {
         images.dedup();
         for image in images {
             progress.say(&format!("pull image {image}: its pull_policy is always"));
-            self.engine.pull(image, &|_| {}).await?;
+            pull(self.engine.as_ref(), image, progress).await?;
         }
         Ok(())
     }

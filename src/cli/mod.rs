@@ -13,12 +13,14 @@ mod failure;
 mod history;
 mod init;
 mod key;
+mod live;
 mod logs;
 mod owner;
 mod plan;
 mod probe;
 mod project;
 mod ps;
+mod registry_auth;
 mod resume;
 mod rollback;
 mod schema;
@@ -32,6 +34,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::model::Logins;
 
 pub use failure::{Failure, Kind, OrFail};
 pub use terminal::Terminal;
@@ -82,6 +86,18 @@ pub struct Global {
     /// Say less
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Of `--registry-auth`, once it is read.
+    #[arg(skip)]
+    pub logins: Logins,
+}
+
+/// What `up` takes: what `plan` takes, and logins.
+#[derive(Args, Clone, Copy, Debug)]
+struct Up {
+    #[command(flatten)]
+    wishes: plan::Args,
+    #[command(flatten)]
+    registry: registry_auth::RegistryAuth,
 }
 
 #[derive(Subcommand)]
@@ -93,7 +109,7 @@ enum Command {
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
-    Up(plan::Args),
+    Up(Up),
     /// Remove the project's containers and networks
     Down(down::Args),
     /// List the project's containers
@@ -168,12 +184,15 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let global = cli.global;
+    let mut global = cli.global;
     match cli.command {
         Command::Init(args) => init::run(&global, &args),
         Command::Check => check::run(&global).await,
         Command::Plan(args) => plan::run(&global, args).await,
-        Command::Up(args) => up::run(&global, args).await,
+        Command::Up(args) => {
+            global.logins = args.registry.read()?;
+            up::run(&global, args.wishes).await
+        }
         Command::Down(args) => down::run(&global, args).await,
         Command::Ps => ps::run(&global).await,
         Command::Logs(args) => logs::run(&global, &args).await,

@@ -133,4 +133,12 @@ impl Progress for Terminal {
     fn say(&self, text: &str) {
         self.note(text);
     }
+
+    fn keeps_lines(&self) -> bool {
+        self.keeps()
+    }
+
+    fn keep(&self, what: &str, text: Option<&str>) {
+        self.keep_line(what, text);
+    }
 }

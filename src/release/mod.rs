@@ -11,7 +11,7 @@ mod subject;
 
 pub use finding::Finding;
 pub use past::{Past, Warm, due, moving, past, serving};
-pub use planning::{Ask, PlanError, deploy, describe, image_of, of_colour, retire, rollback};
+pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
 pub use step::ReleaseStep;
 pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
 #[cfg(test)]

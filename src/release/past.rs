@@ -48,7 +48,10 @@ pub fn past<'a>(
         };
         for (step, finding, _) in saga.finished() {
             match (step, finding) {
-                (ReleaseStep::Fetch, Finding::Image { id, .. }) => found.serving.id = Some(id.clone()),
+                (ReleaseStep::Fetch, Finding::Image { id, digest }) => {
+                    found.serving.id = Some(id.clone());
+                    found.serving.digest = digest.as_deref().and_then(digest_in);
+                }
                 (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
                     found.warm = Some(Warm {
                         colour: *colour,
@@ -61,6 +64,11 @@ pub fn past<'a>(
         known.insert(subject.service.clone(), found);
     }
     known
+}
+
+/// `sha256:…` of `name@sha256:…`.
+fn digest_in(name: &str) -> Option<String> {
+    name.split_once('@').map(|(_, digest)| digest.to_owned())
 }
 
 /// Services with a release that has no end yet.
