@@ -2,6 +2,7 @@
 
 mod backups;
 mod living;
+mod pinned;
 mod site;
 
 use std::collections::BTreeMap;

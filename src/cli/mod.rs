@@ -198,7 +198,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
-        Command::Config(args) => config::run(&global, &args),
+        Command::Config(args) => config::run(&global, &args).await,
         Command::Agent(args) => agent::start(&global, &args).await,
         Command::Drill(args) => drill::run(&global, &args).await,
         Command::History(args) => history::run(&global, &args).await,

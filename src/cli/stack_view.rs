@@ -112,7 +112,9 @@ pub fn failure(project: &Project, error: SiteError) -> Failure {
         SiteError::Desired(_) => Kind::Input,
         SiteError::Journals(_) => Kind::Damaged,
         SiteError::Converge(ConvergeError::Engine { .. }) => Kind::Engine,
-        SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) => Kind::Host,
+        SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) | SiteError::Lost { .. } => {
+            Kind::Host
+        }
         SiteError::Converge(_) => Kind::Failed,
     };
     match &error {
