@@ -19,6 +19,7 @@ mod owner;
 mod plan;
 mod probe;
 mod project;
+mod prune;
 mod ps;
 mod registry_auth;
 mod resume;
@@ -120,6 +121,8 @@ enum Command {
     Deploy(deploy::Args),
     /// Move a service back to the previous colour
     Rollback(rollback::Args),
+    /// Remove images of the project's that nothing needs any more; a list of them without --yes
+    Prune(prune::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
@@ -198,6 +201,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
+        Command::Prune(args) => prune::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args).await,
         Command::Agent(args) => agent::start(&global, &args).await,
         Command::Drill(args) => drill::run(&global, &args).await,

@@ -136,7 +136,8 @@ pub struct ImageInfo {
 }
 
 impl ImageInfo {
-    /// `sha256:…` as the registry of `reference` knows this image; `None` for one that was built here.
+    /// `sha256:…` as the registry of `reference` knows this image; `None` for one that was built here. Podman also gives
+    /// one to an image that was built here under a registry's name, and nothing tells the two apart.
     pub fn digest_of(&self, reference: &Reference) -> Option<&str> {
         if reference.registry == "localhost" {
             // Podman also makes digests up for names that were only ever given here.

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::journal::{Next, Outcome, Saga};
-use crate::model::{Colour, ServiceName, Timestamp};
+use crate::model::{Colour, Reference, ServiceName, Timestamp};
 use crate::plan::{Observed, Route, Serving};
 
 use super::planning::{image_of, of_colour};
@@ -69,6 +69,20 @@ pub fn past<'a>(
 /// `sha256:…` of `name@sha256:…`.
 fn digest_in(name: &str) -> Option<String> {
     name.split_once('@').map(|(_, digest)| digest.to_owned())
+}
+
+/// The digest an image was fetched under: an engine forgets it with the last name the image had.
+pub fn digest_fetched<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>, image: &Image) -> Option<String> {
+    let reference: Reference = image.reference.parse().ok()?;
+    let fetched = releases.into_iter().flat_map(Saga::finished);
+    let digests = fetched.filter_map(|(_, finding, _)| match finding {
+        Finding::Image { id, digest } if image.id.as_ref() == Some(id) => digest.as_deref(),
+        _ => None,
+    });
+    digests
+        .filter(|name| reference.is_of(name))
+        .filter_map(digest_in)
+        .last()
 }
 
 /// Services with a release that has no end yet.

@@ -46,7 +46,7 @@ impl Project {
         self.write(
             "arkwright.yaml",
             "services:\n  web:\n    release: { port: 8081, drain_limit: 5s, health: { http: /api/health, every: 500ms, \
-             healthy_after: 2, within: 20s } }\nrouter: { image: \"localhost/memoryark/haproxy:2.6\" }\nstate: ./state\n\
+             healthy_after: 2, within: 10s } }\nrouter: { image: \"localhost/memoryark/haproxy:2.6\" }\nstate: ./state\n\
              agent: { socket: ./a.sock, listen: \"127.0.0.1:0\" }\n",
         );
     }

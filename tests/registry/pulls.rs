@@ -76,7 +76,7 @@ pub async fn a_pull_is_made_with_the_login_and_says_how_far_it_is(host: &str, re
         println!("    {said:?} {kept:?}");
         let last = said.last().expect("said");
         assert!(
-            last.starts_with(&format!("pulled {name}: ")) && last.contains("1 layers"),
+            last.starts_with(&format!("pulled {name}: ")) && last.contains(" layers in "),
             "{said:?}"
         );
         if terminal {

@@ -78,7 +78,8 @@ pub async fn plan_release(
     for image in [&mut subject.image, &mut subject.previous] {
         if let (None, Some(id)) = (&image.digest, &image.id) {
             let found = scope.engine.image(id).await.map_err(engine_error)?;
-            image.digest = found.and_then(|found| digest_of(&found, &image.reference));
+            let known = found.and_then(|found| digest_of(&found, &image.reference));
+            image.digest = known.or_else(|| release::digest_fetched(scope.releases, image));
         }
     }
     Ok((subject, plan))
