@@ -8,7 +8,7 @@ const PURE: &[&str] = &[
     "model", "stack", "plan", "release", "backup", "drill", "schedule", "journal", "config",
 ];
 const EDGES: &[&str] = &[
-    "state", "engine", "router", "store", "source", "machine", "github", "http",
+    "state", "engine", "registry", "router", "store", "source", "machine", "github", "http",
 ];
 
 /// Crates and modules that would make a pure room depend on the world.

@@ -8,9 +8,10 @@ use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
 use crate::run::release::releases;
-use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts};
+use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts, pull};
 use crate::state::ProjectFolder;
 
+use super::pinned::Pinned;
 use super::{Project, SystemClock};
 
 /// A project on its engine: what should be and what is.
@@ -22,6 +23,7 @@ pub struct Site<'a> {
     pub folders: HostFolders,
     /// Services with a release that has no end yet.
     pub moving: BTreeSet<ServiceName>,
+    pinned: Pinned,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,10 @@ pub enum SiteError {
     Journals(#[from] OperationError),
     #[error(transparent)]
     Converge(#[from] ConvergeError),
+    #[error(
+        "{service} serves {image}, which is not on this host any more and in no registry; `arkwright deploy {service}=IMAGE` releases another"
+    )]
+    Lost { service: String, image: String },
 }
 
 impl Project {
@@ -55,7 +61,7 @@ impl Project {
         let folders = state.host_folders();
         let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
         // What a released service runs is what was released, whatever the Compose file names by now.
-        let (mut serving, mut moving) = (BTreeMap::new(), BTreeSet::new());
+        let (mut serving, mut moving, mut pinned) = (BTreeMap::new(), BTreeSet::new(), Pinned::default());
         if let Some(router) = &router {
             let routes = router.routes().await.map_err(FactsError::from)?;
             let observed = engine.observe(&self.stack().name).await?;
@@ -63,6 +69,7 @@ impl Project {
             let past = release::past(&releases, now);
             moving = release::moving(&releases, now);
             serving = release::serving(&routes, &observed, &past);
+            pinned = Pinned::of(&serving, &observed, &past);
         }
         let desired = Desired::of(self.stack(), Some(&self.config), &serving, &folders)?;
         Ok(Site {
@@ -72,6 +79,7 @@ impl Project {
             desired,
             folders,
             moving,
+            pinned,
         })
     }
 }
@@ -86,6 +94,7 @@ impl Site<'_> {
         let variables = self.project.loaded.variables.all();
         let mut facts = facts(&self.desired, self.engine.as_ref(), self.router.as_deref(), variables).await?;
         facts.moving = self.moving.clone();
+        self.pinned.correct(&mut facts, self.engine.as_ref()).await?;
         Ok(diff(&self.desired, observed, &facts, wishes))
     }
 
@@ -102,7 +111,7 @@ impl Site<'_> {
         images.dedup();
         for image in images {
             progress.say(&format!("pull image {image}: its pull_policy is always"));
-            self.engine.pull(image, &|_| {}).await?;
+            pull(self.engine.as_ref(), image, progress).await?;
         }
         Ok(())
     }
@@ -116,7 +125,8 @@ impl Site<'_> {
             progress,
             patience: Patience::default(),
         };
-        Ok(converge.perform(plan).await?)
+        let plan = self.pinned.apply(plan, self.engine.as_ref(), progress).await?;
+        Ok(converge.perform(&plan).await?)
     }
 
     pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {

@@ -13,12 +13,15 @@ mod failure;
 mod history;
 mod init;
 mod key;
+mod live;
 mod logs;
 mod owner;
 mod plan;
 mod probe;
 mod project;
+mod prune;
 mod ps;
+mod registry_auth;
 mod resume;
 mod rollback;
 mod schema;
@@ -32,6 +35,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::model::Logins;
 
 pub use failure::{Failure, Kind, OrFail};
 pub use terminal::Terminal;
@@ -82,6 +87,9 @@ pub struct Global {
     /// Say less
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Of `--registry-auth`, once it is read.
+    #[arg(skip)]
+    pub logins: Logins,
 }
 
 #[derive(Subcommand)]
@@ -105,6 +113,8 @@ enum Command {
     Deploy(deploy::Args),
     /// Move a service back to the previous colour
     Rollback(rollback::Args),
+    /// Remove images of the project's that nothing needs any more; a list of them without --yes
+    Prune(prune::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
@@ -180,7 +190,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
-        Command::Config(args) => config::run(&global, &args),
+        Command::Prune(args) => prune::run(&global, &args).await,
+        Command::Config(args) => config::run(&global, &args).await,
         Command::Agent(args) => agent::start(&global, &args).await,
         Command::Drill(args) => drill::run(&global, &args).await,
         Command::History(args) => history::run(&global, &args).await,
