@@ -68,7 +68,8 @@ pub(super) fn clean(path: &Path) -> PathBuf {
 
 /// A whole file.
 pub(super) fn project(root: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, String)) -> Result<(), Fault> {
-    each(root, "services", |node| service(node, base, warn))?;
+    let mut left = ports::Left::default();
+    each(root, "services", |node| service_within(node, base, warn, &mut left))?;
     each(root, "networks", |node| {
         pairs(node, "labels", Missing::Empty);
         texts(node, "driver_opts");
@@ -104,6 +105,15 @@ fn each(root: &mut Node, key: &str, mut visit: impl FnMut(&mut Node) -> Result<(
 
 /// One service.
 pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, String)) -> Result<(), Fault> {
+    service_within(node, base, warn, &mut ports::Left::default())
+}
+
+fn service_within(
+    node: &mut Node,
+    base: &Base,
+    warn: &mut dyn FnMut(Pos, String),
+    left: &mut ports::Left,
+) -> Result<(), Fault> {
     pairs(node, "environment", Missing::Null);
     for key in ["labels", "annotations", "sysctls"] {
         pairs(node, key, Missing::Empty);
@@ -199,7 +209,7 @@ pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, St
             }
         }
     }
-    ports::expand(node)?;
+    ports::expand(node, left)?;
     mounts::expand(node, base)
 }
 

@@ -5,10 +5,19 @@ use std::net::IpAddr;
 use crate::stack::error::Fault;
 use crate::stack::tree::{Data, Node, Pos};
 
-/// Most ports one service may publish, ranges written out.
-const MOST: usize = 70_000;
+/// Most ports the services of one file may publish, ranges written out.
+const MOST: usize = 32_768;
 
-pub(super) fn expand(service: &mut Node) -> Result<(), Fault> {
+/// How many ports the file may still have.
+pub(super) struct Left(usize);
+
+impl Default for Left {
+    fn default() -> Self {
+        Left(MOST)
+    }
+}
+
+pub(super) fn expand(service: &mut Node, left: &mut Left) -> Result<(), Fault> {
     let Some(ports) = service.get_mut("ports") else {
         return Ok(());
     };
@@ -17,18 +26,21 @@ pub(super) fn expand(service: &mut Node) -> Result<(), Fault> {
     };
     let mut out = Vec::with_capacity(items.len());
     for mut item in std::mem::take(items) {
+        let at = item.at;
         if item.as_map().is_some() {
             long(&mut item)?;
             out.push(item);
         } else if let Some(text) = item.scalar_text() {
-            short(&text, item.at, &mut out)?;
+            short(&text, at, &mut out)?;
         } else {
             out.push(item);
         }
-        if out.len() > MOST {
-            return Err(Fault::new(ports.at, "more ports than a machine has").help("publish fewer ports"));
+        if out.len() > left.0 {
+            let what = format!("more than {MOST} ports once ranges are written out");
+            return Err(Fault::new(at, what).help("publish fewer ports, or use `network_mode: host`"));
         }
     }
+    left.0 -= out.len();
     *items = out;
     Ok(())
 }
