@@ -372,6 +372,7 @@ mod tests {
             prop_assert!(image(&value).is_none_or(|i| !i.id.is_empty()));
             prop_assert!(volume_path(&value).is_none_or(|p| p.is_absolute()));
             prop_assert!(check_timing(&value).0 != Some(0) && stop_timeout(&value) != Some(0));
+            prop_assert!(memory_use(&value) != Some(u64::MAX));
             prop_assert!(last_check(&value).is_none_or(|at| at.year() > 1));
         }
     }
