@@ -10,7 +10,7 @@
 //! schedule/  crontab line + time zone → next run                               │
 //! journal/   records, framing, and the saga every operation is                 │
 //! config/    arkwright.yaml → Config; secrets                                  ┘
-//! ports      the traits: Engine, Router, Sources, Store, Forge, Clock, Entropy
+//! ports      the traits: Engine, Router, Sources, Store, Machine, Forge, Clock, Entropy
 //! run/       performs the steps through the ports; the agent's loop; the host lock
 //! state/     durable files: atomic writes, journal files, the project's folder ┐
 //! engine/    bollard, and what Podman needs different                          │ EDGES: each implements a

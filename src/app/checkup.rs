@@ -5,7 +5,7 @@ use crate::machine::ThisHost;
 use crate::plan::{Plan, Wishes};
 use crate::ports::{Clock, Engine, EngineError};
 use crate::run::check::{self, Affairs, AgentState, EngineView, Finding, Scene, Severity, Subject};
-use crate::run::{Ledger, OperationError, history};
+use crate::run::{Blame, Ledger, OperationError, Receipt, history};
 use crate::state::{HostLock, LockError, ProjectFolder};
 
 use super::{Project, SiteError, SystemClock, SystemEntropy};
@@ -82,7 +82,7 @@ impl Project {
                 "plan-unchecked",
                 Subject::Project,
                 "what `up` would do, and what keeps it from it",
-                OperationError::new(crate::run::Blame::Host, error).message,
+                OperationError::new(Blame::Host, error).message,
                 "`arkwright plan` fails alike until this is mended",
             ))),
         }
@@ -90,45 +90,45 @@ impl Project {
 
     async fn affairs(&self, folder: &ProjectFolder) -> Affairs {
         let text = |error: OperationError| error.message;
-        let client = match AgentClient::find(&self.socket()).await {
-            Ok(Some(client)) => client,
-            other => {
+        let agent = match AgentClient::find(&self.socket()).await {
+            Ok(Some(client)) => {
                 return Affairs {
-                    agent: match other {
-                        Err(error) => AgentState::Unreachable(text(error.into())),
-                        Ok(_) => AgentState::Absent,
-                    },
-                    history: journals(folder).map_err(text),
-                    driven: at_work(folder),
+                    agent: AgentState::Answers,
+                    history: client.history().await.map_err(|error| text(error.into())),
+                    driven: true,
                 };
             }
+            Ok(None) => AgentState::Absent,
+            Err(error) => AgentState::Unreachable(text(error.into())),
         };
+        let history = journals(folder).map_err(text);
+        let open = |receipts: &Vec<Receipt>| receipts.iter().any(|receipt| receipt.outcome == "running");
         Affairs {
-            agent: AgentState::Answers,
-            history: client.history().await.map_err(|error| text(error.into())),
-            driven: true,
+            agent,
+            driven: history.as_ref().is_ok_and(open) && at_work(folder),
+            history,
         }
     }
 }
 
-fn journals(folder: &ProjectFolder) -> Result<Vec<crate::run::Receipt>, OperationError> {
-    if !folder.root().join("journal").exists() {
-        return Ok(Vec::new());
+fn journals(folder: &ProjectFolder) -> Result<Vec<Receipt>, OperationError> {
+    match folder.root().join("journal").try_exists() {
+        Ok(false) => Ok(Vec::new()),
+        Ok(true) => history(&Ledger {
+            folder,
+            clock: &SystemClock,
+            entropy: &SystemEntropy,
+        }),
+        Err(error) => Err(OperationError::new(Blame::Host, error)),
     }
-    history(&Ledger {
-        folder,
-        clock: &SystemClock,
-        entropy: &SystemEntropy,
-    })
 }
 
 /// Nobody drives where the lock is free.
 fn at_work(folder: &ProjectFolder) -> bool {
-    folder.lock().exists()
-        && matches!(
-            HostLock::take(&folder.lock(), "arkwright check"),
-            Err(LockError::Held { .. })
-        )
+    matches!(
+        HostLock::take(&folder.lock(), "arkwright check"),
+        Err(LockError::Held { .. })
+    )
 }
 
 fn no_engine(error: EngineError) -> Finding {
@@ -142,7 +142,7 @@ fn no_engine(error: EngineError) -> Finding {
             "start Docker or Podman, or name its socket with --host or DOCKER_HOST",
         ),
         other => (
-            OperationError::new(crate::run::Blame::Engine, other).message,
+            OperationError::new(Blame::Engine, other).message,
             "name the engine's socket with --host or DOCKER_HOST",
         ),
     };

@@ -11,9 +11,11 @@ Each finding says what is wrong, why it matters, and what to do. Its severity is
   note     works, and not in every way one might expect
 What could not be looked at is a finding too, and begins with `could not be checked`.
 
-Exit code: 1 with an error, else 0; with --strict 1 with a warning too. Files that cannot be read are 3, as everywhere.
-With --json: { summary: { errors, warnings, notes, unchecked }, findings: [{ code, severity, subject: { kind, name },
-what, reason, remedy, unchecked }] }; a code keeps its meaning from version to version.";
+Exit code: 1 with an error, else 0; with --strict 1 with a warning too. A Compose file or
+arkwright.yaml that cannot be read is 3, as everywhere.
+With --json: { summary: { errors, warnings, notes, unchecked },
+findings: [{ code, severity, subject: { kind, name }, what, reason, remedy, unchecked }] };
+a code keeps its meaning from version to version.";
 
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Args {

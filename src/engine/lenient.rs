@@ -419,6 +419,7 @@ mod tests {
             prop_assert!(use_of_image(&value).is_none_or(|(id, _)| !id.is_empty()));
             prop_assert!(volume_path(&value).is_none_or(|p| p.is_absolute()));
             prop_assert!(check_timing(&value).0 != Some(0) && stop_timeout(&value) != Some(0));
+            prop_assert!(memory_use(&value) != Some(u64::MAX));
             prop_assert!(last_check(&value).is_none_or(|at| at.year() > 1));
         }
     }

@@ -10,16 +10,16 @@ pub(super) async fn clock() -> ClockState {
     if Path::new("/run/systemd/timesync/synchronized").exists() {
         return ClockState::Synchronised;
     }
-    let asked = [
-        output("timedatectl", &["show", "--property=NTPSynchronized", "--value"])
-            .await
-            .map(|text| of_timedatectl(&text)),
-        output("chronyc", &["-n", "tracking"])
-            .await
-            .map(|text| of_chrony(&text)),
-        output("ntpq", &["-c", "rv 0 leap"]).await.map(|text| of_ntp(&text)),
-    ];
-    judge(asked)
+    let (systemd, chrony, ntpd) = tokio::join!(
+        output("timedatectl", &["show", "--property=NTPSynchronized", "--value"]),
+        output("chronyc", &["-n", "tracking"]),
+        output("ntpq", &["-c", "rv 0 leap"]),
+    );
+    judge([
+        systemd.map(|text| of_timedatectl(&text)),
+        chrony.map(|text| of_chrony(&text)),
+        ntpd.map(|text| of_ntp(&text)),
+    ])
 }
 
 /// One that says the clock is right is believed; one that says it is wrong only where nobody says it is right.

@@ -13,13 +13,15 @@ pub(super) async fn firewall() -> Firewall {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Firewall::Unknown(format!("/etc/ufw/ufw.conf: {error}")),
     }
-    let firewalld = output("firewall-cmd", &["--state"]).await;
-    if firewalld.is_ok_and(|state| state.trim() == "running") {
-        return Firewall::On("firewalld".into());
+    let (firewalld, iptables, nft) = tokio::join!(
+        output("firewall-cmd", &["--state"]),
+        output("iptables", &["-w", "2", "-S", "INPUT"]),
+        output("nft", &["list", "ruleset"]),
+    );
+    match firewalld {
+        Ok(state) if state.trim() == "running" => Firewall::On("firewalld".into()),
+        _ => judge(iptables, nft),
     }
-    let legacy = output("iptables", &["-w", "2", "-S", "INPUT"]).await;
-    let kernel = output("nft", &["list", "ruleset"]).await;
-    judge(legacy, kernel)
 }
 
 /// One of both programs is enough to know of a firewall; that there is none has to be said by one that could look.

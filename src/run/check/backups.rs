@@ -236,7 +236,7 @@ fn store_place(scene: &Scene<'_>, name: &str, path: &Path) -> Option<Finding> {
 
 fn published(scene: &Scene<'_>, store: &str) -> Result<bool, String> {
     let catalogue = scene.folder.catalogue();
-    if !catalogue.exists() {
+    if !catalogue.try_exists().map_err(|error| error.to_string())? {
         return Ok(false);
     }
     let head = Catalogue::open(&catalogue, store).and_then(|catalogue| catalogue.head());

@@ -62,9 +62,8 @@ pub async fn check(scene: &Scene<'_>, affairs: &Affairs) -> Vec<Finding> {
         state::check,
     ];
     let mut found: Vec<Finding> = looks.iter().flat_map(|look| look(scene)).collect();
-    found.extend(dns::check(scene).await);
-    found.extend(clock::check(scene).await);
-    found.extend(firewall::check(scene).await);
+    let (dns, clock, firewall) = tokio::join!(dns::check(scene), clock::check(scene), firewall::check(scene));
+    found.extend(dns.into_iter().chain(clock).chain(firewall));
     found.extend(operations::check(scene, affairs));
     let left = leftovers::check(scene, &found);
     found.extend(left);
