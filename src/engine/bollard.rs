@@ -25,6 +25,8 @@ pub struct Bollard {
     /// Containers get limits the engine can set without CAP_SYS_RESOURCE.
     pub(super) spell_limits: bool,
     writes: AtomicU64,
+    /// Held from the choice of a host port until the container that has it is made.
+    pub(super) choosing: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Bollard {
@@ -54,6 +56,7 @@ impl Bollard {
             address,
             info,
             writes: AtomicU64::new(0),
+            choosing: tokio::sync::Mutex::default(),
         })
     }
 

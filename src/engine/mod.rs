@@ -15,6 +15,7 @@ mod limits;
 mod logs;
 mod networks;
 mod podman;
+mod published;
 mod volumes;
 mod wire;
 
