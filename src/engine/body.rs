@@ -10,8 +10,9 @@ use bollard::models::{
 
 use crate::plan::{ContainerSpec, NetworkAttachment, SpecMount};
 use crate::ports::EngineError;
-use crate::stack::{Healthcheck, Restart, Ulimit};
+use crate::stack::{Healthcheck, Port, Restart, Ulimit};
 
+use super::limits;
 use super::podman;
 
 /// What differs between engines in how a container is described.
@@ -26,7 +27,12 @@ pub(super) struct Dialect<'a> {
     pub name_server: Option<String>,
 }
 
-pub(super) fn body(spec: &ContainerSpec, dialect: &Dialect) -> Result<ContainerCreateBody, EngineError> {
+/// `ports` are the published ones as this engine takes them.
+pub(super) fn body(
+    spec: &ContainerSpec,
+    ports: &[Port],
+    dialect: &Dialect,
+) -> Result<ContainerCreateBody, EngineError> {
     let (binds, mounts) = mounts(spec, dialect)?;
     let exposed: BTreeSet<String> = spec
         .ports
@@ -37,7 +43,7 @@ pub(super) fn body(spec: &ContainerSpec, dialect: &Dialect) -> Result<ContainerC
     let first = spec.networks.first();
     let host_config = HostConfig {
         network_mode: spec.network_mode.clone().or_else(|| first.map(|f| f.network.clone())),
-        port_bindings: Some(port_bindings(spec)),
+        port_bindings: Some(port_bindings(ports)),
         restart_policy: Some(restart(&spec.restart)),
         binds: Some(binds),
         mounts: Some(mounts),
@@ -88,7 +94,11 @@ pub(super) fn body(spec: &ContainerSpec, dialect: &Dialect) -> Result<ContainerC
         exposed_ports: Some(exposed.into_iter().collect()),
         healthcheck: spec.healthcheck.as_ref().map(healthcheck),
         stop_signal: spec.stop_signal.clone(),
-        stop_timeout: spec.stop_grace.map(|grace| grace.whole_seconds()),
+        // Without one Podman kills at once.
+        stop_timeout: spec
+            .stop_grace
+            .map(|grace| grace.whole_seconds())
+            .or(dialect.podman.then_some(limits::USUAL_GRACE.as_secs() as i64)),
         tty: Some(spec.tty),
         open_stdin: Some(spec.stdin_open),
         networking_config: first.map(|first| NetworkingConfig {
@@ -120,9 +130,9 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn port_bindings(spec: &ContainerSpec) -> PortMap {
+fn port_bindings(ports: &[Port]) -> PortMap {
     let mut map = PortMap::new();
-    for port in &spec.ports {
+    for port in ports {
         let binding = PortBinding {
             host_ip: Some(port.host_ip.clone()),
             host_port: Some(port.published.clone()),
@@ -351,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_container_is_created_with_its_first_network_only() {
-        let body = body(&spec(), &dialect(false)).expect("a body");
+        let body = body(&spec(), &[], &dialect(false)).expect("a body");
         let networks = body
             .networking_config
             .and_then(|n| n.endpoints_config)
@@ -364,7 +374,7 @@ mod tests {
     #[test]
     fn docker_takes_long_mounts_and_podman_short_ones() {
         let host = |podman| {
-            body(&spec(), &dialect(podman))
+            body(&spec(), &[], &dialect(podman))
                 .expect("a body")
                 .host_config
                 .expect("host")
@@ -382,7 +392,7 @@ mod tests {
     #[test]
     fn podman_gets_both_limits_and_the_gateways_address() {
         let host = |podman| {
-            body(&spec(), &dialect(podman))
+            body(&spec(), &[], &dialect(podman))
                 .expect("a body")
                 .host_config
                 .expect("host")
@@ -408,9 +418,9 @@ mod tests {
             driver: Some("local".into()),
             options: Default::default(),
         });
-        assert!(body(&local, &dialect(false)).is_ok());
+        assert!(body(&local, &[], &dialect(false)).is_ok());
         assert!(matches!(
-            body(&local, &dialect(true)),
+            body(&local, &[], &dialect(true)),
             Err(EngineError::Unsupported { .. })
         ));
         let mut odd = spec();
@@ -421,9 +431,9 @@ mod tests {
             propagation: None,
             selinux: None,
         }];
-        assert!(body(&odd, &dialect(false)).is_ok());
+        assert!(body(&odd, &[], &dialect(false)).is_ok());
         assert!(matches!(
-            body(&odd, &dialect(true)),
+            body(&odd, &[], &dialect(true)),
             Err(EngineError::Unsupported { .. })
         ));
     }

@@ -31,6 +31,8 @@ pub struct Bollard {
     /// Where the logins for registries are; without one, nobody is logged in anywhere.
     pub(super) keyring: Option<Arc<dyn Keyring>>,
     writes: AtomicU64,
+    /// Held from the choice of a host port until the container that has it is made.
+    pub(super) choosing: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Bollard {
@@ -61,6 +63,7 @@ impl Bollard {
             info,
             keyring: None,
             writes: AtomicU64::new(0),
+            choosing: tokio::sync::Mutex::default(),
         })
     }
 

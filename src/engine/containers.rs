@@ -99,7 +99,8 @@ impl Bollard {
             host_gateway: self.host_gateway(spec).await?,
             name_server: self.name_server(spec).await?,
         };
-        let body = body::body(spec, &dialect)?;
+        let (ports, _choosing) = self.ports_of(spec).await?;
+        let body = body::body(spec, &ports, &dialect)?;
         let options = CreateContainerOptions {
             name: Some(spec.name.clone()).filter(|name| !name.is_empty()),
             // Podman 4 takes the platform for a wish to pull.
@@ -110,9 +111,9 @@ impl Bollard {
         let id = match created.await? {
             Ok(created) => ContainerId::new(created.id),
             Err(message) => {
-                return Err(match self.inspect_container(&spec.name).await? {
-                    Some(_) => EngineError::Conflict { what },
-                    None => refused(&what, message),
+                return Err(match self.taken(&spec.name, &message).await? {
+                    true => EngineError::Conflict { what },
+                    false => refused(&what, message),
                 });
             }
         };
@@ -135,6 +136,20 @@ impl Bollard {
             }
         }
         Ok(id)
+    }
+
+    /// Whether a container has the name. Docker keeps a name for one that is only being made, and does not show it yet.
+    async fn taken(&self, name: &str, message: &str) -> Result<bool, EngineError> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        loop {
+            if self.inspect_container(name).await?.is_some() {
+                return Ok(true);
+            }
+            if !message.contains("already in use") || tokio::time::Instant::now() >= deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// What `host-gateway` stands for where Podman does not know: the gateway of the container's first network.
@@ -191,14 +206,15 @@ impl Bollard {
         };
         let longest = grace
             .or_else(|| lenient::stop_timeout(&inspected).map(Duration::from_secs))
-            .unwrap_or(Duration::from_secs(10))
+            .unwrap_or(limits::USUAL_GRACE)
             .min(limits::LONGEST_GRACE);
         let seconds = longest.as_secs() + u64::from(longest.subsec_nanos() > 0);
         let options = StopContainerOptions {
-            t: grace.map(|_| i32::try_from(seconds).unwrap_or(i32::MAX)),
+            t: (grace.is_some() || self.podman()).then(|| i32::try_from(seconds).unwrap_or(i32::MAX)),
             signal: None,
         };
         let what = format!("the stop of {id}");
+        self.thaw(lenient::container(&inspected).as_ref()).await?;
         self.count_write();
         let limit = longest + limits::STOP_SLACK;
         match call(&what, limit, self.docker.stop_container(id.as_str(), Some(options))).await? {
@@ -212,11 +228,30 @@ impl Bollard {
         }
     }
 
+    /// Podman stops nothing that is paused, and a signal would wait there.
+    async fn thaw(&self, container: Option<&Container>) -> Result<(), EngineError> {
+        let paused = |container: &&Container| container.state == ContainerState::Paused;
+        let Some(container) = container.filter(paused).filter(|_| self.podman()) else {
+            return Ok(());
+        };
+        let what = format!("the end of the pause of {}", container.name);
+        self.count_write();
+        let thawed = self.docker.unpause_container(container.id.as_str());
+        match call(&what, limits::CHANGE, thawed).await? {
+            Ok(()) => Ok(()),
+            Err(message) => match self.inspect_container(container.id.as_str()).await? {
+                Some(still) if still.state == ContainerState::Paused => Err(refused(&what, message)),
+                _ => Ok(()),
+            },
+        }
+    }
+
     pub(super) async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
         let Some(container) = self.inspect_container(id.as_str()).await? else {
             return Ok(());
         };
         let what = format!("the removal of {}", container.name);
+        self.thaw(Some(&container)).await?;
         if self.podman() && stoppable(container.state) {
             // Podman's forced removal waits out the grace before it kills. Where the kill is refused the removal, which
             // kills too, decides.

@@ -43,6 +43,7 @@ pub(super) fn refused(what: &str, message: String) -> EngineError {
     let lower = message.to_lowercase();
     let what = what.to_owned();
     if lower.contains("port is already allocated")
+        || lower.contains("all ports are allocated")
         || lower.contains("address already in use")
         || lower.contains("bind: ") && lower.contains("port")
     {
@@ -65,6 +66,7 @@ mod tests {
     fn a_taken_port_is_known_by_either_engines_words() {
         for words in [
             "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated",
+            "driver failed programming external connectivity on endpoint web: all ports are allocated",
             "rootlessport listen tcp 0.0.0.0:80: bind: address already in use",
         ] {
             let error = refused("the start of web", words.into());

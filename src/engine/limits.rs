@@ -17,5 +17,7 @@ pub(super) const LOG_TAIL: usize = 256 << 10;
 /// Podman 4.3 takes 20 s to find the last 40,000 lines of a log, and 15 ms for the last 100.
 pub(super) const LOG_LINES: usize = 10_000;
 
+/// What Docker gives a container that says nothing of it.
+pub(super) const USUAL_GRACE: Duration = Duration::from_secs(10);
 /// The most seconds an engine takes for a grace.
 pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(7 * 86_400);

@@ -16,6 +16,7 @@ mod limits;
 mod logs;
 mod networks;
 mod podman;
+mod published;
 mod pull;
 mod volumes;
 mod wire;

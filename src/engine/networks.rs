@@ -77,12 +77,28 @@ impl Bollard {
         };
         self.count_write();
         match call(&what, limits::CHANGE, self.docker.create_network(request)).await? {
-            Ok(_) => Ok(()),
+            Ok(created) if self.podman() || self.first_of_its_name(&spec.name, &created.id).await? => Ok(()),
+            Ok(created) => {
+                self.drop_network(&created.id).await?;
+                Err(EngineError::Conflict { what })
+            }
             Err(message) => Err(match self.inspect_network(&spec.name).await? {
                 Some(_) => EngineError::Conflict { what },
                 None => refused(&what, message),
             }),
         }
+    }
+
+    /// Whether nobody made a network of this name at the same time and a moment earlier: with two of them Docker refuses
+    /// every use of the name.
+    async fn first_of_its_name(&self, name: &str, id: &str) -> Result<bool, EngineError> {
+        let filters = json!({ "name": [name] }).to_string();
+        let list = self.list("/networks", &filters, false).await?;
+        let same = lenient::items(&list)
+            .iter()
+            .filter(|network| lenient::text(network, "/Name") == name);
+        let first = same.min_by_key(|network| (lenient::text(network, "/Created"), lenient::text(network, "/Id")));
+        Ok(first.is_none_or(|network| lenient::text(network, "/Id") == id))
     }
 
     pub(super) async fn drop_network(&self, name: &str) -> Result<(), EngineError> {

@@ -223,7 +223,7 @@ pub enum EngineError {
     Unsupported { what: String, why: String },
     #[error("the engine did not finish {what} within {seconds} s")]
     Timeout { what: String, seconds: u64 },
-    #[error("the connection to the engine broke during {what}")]
+    #[error("the connection to the engine broke during {what}; see that the engine runs, then run this again")]
     Broken {
         what: String,
         #[source]

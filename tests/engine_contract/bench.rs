@@ -1,11 +1,15 @@
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arkwright::engine::{self, Bollard};
 use arkwright::model::{ContainerId, ProjectName};
 use arkwright::plan::{ContainerSpec, NetworkSpec, labels};
 use arkwright::ports::{Container, Engine, EngineKind};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::common;
 
@@ -29,10 +33,12 @@ where
         return;
     };
     let engine = engine::connect(Some(&host), &[]).await.expect("an engine that answers");
+    static COUNT: AtomicUsize = AtomicUsize::new(1);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut short: String = case.split('_').filter_map(|word| word.chars().next()).collect();
-    short.truncate(12);
+    short.truncate(8);
     let kind = if variable.ends_with("PODMAN") { "p" } else { "d" };
-    let project = format!("arkc-{kind}{}-{short}", std::process::id());
+    let project = format!("arkc-{kind}{}-{number}-{short}", std::process::id());
     let bench = Arc::new(Bench {
         engine,
         project: project.parse().expect("a project name"),
@@ -108,7 +114,45 @@ impl Bench {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    async fn clean(&self) {
+    /// What the engine itself answers, without anything of ours in between: status and body.
+    pub async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        let socket = self.engine.info().host.trim_start_matches("unix://");
+        let mut stream = UnixStream::connect(socket).await.expect("the engine's socket");
+        // Without keep-alive and chunks, so that the body is all there is until the end.
+        let request =
+            format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+        stream.write_all(request.as_bytes()).await.expect("asked");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("answered");
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    /// The same for a change that must be made.
+    pub async fn order(&self, method: &str, path: &str) -> String {
+        let (status, body) = self.ask(method, path).await;
+        assert!((200..400).contains(&status), "{method} {path}: {status} {body}");
+        body
+    }
+
+    pub async fn inspect(&self, id: &ContainerId) -> Value {
+        let body = self.order("GET", &format!("/containers/{id}/json")).await;
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// Containers of the project by `service state`, in order of their names.
+    pub async fn services(&self) -> Vec<String> {
+        let observed = self.engine.observe(&self.project).await.expect("observed");
+        let word = |c: &Container| {
+            let service = c.label(labels::SERVICE).unwrap_or_default();
+            format!("{service} {}", if c.running() { "runs" } else { "is stopped" })
+        };
+        observed.containers.iter().map(word).collect()
+    }
+
+    pub async fn clean(&self) {
         let left = self.engine.observe(&self.project).await.expect("observed");
         for container in left.containers {
             self.engine.remove_container(&container.id).await.expect("removed");

@@ -7,8 +7,7 @@ use arkwright::plan::{Action, Desired, Plan, TearDown, Wishes, diff, teardown};
 use arkwright::ports::{Container, Engine};
 use arkwright::run::{Converge, ConvergeError, Patience, Progress, facts};
 use arkwright::stack::{
-    Attachment, Condition, Dependency, FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, Restart,
-    Service, Stack, Volume,
+    Attachment, Condition, Dependency, Healthcheck, Mount, Network, Restart, Service, Stack, Volume,
 };
 
 use crate::bench::Bench;
@@ -25,17 +24,23 @@ pub struct Project<'a> {
 #[derive(Default)]
 pub struct Said(Mutex<Vec<String>>);
 
+impl Said {
+    pub fn lines(&self) -> String {
+        self.0.lock().expect("unbroken").join("\n")
+    }
+}
+
 impl Progress for Said {
     fn say(&self, text: &str) {
         self.0.lock().expect("unbroken").push(text.to_owned());
     }
 }
 
-fn name(text: &str) -> ServiceName {
+pub fn name(text: &str) -> ServiceName {
     text.parse().expect("a name")
 }
 
-fn depends(on: &str, condition: Condition) -> BTreeMap<ServiceName, Dependency> {
+pub fn depends(on: &str, condition: Condition) -> BTreeMap<ServiceName, Dependency> {
     let dependency = Dependency {
         condition,
         required: true,
@@ -44,7 +49,8 @@ fn depends(on: &str, condition: Condition) -> BTreeMap<ServiceName, Dependency> 
     [(name(on), dependency)].into()
 }
 
-fn service(bench: &Bench, text: &str, line: &str) -> Service {
+/// One on the default network that runs a shell line and dies at once when told.
+pub fn service(bench: &Bench, text: &str, line: &str) -> Service {
     Service {
         image: Some(bench.image.clone()),
         command: Some(["sh", "-c", line].map(str::to_owned).to_vec()),
@@ -54,7 +60,7 @@ fn service(bench: &Bench, text: &str, line: &str) -> Service {
     }
 }
 
-fn network(bench: &Bench, key: &str) -> Network {
+pub fn network(bench: &Bench, key: &str) -> Network {
     Network {
         name: bench.name(key),
         external: false,
@@ -68,10 +74,20 @@ fn network(bench: &Bench, key: &str) -> Network {
     }
 }
 
+/// The volume `data` at `/data`.
+pub fn data() -> Mount {
+    Mount::Volume {
+        source: Some("data".into()),
+        target: "/data".into(),
+        read_only: false,
+        nocopy: false,
+    }
+}
+
 impl<'a> Project<'a> {
     /// cache (healthy after a moment) ← migrate (a job that writes) ← web (on two networks, with a volume and a folder).
     pub fn three(bench: &'a Bench) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let mut project = Self::of(bench, []);
         let cache = Service {
             healthcheck: Some(Healthcheck {
                 test: vec!["CMD-SHELL".into(), "test -e /tmp/ready".into()],
@@ -83,12 +99,7 @@ impl<'a> Project<'a> {
             }),
             ..service(bench, "cache", "sleep 1; touch /tmp/ready; sleep 600")
         };
-        let data = Mount::Volume {
-            source: Some("data".into()),
-            target: "/data".into(),
-            read_only: false,
-            nocopy: false,
-        };
+        let data = data();
         let migrate = Service {
             depends_on: depends("cache", Condition::Healthy),
             mounts: vec![data.clone()],
@@ -96,7 +107,7 @@ impl<'a> Project<'a> {
             ..service(bench, "migrate", "getent hosts cache && echo migrated >> /data/log")
         };
         let uploads = Mount::Bind {
-            source: folder.path().join("made/uploads"),
+            source: project.folder.path().join("made/uploads"),
             target: "/uploads".into(),
             read_only: false,
             create_host_path: true,
@@ -111,6 +122,13 @@ impl<'a> Project<'a> {
                 .into(),
             ..service(bench, "web", "grep migrated /data/log && sleep 600")
         };
+        project.stack.services = [cache, migrate, web].map(|s| (s.name.clone(), s)).into();
+        project
+    }
+
+    /// Services on the networks `default` and `back`, with the volume `data`.
+    pub fn of<const N: usize>(bench: &'a Bench, services: [Service; N]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
         let volume = Volume {
             name: bench.name("data"),
             external: false,
@@ -125,7 +143,7 @@ impl<'a> Project<'a> {
                 folder: folder.path().to_path_buf(),
                 files: vec![folder.path().join("compose.yaml")],
                 read_files: Vec::new(),
-                services: [cache, migrate, web].map(|s| (s.name.clone(), s)).into(),
+                services: services.map(|s| (s.name.clone(), s)).into(),
                 disabled: BTreeMap::new(),
                 networks: ["default", "back"]
                     .map(|key| (key.to_owned(), network(bench, key)))
@@ -153,20 +171,24 @@ impl<'a> Project<'a> {
         }
     }
 
-    fn desired(&self) -> Desired {
+    pub fn desired(&self) -> Desired {
         Desired::of(&self.stack, None, &BTreeMap::new(), &self.folders()).expect("a desired state")
     }
 
     pub async fn plan(&self) -> Plan {
+        self.plan_with(Wishes::default()).await
+    }
+
+    pub async fn plan_with(&self, wishes: Wishes) -> Plan {
         let desired = self.desired();
         let observed = self.bench.engine.observe(&self.bench.project).await.expect("observed");
         let facts = facts(&desired, &self.bench.engine, None, &self.environment)
             .await
             .expect("facts");
-        diff(&desired, &observed, &facts, Wishes::default())
+        diff(&desired, &observed, &facts, wishes)
     }
 
-    async fn perform(&self, plan: &Plan) -> Result<(), ConvergeError> {
+    pub async fn perform(&self, plan: &Plan) -> Result<(), ConvergeError> {
         let folders = self.folders();
         let converge = Converge {
             engine: &self.bench.engine,
@@ -177,6 +199,22 @@ impl<'a> Project<'a> {
             patience: Patience::default(),
         };
         converge.perform(plan).await
+    }
+
+    /// What was told of a plan that must fail.
+    pub async fn fails(&self, plan: &Plan) -> String {
+        let error = self.perform(plan).await.expect_err("it must fail");
+        match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        }
+    }
+
+    pub async fn down(&self, what: TearDown) -> Plan {
+        let observed = self.bench.engine.observe(&self.bench.project).await.expect("observed");
+        let plan = teardown(&self.desired(), &observed, what);
+        self.perform(&plan).await.expect("down");
+        plan
     }
 
     pub async fn up(&self) -> Plan {
@@ -209,7 +247,7 @@ pub fn words(plan: &Plan) -> Vec<String> {
 pub async fn a_stack_goes_up_stays_up_and_comes_down(bench: &Bench) {
     let mut project = Project::three(bench);
     project.up().await;
-    let said = project.said.0.lock().expect("unbroken").join("\n");
+    let said = project.said.lines();
     assert!(said.contains("wait for cache to be healthy"), "{said}");
     let web = project.find("web").await;
     assert_eq!(web.networks.len(), 2);
@@ -322,77 +360,4 @@ pub async fn a_plan_cut_off_is_finished_by_the_next(bench: &Bench) {
     other.up().await;
     assert!(other.find("web").await.running());
     assert_eq!(words(&other.plan().await), Vec::<String>::new());
-}
-
-pub async fn a_dependency_that_fails_is_named_with_its_log(bench: &Bench) {
-    let mut project = Project::three(bench);
-    project.service("migrate").command = Some(
-        ["sh", "-c", "echo 'no such table: users' >&2; exit 4"]
-            .map(str::to_owned)
-            .to_vec(),
-    );
-    let plan = project.plan().await;
-    let error = project.perform(&plan).await.expect_err("the job fails").to_string();
-    for part in [
-        "migrate: ",
-        "ended with exit code 4",
-        "no such table: users",
-        "arkwright up",
-    ] {
-        assert!(error.contains(part), "{part}: {error}");
-    }
-    let web = format!("{}-web-1", bench.project);
-    assert!(
-        bench.engine.container(&web).await.expect("an answer").is_none(),
-        "what depends on it is not created"
-    );
-
-    let mut ill = Project::three(bench);
-    if let Some(check) = ill.service("cache").healthcheck.as_mut() {
-        check.test = vec!["CMD-SHELL".into(), "false".into()];
-        check.retries = Some(1);
-    }
-    let plan = ill.plan().await;
-    let error = ill.perform(&plan).await.expect_err("never healthy").to_string();
-    assert!(error.contains("cache: ") && error.contains("is unhealthy"), "{error}");
-}
-
-pub async fn a_secret_from_the_environment_is_a_file_inside(bench: &Bench) {
-    let mut project = Project::three(bench);
-    project.stack.services.retain(|name, _| name.as_str() == "cache");
-    project.stack.secrets.insert(
-        "token".into(),
-        FileObject {
-            name: "token".into(),
-            from: FileSource::Environment("TOKEN".into()),
-        },
-    );
-    let cache = project.service("cache");
-    cache.user = Some("1234".into());
-    cache.secrets.push(FileGrant {
-        source: "token".into(),
-        target: "/run/secrets/token".into(),
-        uid: None,
-        gid: None,
-        mode: None,
-    });
-    let plan = project.plan().await;
-    assert!(plan.blocked.iter().any(|b| b.contains("TOKEN")), "{:?}", plan.blocked);
-    assert!(matches!(project.perform(&plan).await, Err(ConvergeError::Blocked(_))));
-
-    project.environment.insert("TOKEN".into(), "s3cret".into());
-    project.up().await;
-    let first = project.find("cache").await;
-    assert_eq!(bench.sh(&first.id, "cat /run/secrets/token").await, "s3cret");
-    assert_eq!(words(&project.plan().await), Vec::<String>::new());
-
-    project.environment.insert("TOKEN".into(), "changed".into());
-    project.up().await;
-    let second = project.find("cache").await;
-    assert_ne!(
-        second.id, first.id,
-        "a file that is mounted is seen anew only by a new container"
-    );
-    assert_eq!(bench.sh(&second.id, "cat /run/secrets/token").await, "changed");
-    assert_eq!(words(&project.plan().await), Vec::<String>::new());
 }
