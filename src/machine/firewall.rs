@@ -20,12 +20,13 @@ pub(super) async fn firewall() -> Firewall {
     );
     match firewalld {
         Ok(state) if state.trim() == "running" => Firewall::On("firewalld".into()),
-        _ => judge(iptables, nft),
+        _ => judge(iptables, nft, rustix::process::geteuid().is_root()),
     }
 }
 
-/// One of both programs is enough to know of a firewall; that there is none has to be said by one that could look.
-fn judge(iptables: io::Result<String>, nft: io::Result<String>) -> Firewall {
+/// One of both programs is enough to know of a firewall; that there is none has to be said by one that could look, and
+/// an empty list is no proof where it was not root that asked.
+fn judge(iptables: io::Result<String>, nft: io::Result<String>, root: bool) -> Firewall {
     if iptables.as_ref().is_ok_and(|rules| iptables_closed(rules)) {
         return Firewall::On("iptables".into());
     }
@@ -33,7 +34,8 @@ fn judge(iptables: io::Result<String>, nft: io::Result<String>) -> Firewall {
         return Firewall::On("nftables".into());
     }
     match (iptables, nft) {
-        (Ok(_), _) | (_, Ok(_)) => Firewall::Off,
+        (Ok(_), _) | (_, Ok(_)) if root => Firewall::Off,
+        (Ok(_), _) | (_, Ok(_)) => Firewall::Unknown("only root sees every rule".into()),
         (Err(iptables), Err(nft)) => Firewall::Unknown(format!("iptables: {iptables}; nft: {nft}")),
     }
 }
@@ -77,17 +79,21 @@ mod tests {
 
     #[test]
     fn a_chain_that_drops_what_it_does_not_know_is_a_firewall() {
-        let on = |text: &str| judge(Ok(text.to_owned()), absent());
+        let on = |text: &str| judge(Ok(text.to_owned()), absent(), true);
         assert_eq!(on("-P INPUT DROP\n"), Firewall::On("iptables".into()));
         let last = "-P INPUT ACCEPT\n-A INPUT -p tcp --dport 22 -j ACCEPT\n-A INPUT -j REJECT --reject-with x\n";
         assert_eq!(on(last), Firewall::On("iptables".into()));
         assert_eq!(on("-P INPUT ACCEPT\n-A INPUT -s 10.0.0.1/32 -j DROP\n"), Firewall::Off);
         let nft = "table inet filter {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n";
         assert_eq!(
-            judge(Ok("-P INPUT ACCEPT\n".into()), Ok(nft.into())),
+            judge(Ok("-P INPUT ACCEPT\n".into()), Ok(nft.into()), false),
             Firewall::On("nftables".into())
         );
-        assert_eq!(judge(absent(), Ok(String::new())), Firewall::Off);
-        assert!(matches!(judge(absent(), absent()), Firewall::Unknown(_)));
+        assert_eq!(judge(absent(), Ok(String::new()), true), Firewall::Off);
+        assert!(matches!(
+            judge(absent(), Ok(String::new()), false),
+            Firewall::Unknown(_)
+        ));
+        assert!(matches!(judge(absent(), absent(), true), Firewall::Unknown(_)));
     }
 }

@@ -46,11 +46,8 @@ pub enum Subject {
     /// `8080/tcp`
     Port(String),
     Path(PathBuf),
-    /// A set of `backups.sets`.
-    Set(String),
     /// One of `backups.stores`.
     Store(String),
-    Drill(String),
     Operation(String),
 }
 
