@@ -12,7 +12,8 @@ mod store;
 mod time;
 
 pub use engine::{
-    Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullProgress, PullTrouble,
+    Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullError, PullProgress,
+    PullTrouble,
 };
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;
