@@ -116,6 +116,19 @@ _podman_settings() {
     printf '[containers]\n%s\n\n[engine]\n%s\n' "$lines_containers" "$lines_engine" >"$DEMO_STATE/containers.conf"
 }
 
+# A registry on loopback speaks plain HTTP, which Docker knows by itself. What the host says of registries holds as well.
+_podman_registries() {
+    local file host=/etc/containers/registries.conf
+    [[ ! -r "$HOME/.config/containers/registries.conf" ]] || host="$HOME/.config/containers/registries.conf"
+    file="$DEMO_STATE/registries.conf"
+    mkdir -p "$DEMO_STATE"
+    {
+        [[ ! -r "$host" ]] || cat "$host"
+        printf '\n[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n'
+    } >"$file"
+    printf '%s\n' "$file"
+}
+
 # Docker drops what is forwarded, also between two containers on one of Podman's internal networks, for which Podman
 # itself writes no rule. Traffic that stays on one bridge is let through again.
 PODMAN_BESIDE_DOCKER=(DOCKER-USER -i podman+ -m physdev --physdev-is-bridged -j ACCEPT)
@@ -157,9 +170,9 @@ ensure_podman() {
     rm -f "$PODMAN_SOCKET"
     _forget_earlier_start
     say "starting Podman's API on $PODMAN_SOCKET (log: $DEMO_STATE/podman.log)"
-    local -a settings=()
+    local -a settings=("CONTAINERS_REGISTRIES_CONF=$(_podman_registries)")
     if [[ -r "$DEMO_STATE/containers.conf" ]]; then
-        settings=("CONTAINERS_CONF=$DEMO_STATE/containers.conf")
+        settings+=("CONTAINERS_CONF=$DEMO_STATE/containers.conf")
     fi
     setsid env "${settings[@]}" podman system service -t 0 "unix://$PODMAN_SOCKET" \
         >"$DEMO_STATE/podman.log" 2>&1 </dev/null &

@@ -42,7 +42,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let past = releases(&folder)?;
     let scope = PruneScope {
         stack: project.stack(),
-        images: &[project.config.router.image.clone()],
+        images: std::slice::from_ref(&project.config.router.image),
         releases: &past,
         engine: engine.as_ref(),
         now: SystemClock.now(),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use bollard::query_parameters::{ImportImageOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::{Stream, StreamExt};
 
+use crate::model::Reference;
 use crate::ports::{ByteStream, EngineError, ImageInfo, ImageSummary};
 
 use super::bollard::Bollard;
@@ -16,7 +17,7 @@ impl Bollard {
     pub(super) async fn find_image(&self, reference: &str) -> Result<Option<(String, ImageInfo)>, EngineError> {
         check_reference(reference)?;
         let mut names = vec![reference.to_owned()];
-        if self.podman() && !has_registry(reference) {
+        if self.podman() && !reference.starts_with("sha256:") && !Reference::names_registry(reference) {
             names.push(format!("localhost/{reference}"));
         }
         for name in names {
@@ -142,30 +143,9 @@ pub(super) fn check_reference(reference: &str) -> Result<(), EngineError> {
     })
 }
 
-/// Docker's rule: what stands before the first slash is a registry if it has a dot or colon or is `localhost`.
-fn has_registry(reference: &str) -> bool {
-    reference.starts_with("sha256:")
-        || reference
-            .split_once('/')
-            .is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_registry_is_told_from_a_folder() {
-        for (reference, has) in [
-            ("redis", false),
-            ("team/app:1", false),
-            ("localhost/app", true),
-            ("ghcr.io/a/b", true),
-            ("host:5000/a", true),
-        ] {
-            assert_eq!(has_registry(reference), has, "{reference}");
-        }
-    }
 
     #[test]
     fn a_reference_cannot_walk_out_of_its_path() {

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 
 use crate::model::{Login, Reference};
-use crate::ports::{EngineError, Found, KeyringError, PullProgress, PullTrouble};
+use crate::ports::{EngineError, Found, KeyringError, PullError, PullProgress, PullTrouble};
 
 use super::bollard::Bollard;
 use super::error::{refused, timeout};
@@ -88,10 +88,7 @@ impl Bollard {
             }
             Ok(None) => Ok(None),
             Err(message) => match unpulled(reference, &image, &looked, message) {
-                EngineError::Pull {
-                    trouble: PullTrouble::NotThere,
-                    ..
-                } => Ok(None),
+                EngineError::Pull(error) if error.trouble == PullTrouble::NotThere => Ok(None),
                 error => Err(error),
             },
         }
@@ -148,12 +145,12 @@ fn complaint(line: &Value) -> Option<String> {
 }
 
 fn unpulled(reference: &str, image: &Reference, looked: &Looked, message: String) -> EngineError {
-    EngineError::Pull {
+    EngineError::Pull(Box::new(PullError {
         reference: reference.to_owned(),
         registry: image.registry.clone(),
         trouble: trouble(&message, looked),
         message,
-    }
+    }))
 }
 
 /// What the engines' words amount to; they pass on those of the registry and of the network.

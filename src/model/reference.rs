@@ -21,6 +21,11 @@ pub struct Reference {
 pub struct NotAReference(String);
 
 impl Reference {
+    /// Docker's rule: what stands before the first slash is a registry if it has a dot or colon or is `localhost`.
+    pub fn names_registry(text: &str) -> bool {
+        text.split_once('/').is_some_and(|(host, _)| is_registry(host))
+    }
+
     /// Registry and path, which tags and digests of one image have in common: `docker.io/library/redis`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.registry, self.path)
@@ -92,9 +97,8 @@ fn parse(text: &str) -> Option<Reference> {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (named, None),
     };
-    // What stands before the first slash is a registry if it has a dot or colon, or is `localhost`.
     let (registry, path) = match name.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
+        Some((host, path)) if is_registry(host) => (host, path.to_owned()),
         Some(_) => (HUB, name.to_owned()),
         None => (HUB, format!("library/{name}")),
     };
@@ -122,6 +126,10 @@ fn parse(text: &str) -> Option<Reference> {
     })
 }
 
+fn is_registry(host: &str) -> bool {
+    host.contains(['.', ':']) || host == "localhost"
+}
+
 /// An image's own id, which says nothing of a registry.
 fn is_id(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
@@ -147,6 +155,19 @@ mod tests {
             ("host:5000/a", "host:5000/a"),
         ] {
             assert_eq!(text.parse::<Reference>().map(|r| r.to_string()), Ok(full.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_registry_is_told_from_a_folder() {
+        for (text, names) in [
+            ("redis:7", false),
+            ("team/app:1", false),
+            ("localhost/app", true),
+            ("ghcr.io/a/b", true),
+            ("host:5000/a", true),
+        ] {
+            assert_eq!(Reference::names_registry(text), names, "{text}");
         }
     }
 

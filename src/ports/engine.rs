@@ -212,13 +212,8 @@ pub enum EngineError {
     PortTaken { what: String, message: String },
     #[error("the engine refused {what}: {message}")]
     Refused { what: String, message: String },
-    #[error("{reference} could not be pulled from {registry}: {} (the engine says: {message})", .trouble.told(.registry))]
-    Pull {
-        reference: String,
-        registry: String,
-        trouble: PullTrouble,
-        message: String,
-    },
+    #[error(transparent)]
+    Pull(Box<PullError>),
     #[error("this engine cannot {what}: {why}")]
     Unsupported { what: String, why: String },
     #[error("the engine did not finish {what} within {seconds} s")]
@@ -229,6 +224,17 @@ pub enum EngineError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// An image that did not come from its registry.
+#[derive(Debug, thiserror::Error)]
+#[error("{reference} could not be pulled from {registry}: {} (the engine says: {message})", .trouble.told(.registry))]
+pub struct PullError {
+    pub reference: String,
+    pub registry: String,
+    pub trouble: PullTrouble,
+    /// In the engine's own words.
+    pub message: String,
 }
 
 /// Why a registry did not give an image, and what to do about it.

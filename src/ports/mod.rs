@@ -13,7 +13,7 @@ mod store;
 mod time;
 
 pub use engine::{
-    Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullProgress,
+    Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullError, PullProgress,
     PullTrouble,
 };
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};

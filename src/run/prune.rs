@@ -118,11 +118,7 @@ fn repositories<'a>(names: impl Iterator<Item = &'a String>, engine: EngineKind)
         if reference.repository().starts_with("localhost/arkwright-keep/") {
             continue;
         }
-        let short = !name
-            .split('/')
-            .next()
-            .is_some_and(|host| host.contains(['.', ':']) || host == "localhost");
-        if short && engine == EngineKind::Podman {
+        if !Reference::names_registry(name) && engine == EngineKind::Podman {
             let path = reference.path.strip_prefix("library/").unwrap_or(&reference.path);
             found.insert(format!("localhost/{path}"));
         }

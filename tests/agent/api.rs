@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arkwright::http::{AgentClient, ClientError, Listener, Socket, api, bind_monitor, monitor, serve};
 use arkwright::journal::Request;
+use arkwright::model::{Login, Secret};
 use arkwright::run::agent::Submission;
 use arkwright::run::{Blame, News, UpdateKind, Watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -91,6 +92,28 @@ async fn an_order_goes_there_and_its_news_come_back() {
     assert_eq!(one.heard().len(), 6);
     let uid = rustix::process::getuid().as_raw();
     assert_eq!(receipt.by, format!("uid {uid} via socket: a test"));
+    listening.alive.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_crosses_the_socket_and_is_nowhere_else() {
+    let host = Host::new();
+    let path = socket_of(&host);
+    let listening = listen(&host, host.operator().with("deploy", quick(1, 10)), &path);
+    let client = AgentClient::at(&path);
+    let mut given = submission("a");
+    let token = Secret::new("hunter2");
+    given.logins.insert("r.example", Login::IdentityToken { token });
+    assert!(!format!("{given:?}").contains("hunter2"), "{given:?}");
+    let accepted = client.submit(&given).await.expect("taken");
+    let receipt = client
+        .follow(&accepted.operation, &Ears::default())
+        .await
+        .expect("an end");
+    assert!(!format!("{receipt:?}").contains("hunter2"), "{receipt:?}");
+    assert_eq!(host.world.lock().expect("whole").logins, [given.logins]);
+    let book = std::fs::read_to_string(host.folder.orders()).expect("a book");
+    assert!(!book.contains("hunter2"), "{book}");
     listening.alive.stop().await;
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arkwright::journal::Request;
-use arkwright::model::OperationId;
+use arkwright::model::{Login, Logins, OperationId, Secret};
 use arkwright::run::agent::{Accepted, Agent, Submission};
 use arkwright::run::{Blame, News, OperationError, Operator, Order, Receipt};
 use arkwright::state::ProjectFolder;
@@ -81,7 +81,17 @@ impl Alive {
             order,
             by: "a test".into(),
             key: key.map(str::to_owned),
-            logins: Default::default(),
+            logins: Logins::default(),
+        };
+        self.agent.submit(submission).await
+    }
+
+    async fn order_with(&self, order: Order, logins: Logins) -> Result<Accepted, OperationError> {
+        let submission = Submission {
+            order,
+            by: "a test".into(),
+            key: None,
+            logins,
         };
         self.agent.submit(submission).await
     }
@@ -284,6 +294,39 @@ async fn a_restart_forgets_no_order_and_resumes_before_it_begins() {
     );
     assert_eq!(alive.end(&second).await.outcome, "deployed");
     assert_eq!(host.begun().len(), 2);
+    alive.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_go_with_their_order_in_memory_alone() {
+    let host = Host::new();
+    let login = Login::Password {
+        username: "ark".into(),
+        password: Secret::new("hunter2"),
+    };
+    let mut logins = Logins::default();
+    logins.insert("r.example", login);
+    let alive = host.start(host.operator().with("deploy", slow(60)));
+    alive.order(deploy("1")).await.expect("taken");
+    let waiting = alive.order_with(deploy("2"), logins.clone()).await.expect("taken");
+    let book = std::fs::read_to_string(host.folder.orders()).expect("a book");
+    assert!(book.contains("r.example") && !book.contains("hunter2"), "{book}");
+    alive.stop().await;
+
+    // Whoever comes after has no login, and does not go on as if none had been given.
+    let alive = host.start(host.operator().with("deploy", slow(1)));
+    let (_, end) = alive.hear(&waiting.operation).await;
+    let Some(News::Broken(error)) = end else {
+        panic!("not refused: {end:?}");
+    };
+    assert!(
+        error.message.contains("r.example") && error.message.contains("give the order again"),
+        "{error}"
+    );
+    let again = alive.order_with(deploy("2"), logins.clone()).await.expect("taken");
+    assert_eq!(alive.end(&again.operation).await.outcome, "deployed");
+    let given = host.world.lock().expect("whole").logins.clone();
+    assert_eq!(given, [Logins::default(), logins]);
     alive.stop().await;
 }
 

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use arkwright::ports::{ByteStream, Engine, EngineError};
+use arkwright::ports::{ByteStream, Engine, EngineError, PullTrouble};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
@@ -155,6 +155,32 @@ pub async fn a_pull_that_cannot_work_says_so(bench: &Bench) {
         .pull("127.0.0.1:1/arkwright/none:1", &|_| {})
         .await
         .expect_err("nothing listens there");
-    assert!(matches!(error, EngineError::Refused { .. }), "{error:?}");
+    let told = matches!(&error, EngineError::Pull(pull) if pull.trouble == PullTrouble::Unreachable && pull.registry == "127.0.0.1:1");
+    assert!(told, "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(120));
+}
+
+pub async fn images_and_their_users_are_listed(bench: &Bench) {
+    let id = bench.run(&bench.sleeper("user")).await;
+    let image = bench.look(&id).await.image_id;
+    let used = bench.engine.images_in_use().await.expect("listed");
+    let names = used.get(&image).expect("the container's image");
+    assert!(names.contains(&bench.name("user")), "{names:?}");
+    bench.engine.stop_container(&id, None).await.expect("stopped");
+    let used = bench.engine.images_in_use().await.expect("listed");
+    assert!(
+        used[&image].contains(&bench.name("user")),
+        "one that does not run uses it too"
+    );
+    let images = bench.engine.images().await.expect("listed");
+    let listed = images.iter().find(|listed| listed.id == image).expect("the image");
+    assert!(
+        listed.repo_tags.contains(&bench.image) && listed.size > 0 && listed.created.is_some(),
+        "{listed:?}"
+    );
+    assert!(
+        images
+            .iter()
+            .all(|listed| !listed.repo_tags.iter().any(|name| name.contains("<none>")))
+    );
 }

@@ -84,6 +84,7 @@ contract! {
     images::an_image_goes_out_and_comes_back,
     images::an_image_gets_a_second_name,
     images::a_pull_that_cannot_work_says_so,
+    images::images_and_their_users_are_listed,
     stacks::a_stack_goes_up_stays_up_and_comes_down,
     stacks::a_plan_cut_off_is_finished_by_the_next,
     trouble::a_dependency_that_fails_is_named_with_its_log,

@@ -103,14 +103,11 @@ pub async fn what_is_wrong_is_said_with_the_registry_and_what_to_do(host: &str, 
 
     let address = registry.address.clone();
     let trouble = async |engine: &Bollard, name: &str| match engine.pull(name, &|_| {}).await {
-        Err(error @ EngineError::Pull { .. }) => {
+        Err(EngineError::Pull(error)) => {
             let told = error.to_string();
             println!("    {told}");
             assert!(told.contains(&address) && !told.contains("hunter2"), "{told}");
-            let EngineError::Pull { trouble, .. } = error else {
-                unreachable!()
-            };
-            trouble
+            error.trouble
         }
         other => panic!("{name}: {other:?}"),
     };
@@ -165,6 +162,6 @@ pub async fn the_registry_says_what_a_tag_means(host: &str, registry: Registry) 
         None
     );
     let refused = engine(host, &registry, None).await.registry_digest(&name).await;
-    assert!(matches!(refused, Err(EngineError::Pull { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(EngineError::Pull(_))), "{refused:?}");
     forget(host, &name).await;
 }

@@ -28,7 +28,8 @@ pub struct Registry {
     process: Child,
     /// `127.0.0.1:40123`
     pub address: String,
-    folder: tempfile::TempDir,
+    /// What it stores, for as long as it is there.
+    _folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -46,7 +47,7 @@ impl Registry {
         let registry = Registry {
             process,
             address: format!("127.0.0.1:{port}"),
-            folder,
+            _folder: folder,
         };
         registry.answers();
         Some(registry)
@@ -90,6 +91,11 @@ impl Registry {
             .push_image(&repository, Some(options), Some(credentials))
             .try_collect()
             .await;
+        let said = format!("{pushed:?}");
+        assert!(
+            !said.contains("HTTP response to HTTPS client"),
+            "this Podman was not told that loopback speaks plain HTTP: end it, and ./scripts/test starts one that was"
+        );
         for said in pushed.expect("pushed") {
             assert!(said.error_detail.is_none(), "{said:?}");
         }
@@ -107,7 +113,6 @@ impl Drop for Registry {
         // Ended before is as good.
         self.process.kill().ok();
         self.process.wait().ok();
-        println!("the registry kept {}", self.folder.path().display());
     }
 }
 

@@ -116,7 +116,7 @@ async fn begin(shared: &Arc<Shared>, operation: &Arc<Operation>) -> Result<(), O
             ));
         }
         operator
-            .begin(&operation.id, order, &operation.by, &operation.logins)
+            .begin(&operation.id, order, &operation.by, &operation.logins())
             .await?;
         operation.set_begun(Ok(()));
         Ok(())

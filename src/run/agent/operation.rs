@@ -19,7 +19,6 @@ pub(super) struct Operation {
     pub order: Option<Order>,
     pub by: String,
     pub at: Timestamp,
-    pub logins: Logins,
     /// Registries whose logins an agent before this one had in memory.
     pub lost: BTreeSet<String>,
     pub feed: Feed,
@@ -33,6 +32,8 @@ struct Inner {
     told: Option<oneshot::Sender<Result<(), OperationError>>>,
     sender: Option<mpsc::Sender<Petition>>,
     receiver: Option<mpsc::Receiver<Petition>>,
+    /// Until it is over.
+    logins: Logins,
 }
 
 impl Operation {
@@ -51,7 +52,6 @@ impl Operation {
             order,
             by,
             at,
-            logins: Logins::default(),
             lost: BTreeSet::new(),
             feed: Feed::new(),
             inner: Mutex::new(Inner {
@@ -59,8 +59,18 @@ impl Operation {
                 told: None,
                 sender: Some(sender),
                 receiver: Some(receiver),
+                logins: Logins::default(),
             }),
         }
+    }
+
+    pub fn with_logins(self, logins: Logins) -> Self {
+        self.inner().logins = logins;
+        self
+    }
+
+    pub fn logins(&self) -> Logins {
+        self.inner().logins.clone()
     }
 
     /// Resolves once it is begun, or refused.
@@ -95,6 +105,11 @@ impl Operation {
             inner.sender = Some(sender);
             receiver
         })
+    }
+
+    /// It is over: what was held for it in memory alone is not kept with the news of it.
+    pub fn forget_logins(&self) {
+        self.inner().logins = Logins::default();
     }
 
     /// From now on requests are answered with "it is over".

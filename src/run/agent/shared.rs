@@ -191,8 +191,7 @@ impl Shared {
             OperationError::new(Blame::Host, error)
                 .hinted("the order could not be written down; free space on the disk")
         })?;
-        let mut operation = Operation::new(id.clone(), name, Some(order), by, now, false);
-        operation.logins = logins;
+        let operation = Operation::new(id.clone(), name, Some(order), by, now, false).with_logins(logins);
         let operation = state.line_up(operation);
         let beginning = idle.then(|| operation.beginning());
         self.wake(&mut state, name);
@@ -305,6 +304,7 @@ impl Shared {
         }
         drop(state);
         operation.close_petitions();
+        operation.forget_logins();
         operation.feed.end(end);
     }
 

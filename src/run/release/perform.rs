@@ -197,7 +197,7 @@ impl Work<'_> {
 
     async fn pulled(&self, reference: &str) -> Result<ImageInfo, StepFailed> {
         if let Err(error) = pull(self.engine, reference, self.progress).await {
-            let lost = matches!(&error, EngineError::Pull { registry, .. } if self.lost.contains(registry));
+            let lost = matches!(&error, EngineError::Pull(pull) if self.lost.contains(&pull.registry));
             let told = StepFailed::from(error);
             return Err(match lost {
                 true => StepFailed::because(format!(
