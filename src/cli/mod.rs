@@ -9,6 +9,7 @@ mod config;
 mod deploy;
 mod down;
 mod drill;
+mod eject;
 mod failure;
 mod history;
 mod init;
@@ -104,6 +105,8 @@ enum Command {
     Deploy(deploy::Args),
     /// Move a service back to the previous colour
     Rollback(rollback::Args),
+    /// Give the project back to plain Compose: released services as plain containers, without the router
+    Eject(eject::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
@@ -179,6 +182,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
+        Command::Eject(args) => eject::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Agent(args) => agent::start(&global, &args).await,
         Command::Drill(args) => drill::run(&global, &args).await,
