@@ -1,8 +1,9 @@
 use serde::Serialize;
 
-use super::{Failure, Global, Kind, OrFail, Terminal, project};
+use super::{Failure, Global, Kind, OrFail, Terminal, project, stack_view};
+use crate::app::Project;
 use crate::model::{Health, Timestamp};
-use crate::plan::{Container, ContainerState, labels};
+use crate::plan::{Container, ContainerState, Leftover, Observed, Wishes, labels};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -19,21 +20,28 @@ struct Row<'a> {
     created: Option<Timestamp>,
     started: Option<Timestamp>,
     restarts: i64,
+    /// Answers to a released service's name beside the router.
+    stray: bool,
 }
 
 pub async fn run(global: &Global) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let project = project::project(global)?;
     let engine = project.engine().await.or_fail(Kind::Engine)?;
-    let mut containers = engine
-        .observe(&project.stack().name)
-        .await
-        .or_fail(Kind::Engine)?
-        .containers;
+    let observed = engine.observe(&project.stack().name).await.or_fail(Kind::Engine)?;
+    let strays = match project.config.services.is_empty() {
+        true => Vec::new(),
+        false => strays(&project, &observed).await?,
+    };
+    let mut containers = observed.containers;
     containers.sort_by(|a, b| (service(a), &a.name).cmp(&(service(b), &b.name)));
     if terminal.json {
-        let rows: Vec<Row> = containers.iter().map(row).collect();
+        let stray = |container: &Container| strays.iter().any(|stray| stray.id == container.id);
+        let rows: Vec<Row> = containers.iter().map(|c| row(c, stray(c))).collect();
         return terminal.print_json(&rows);
+    }
+    for stray in &strays {
+        terminal.warn(&format!("{}: {}", stray.container, stray.what));
     }
     let rows: Vec<Vec<String>> = containers
         .iter()
@@ -51,11 +59,17 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     terminal.table(&["SERVICE", "CONTAINER", "COLOUR", "STATE", "IMAGE", "PORTS"], &rows)
 }
 
+async fn strays(project: &Project, observed: &Observed) -> Result<Vec<Leftover>, Failure> {
+    let failure = |error| stack_view::failure(project, error);
+    let site = project.site().await.map_err(failure)?;
+    Ok(site.plan(observed, Wishes::default()).await.map_err(failure)?.strays)
+}
+
 fn service(container: &Container) -> &str {
     container.label(labels::SERVICE).unwrap_or_default()
 }
 
-fn row(container: &Container) -> Row<'_> {
+fn row(container: &Container, stray: bool) -> Row<'_> {
     Row {
         service: service(container),
         container: &container.name,
@@ -70,6 +84,7 @@ fn row(container: &Container) -> Row<'_> {
         created: container.created,
         started: container.started,
         restarts: container.restart_count,
+        stray,
     }
 }
 
