@@ -1,7 +1,9 @@
 //! The one place where edges are built and handed to `run/`.
 
 mod backups;
+mod checkup;
 mod living;
+mod pinned;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +14,14 @@ use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
-use crate::model::{ServiceName, Timestamp};
+use crate::machine::ThisHost;
+use crate::model::{Logins, ServiceName, Timestamp};
 use crate::plan::needs;
-use crate::ports::{Clock, Engine, EngineError, Entropy, Router, Store};
+use crate::ports::{Clock, Engine, EngineError, Entropy, Given, Router, Store};
+use crate::registry::{HostKeyring, Places};
 use crate::run::backup::Stores;
 use crate::run::{Blame, Host, OperationError};
-use crate::source::{HostSources, ThisHost, TreeInspector};
+use crate::source::{HostSources, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
@@ -96,6 +100,8 @@ pub struct Project {
     /// `None`: there is no arkwright.yaml, and `config` says what holds without one.
     pub config_file: Option<PathBuf>,
     pub selection: Selection,
+    /// What pulls are made with before any login of this host.
+    pub logins: Logins,
 }
 
 impl Project {
@@ -129,6 +135,7 @@ impl Project {
             config,
             config_file: text.map(|_| file),
             selection: selection.clone(),
+            logins: Logins::default(),
         })
     }
 
@@ -255,7 +262,11 @@ struct StoreUnusable {
 impl Project {
     /// The engine of `--host`, of DOCKER_HOST, or the first that answers where they usually listen.
     pub async fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
-        connect(self.selection.host.as_deref()).await
+        self.engine_with(Given::of(self.logins.clone())).await
+    }
+
+    async fn engine_with(&self, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
+        connect(self.selection.host.as_deref(), given).await
     }
 
     /// The stores of arkwright.yaml by name.
@@ -277,12 +288,15 @@ impl Project {
     /// fails what needs it and nothing else.
     pub async fn host(&self) -> Result<Host, BuildError> {
         let folder = self.folder()?;
+        let given = Given::of(self.logins.clone());
+        let engine = self.engine_with(given.clone()).await;
         Ok(Host {
             stack: self.loaded.stack.clone(),
             secrets: self.loaded.secrets.clone(),
             config: self.config.clone(),
             config_file: self.config_file.clone(),
-            engine: self.engine().await.map_err(|e| OperationError::new(Blame::Engine, e)),
+            engine: engine.map_err(|e| OperationError::new(Blame::Engine, e)),
+            given,
             router: self.router().map(|router| Arc::new(router) as Arc<dyn Router>),
             stores: self.stores(&folder),
             folder,
@@ -316,8 +330,8 @@ fn program() -> io::Result<PathBuf> {
     Ok(replaced.map(PathBuf::from).filter(|path| path.exists()).unwrap_or(path))
 }
 
-/// Connects to the engine named, or to the first that answers.
-pub async fn connect(host: Option<&str>) -> Result<Arc<dyn Engine>, EngineError> {
+/// Connects to the engine named, or to the first that answers; it pulls with the logins given and those of this host.
+pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
     let environment = environment();
     let named = host
         .map(str::to_owned)
@@ -329,5 +343,8 @@ pub async fn connect(host: Option<&str>) -> Result<Arc<dyn Engine>, EngineError>
     if let Some(runtime) = environment.get("XDG_RUNTIME_DIR") {
         usual.push(format!("unix://{runtime}/podman/podman.sock"));
     }
-    Ok(Arc::new(engine::connect(named.as_deref(), &usual).await?))
+    let uid = rustix::process::getuid().as_raw();
+    let places = Places::new(|name| environment.get(name).cloned(), uid);
+    let engine = engine::connect(named.as_deref(), &usual).await?;
+    Ok(Arc::new(engine.with_keyring(Arc::new(HostKeyring::new(given, places)))))
 }

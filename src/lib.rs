@@ -10,14 +10,16 @@
 //! schedule/  crontab line + time zone → next run                               │
 //! journal/   records, framing, and the saga every operation is                 │
 //! config/    arkwright.yaml → Config; secrets                                  ┘
-//! ports      the traits: Engine, Router, Sources, Store, Forge, Clock, Entropy
+//! ports      the traits: Engine, Router, Sources, Store, Machine, Forge, Clock, Entropy
 //! run/       performs the steps through the ports; the agent's loop; the host lock
 //! state/     durable files: atomic writes, journal files, the project's folder ┐
 //! engine/    bollard, and what Podman needs different                          │ EDGES: each implements a
-//! router/    HAProxy: rendered configuration, runtime API, hold gate           │ port and knows nothing of
-//! source/    what a set's sources hold: files, SQLite databases                │ the others
+//! registry/  logins as docker, podman and credential helpers keep them         │ port and knows nothing of
+//! router/    HAProxy: rendered configuration, runtime API, hold gate           │ the others
+//! source/    what a set's sources hold: files, SQLite databases                │
 //! store/     objects on a disk                                                 │
 //! github/    the runner's contract, deployments                                │
+//! machine/   what this machine says of itself: memory, disks, clock, firewall   │
 //! http/      the agent's API, health and metrics                               ┘
 //! app        the one place where edges are built and handed to run/
 //! cli/       one file a verb, rendering, failures, exit codes
@@ -36,9 +38,11 @@ pub mod engine;
 pub mod github;
 pub mod http;
 pub mod journal;
+pub mod machine;
 pub mod model;
 pub mod plan;
 pub mod ports;
+pub mod registry;
 pub mod release;
 pub mod router;
 pub mod run;

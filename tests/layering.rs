@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "model", "stack", "plan", "release", "backup", "drill", "schedule", "journal", "config",
 ];
-const EDGES: &[&str] = &["state", "engine", "router", "store", "source", "github", "http"];
+const EDGES: &[&str] = &[
+    "state", "engine", "registry", "router", "store", "source", "machine", "github", "http",
+];
 
 /// Crates and modules that would make a pure room depend on the world.
 const WORLD: &[&str] = &[

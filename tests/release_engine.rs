@@ -186,6 +186,7 @@ impl Stage {
             before: Arc::new(NoBackups),
             state: self.state.clone(),
             secrets: arkwright::stack::Secrets::default(),
+            lost: Default::default(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! `check`, `plan`, `up`, `ps`, `logs` and `down` as a person runs them, on every engine there is.
+//! `plan`, `up`, `ps`, `logs` and `down` as a person runs them, on every engine there is.
 
 mod common;
 
@@ -191,7 +191,7 @@ fn an_engine_that_is_not_there_is_one_clear_error() {
     let folder = tempfile::tempdir().expect("a folder");
     compose(folder.path(), "true");
     let host = format!("unix://{}/none.sock", folder.path().display());
-    for verb in ["plan", "up", "down", "ps", "logs", "check"] {
+    for verb in ["plan", "up", "down", "ps", "logs"] {
         let output = Command::new(env!("CARGO_BIN_EXE_arkwright"))
             .args(["--host", &host, verb])
             .current_dir(folder.path())

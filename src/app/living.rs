@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::config::AgentConfig;
-use crate::model::{OperationId, ProjectName, Timestamp};
+use crate::model::{Logins, OperationId, ProjectName, Timestamp};
 use crate::run::{Blame, Host, OperationError, Operator, Order, Petition, Receipt, Schedules, Watch};
 use crate::state::HostLock;
 
@@ -21,11 +21,18 @@ pub struct Living {
     /// Reads the journals.
     host: Host,
     read: Mutex<Arc<Project>>,
-    begun: Mutex<BTreeMap<OperationId, Arc<Project>>>,
+    begun: Mutex<BTreeMap<OperationId, Begun>>,
     /// What was logged of the files last, so that it is not logged at every look.
     said: Mutex<Option<String>>,
     /// Whether the router's addresses were looked at since the start.
     repointed: AtomicBool,
+}
+
+/// What an operation under way was begun with.
+#[derive(Clone)]
+struct Begun {
+    project: Arc<Project>,
+    logins: Logins,
 }
 
 /// What an agent takes from the files once, at its start.
@@ -149,14 +156,15 @@ async fn host(project: &Project) -> Result<Host, OperationError> {
 
 #[async_trait]
 impl Operator for Living {
-    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError> {
         let project = match order {
             Order::Deploy { .. } | Order::Rollback { .. } => self.read()?,
             // These come by themselves as well: a slip in a file must not cost a night's backup.
             Order::Retire { .. } | Order::Backup { .. } | Order::Drill { .. } => self.read_or_last(),
         };
-        host(&project).await?.begin(id, order, by).await?;
-        whole(&self.begun).insert(id.clone(), project);
+        host(&project).await?.begin(id, order, by, logins).await?;
+        let logins = logins.clone();
+        whole(&self.begun).insert(id.clone(), Begun { project, logins });
         Ok(())
     }
 
@@ -167,8 +175,13 @@ impl Operator for Living {
         petitions: mpsc::Receiver<Petition>,
     ) -> Result<Receipt, OperationError> {
         let begun = whole(&self.begun).get(id).cloned();
-        let project = begun.unwrap_or_else(|| self.last());
-        let receipt = host(&project).await?.finish(id, watch, petitions).await?;
+        let begun = begun.unwrap_or_else(|| Begun {
+            project: self.last(),
+            logins: Logins::default(),
+        });
+        let host = host(&begun.project).await?;
+        host.given.hold(&begun.logins);
+        let receipt = host.finish(id, watch, petitions).await?;
         if receipt.outcome != "stuck" {
             whole(&self.begun).remove(id);
         }

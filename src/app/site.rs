@@ -8,9 +8,10 @@ use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
 use crate::run::release::releases;
-use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts};
+use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts, pull};
 use crate::state::ProjectFolder;
 
+use super::pinned::Pinned;
 use super::{Project, SystemClock};
 
 /// A project on its engine: what should be and what is.
@@ -22,6 +23,7 @@ pub struct Site<'a> {
     pub folders: HostFolders,
     /// Services with a release that has no end yet.
     pub moving: BTreeSet<ServiceName>,
+    pinned: Pinned,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,10 @@ pub enum SiteError {
     Journals(#[from] OperationError),
     #[error(transparent)]
     Converge(#[from] ConvergeError),
+    #[error(
+        "{service} serves {image}, which is not on this host any more and in no registry; `arkwright deploy {service}=IMAGE` releases another"
+    )]
+    Lost { service: String, image: String },
 }
 
 impl Project {
@@ -47,12 +53,15 @@ impl Project {
     }
 
     pub async fn site(&self) -> Result<Site<'_>, SiteError> {
+        self.site_on(self.engine().await?).await
+    }
+
+    pub(super) async fn site_on(&self, engine: Arc<dyn Engine>) -> Result<Site<'_>, SiteError> {
         let state = ProjectFolder::named(&self.config.state, &self.stack().name);
         let folders = state.host_folders();
         let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
-        let engine = self.engine().await?;
         // What a released service runs is what was released, whatever the Compose file names by now.
-        let (mut serving, mut moving) = (BTreeMap::new(), BTreeSet::new());
+        let (mut serving, mut moving, mut pinned) = (BTreeMap::new(), BTreeSet::new(), Pinned::default());
         if let Some(router) = &router {
             let routes = router.routes().await.map_err(FactsError::from)?;
             let observed = engine.observe(&self.stack().name).await?;
@@ -60,6 +69,7 @@ impl Project {
             let past = release::past(&releases, now);
             moving = release::moving(&releases, now);
             serving = release::serving(&routes, &observed, &past);
+            pinned = Pinned::of(&serving, &observed, &past);
         }
         let desired = Desired::of(self.stack(), Some(&self.config), &serving, &folders)?;
         Ok(Site {
@@ -69,6 +79,7 @@ impl Project {
             desired,
             folders,
             moving,
+            pinned,
         })
     }
 }
@@ -83,6 +94,7 @@ impl Site<'_> {
         let variables = self.project.loaded.variables.all();
         let mut facts = facts(&self.desired, self.engine.as_ref(), self.router.as_deref(), variables).await?;
         facts.moving = self.moving.clone();
+        self.pinned.correct(&mut facts, self.engine.as_ref()).await?;
         Ok(diff(&self.desired, observed, &facts, wishes))
     }
 
@@ -99,7 +111,7 @@ impl Site<'_> {
         images.dedup();
         for image in images {
             progress.say(&format!("pull image {image}: its pull_policy is always"));
-            self.engine.pull(image, &|_| {}).await?;
+            pull(self.engine.as_ref(), image, progress).await?;
         }
         Ok(())
     }
@@ -113,7 +125,8 @@ impl Site<'_> {
             progress,
             patience: Patience::default(),
         };
-        Ok(converge.perform(plan).await?)
+        let plan = self.pinned.apply(plan, self.engine.as_ref(), progress).await?;
+        Ok(converge.perform(&plan).await?)
     }
 
     /// What gives the project back to plain Compose; changes nothing. What the Compose file has to say so that Compose
@@ -146,21 +159,16 @@ impl Site<'_> {
         Ok(plan)
     }
 
-    /// The image of the colour that serves: by the name it was released under while that still means the same, else by
-    /// its id.
+    /// The image that serves: by the name it was released under while that still means the same, else by its id. `None`
+    /// for a service that no colour runs of.
     async fn serves(&self, service: &ServiceName, observed: &Observed) -> Result<Option<String>, EngineError> {
-        let desired = self.desired.service(service.as_str());
-        let colours = match desired.and_then(|service| service.released.as_ref()) {
-            Some(released) => vec![released.colour],
-            // One that arkwright.yaml does not have any more.
-            None => Colour::BOTH.to_vec(),
-        };
-        let made = colours
+        // One that arkwright.yaml does not release any more may still have its colours.
+        let left = Colour::BOTH
             .iter()
             .flat_map(|colour| release::of_colour(observed, service, *colour));
-        let Some(image) = made.map(release::image_of).next() else {
-            let released = desired.filter(|service| service.released.is_some());
-            return Ok(released.and_then(|service| Some(service.containers.first()?.image.clone())));
+        let left = left.map(release::image_of).next();
+        let Some(image) = self.pinned.image(service).cloned().or(left) else {
+            return Ok(None);
         };
         let named = self.engine.image(&image.reference).await?.map(|found| found.id);
         Ok(Some(match image.id {

@@ -1,6 +1,7 @@
 use std::io::IsTerminal;
 
 use super::owner::Owner;
+use super::registry_auth::RegistryAuth;
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::model::ServiceName;
 use crate::run::Order;
@@ -19,6 +20,8 @@ pub struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    registry: RegistryAuth,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +45,7 @@ fn target(text: &str) -> Result<Target, String> {
 /// Moves services to new images, one after the other; the first that does not get there ends it.
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
+    let logins = args.registry.read()?;
     let project = project::configured(global)?;
     let orders: Vec<Order> = args
         .targets
@@ -81,7 +85,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     }
     let owner = Owner::of(&project).await?;
     for order in &orders {
-        let receipt = owner.carry_out(order, &terminal).await?;
+        let receipt = owner.carry_out_with(order, &logins, &terminal).await?;
         terminal.conclude(&receipt)?;
     }
     Ok(())

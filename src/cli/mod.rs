@@ -14,12 +14,15 @@ mod failure;
 mod history;
 mod init;
 mod key;
+mod live;
 mod logs;
 mod owner;
 mod plan;
 mod probe;
 mod project;
+mod prune;
 mod ps;
+mod registry_auth;
 mod resume;
 mod rollback;
 mod schema;
@@ -33,6 +36,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::model::Logins;
 
 pub use failure::{Failure, Kind, OrFail};
 pub use terminal::Terminal;
@@ -83,6 +88,9 @@ pub struct Global {
     /// Say less
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Of `--registry-auth`, once it is read.
+    #[arg(skip)]
+    pub logins: Logins,
 }
 
 #[derive(Subcommand)]
@@ -90,7 +98,8 @@ enum Command {
     /// Read a Compose project, write arkwright.yaml and the keys
     Init(init::Args),
     /// Say what is wrong with the configuration or this host, and what to do
-    Check,
+    #[command(after_help = check::MEANING)]
+    Check(check::Args),
     /// Show what `up` would change, and why
     Plan(plan::Args),
     /// Make the engine have what the Compose file says; a second run changes nothing
@@ -107,6 +116,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Give the project back to plain Compose: released services as plain containers, without the router
     Eject(eject::Args),
+    /// Remove images of the project's that nothing needs any more; a list of them without --yes
+    Prune(prune::Args),
     /// Print the Compose project after interpolation, merge and normalisation
     Config(config::Args),
     /// Own releases, backups and drills: orders over a socket, schedules, health and metrics
@@ -174,7 +185,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Init(args) => init::run(&global, &args),
-        Command::Check => check::run(&global).await,
+        Command::Check(args) => check::run(&global, args).await,
         Command::Plan(args) => plan::run(&global, &args).await,
         Command::Up(args) => up::run(&global, &args).await,
         Command::Down(args) => down::run(&global, args).await,
@@ -183,7 +194,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
         Command::Eject(args) => eject::run(&global, &args).await,
-        Command::Config(args) => config::run(&global, &args),
+        Command::Prune(args) => prune::run(&global, &args).await,
+        Command::Config(args) => config::run(&global, &args).await,
         Command::Agent(args) => agent::start(&global, &args).await,
         Command::Drill(args) => drill::run(&global, &args).await,
         Command::History(args) => history::run(&global, &args).await,

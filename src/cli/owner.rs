@@ -6,7 +6,7 @@ use super::{Failure, Kind, OrFail, Terminal};
 use crate::app::{Project, SystemClock, SystemEntropy};
 use crate::http::AgentClient;
 use crate::journal::Request;
-use crate::model::OperationId;
+use crate::model::{Logins, OperationId};
 use crate::run::agent::Submission;
 use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
 use crate::state::{HostLock, LockError, ProjectFolder};
@@ -40,6 +40,16 @@ impl Owner {
 
     /// Gives the order and follows it to its end; what a crash left unfinished in the same lane comes first.
     pub async fn carry_out(&self, order: &Order, terminal: &Terminal) -> Result<Receipt, Failure> {
+        self.carry_out_with(order, &Logins::default(), terminal).await
+    }
+
+    /// The same with logins for its pulls.
+    pub async fn carry_out_with(
+        &self,
+        order: &Order,
+        logins: &Logins,
+        terminal: &Terminal,
+    ) -> Result<Receipt, Failure> {
         let by = by();
         match self {
             Owner::Agent(client) => {
@@ -47,6 +57,7 @@ impl Owner {
                     order: order.clone(),
                     by,
                     key: None,
+                    logins: logins.clone(),
                 };
                 let accepted = client.submit(&submission).await.map_err(client_failure)?;
                 self.follow(client, &accepted.operation, terminal).await
@@ -65,7 +76,7 @@ impl Owner {
                     }
                 }
                 let id = host.ledger().new_id();
-                host.begin(&id, order, &by).await?;
+                host.begin(&id, order, &by, logins).await?;
                 drive(host, &id, terminal, None).await
             }
         }

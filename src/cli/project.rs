@@ -9,7 +9,9 @@ pub fn stack(global: &Global) -> Result<Loaded, Failure> {
 
 /// The Compose project with its arkwright.yaml; what holds without one where there is none.
 pub fn project(global: &Global) -> Result<Project, Failure> {
-    Project::load(&selection(global)).map_err(failure)
+    let mut project = Project::load(&selection(global)).map_err(failure)?;
+    project.logins = global.logins.clone();
+    Ok(project)
 }
 
 /// The same for verbs that make no sense without an arkwright.yaml.

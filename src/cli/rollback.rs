@@ -1,6 +1,7 @@
 use std::io::IsTerminal;
 
 use super::owner::Owner;
+use super::registry_auth::RegistryAuth;
 use super::{Failure, Global, Kind, Terminal, project};
 use crate::model::ServiceName;
 use crate::run::Order;
@@ -14,11 +15,14 @@ pub struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    registry: RegistryAuth,
 }
 
 /// Moves all traffic back to the previous colour; redeploys its image where it is not warm any more.
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
+    let logins = args.registry.read()?;
     let project = project::configured(global)?;
     let mut reason = args.reason.clone();
     if !args.yes {
@@ -37,6 +41,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         service: args.service.clone(),
         reason,
     };
-    let receipt = Owner::of(&project).await?.carry_out(&order, &terminal).await?;
+    let owner = Owner::of(&project).await?;
+    let receipt = owner.carry_out_with(&order, &logins, &terminal).await?;
     terminal.conclude(&receipt)
 }

@@ -123,7 +123,9 @@ pub fn failure(project: &Project, error: SiteError) -> Failure {
         SiteError::Desired(_) => Kind::Input,
         SiteError::Journals(_) => Kind::Damaged,
         SiteError::Converge(ConvergeError::Engine { .. }) => Kind::Engine,
-        SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) => Kind::Host,
+        SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) | SiteError::Lost { .. } => {
+            Kind::Host
+        }
         SiteError::Converge(_) => Kind::Failed,
     };
     match &error {
@@ -143,5 +145,13 @@ pub fn warnings(terminal: &Terminal, project: &Project) {
 impl Progress for Terminal {
     fn say(&self, text: &str) {
         self.note(text);
+    }
+
+    fn keeps_lines(&self) -> bool {
+        self.keeps()
+    }
+
+    fn keep(&self, what: &str, text: Option<&str>) {
+        self.keep_line(what, text);
     }
 }

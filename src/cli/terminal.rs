@@ -1,7 +1,9 @@
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::live::Live;
 use super::{Failure, Global, Kind};
 use crate::run::{News, Receipt, UpdateKind, Watch};
 
@@ -10,6 +12,8 @@ pub struct Terminal {
     pub json: bool,
     quiet: bool,
     colour: bool,
+    /// Lines that are kept up to date; `None` where there is nothing to keep them on.
+    live: Option<Mutex<Live>>,
 }
 
 impl Terminal {
@@ -17,7 +21,9 @@ impl Terminal {
         Terminal {
             json: global.json,
             quiet: global.quiet,
-            colour: colourful(),
+            // One of both may go into a file.
+            colour: colourful() && std::io::stdout().is_terminal(),
+            live: (!global.quiet && keeps()).then(Mutex::default),
         }
     }
 
@@ -38,12 +44,35 @@ impl Terminal {
     /// One line of news for a person; nothing with `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            tell(text);
+            self.stay(text);
         }
     }
 
     pub fn warn(&self, text: &str) {
-        tell(&format!("{} {text}", self.paint("33", "warning:")));
+        self.stay(&format!("{} {text}", self.paint("33", "warning:")));
+    }
+
+    fn stay(&self, text: &str) {
+        match &self.live {
+            None => tell(text),
+            Some(live) => {
+                let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+                write_out(&live.around(&format!("{text}\n"), columns()));
+            }
+        }
+    }
+
+    /// Whether [`Terminal::keep_line`] shows anything.
+    pub fn keeps(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// The line about `what` at the end of the terminal says this from now on, or is taken away.
+    pub fn keep_line(&self, what: &str, text: Option<&str>) {
+        if let Some(live) = &self.live {
+            let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+            write_out(&live.keep(what, text, columns()));
+        }
     }
 
     /// Wraps text in an ANSI colour (`31` red, `32` green, `33` yellow, `2` dim).
@@ -142,9 +171,24 @@ pub fn colourful() -> bool {
     !unwanted && std::io::stderr().is_terminal()
 }
 
+/// Whether standard error is a terminal on which lines can be written over.
+fn keeps() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    !dumb && std::io::stderr().is_terminal()
+}
+
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// One line to standard error; whoever closed it does not want to know.
 pub fn tell(text: &str) {
-    if let Err(error) = writeln!(std::io::stderr(), "{text}") {
+    write_out(&format!("{text}\n"));
+}
+
+fn write_out(text: &str) {
+    if let Err(error) = std::io::stderr().write_all(text.as_bytes()) {
         tracing::debug!("standard error is closed: {error}");
     }
 }
@@ -163,5 +207,13 @@ impl Watch for Terminal {
                 _ => self.note(&format!("{time} {}", update.text)),
             }
         }
+    }
+
+    fn keeps_lines(&self) -> bool {
+        self.keeps()
+    }
+
+    fn keep(&self, what: &str, text: Option<&str>) {
+        self.keep_line(what, text);
     }
 }

@@ -1,3 +1,4 @@
+use super::registry_auth::RegistryAuth;
 use super::stack_view::{self, PlanView};
 use super::{Failure, Global, Terminal, owner, plan};
 
@@ -6,6 +7,8 @@ use super::{Failure, Global, Terminal, owner, plan};
 pub struct Args {
     #[command(flatten)]
     plan: plan::Args,
+    #[command(flatten)]
+    registry: RegistryAuth,
     /// Only show what would be changed, as `plan` does
     #[arg(long)]
     dry_run: bool,
@@ -18,6 +21,10 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     if args.dry_run {
         return plan::run(global, &args.plan).await;
     }
+    let global = &Global {
+        logins: args.registry.read()?,
+        ..global.clone()
+    };
     let terminal = Terminal::of(global);
     let project = args.plan.project(global)?;
     let wishes = args.plan.wishes(&project)?;

@@ -92,6 +92,7 @@ impl Guest {
                 ));
             }
             Some(NetworkMode::Container(id)) => guest.barred = Some(format!("it uses the network of container {id}")),
+            Some(NetworkMode::Named(network)) => guest.barred = Some(format!("it uses the network {network}")),
             _ => {}
         }
         guest.give_files(stack, service, replacements, fill);

@@ -23,6 +23,8 @@ pub(super) struct Dialect<'a> {
     pub image: &'a str,
     /// What `host-gateway` stands for, where the engine does not know.
     pub host_gateway: Option<String>,
+    /// To be asked before those of `dns`.
+    pub name_server: Option<String>,
 }
 
 /// `ports` are the published ones as this engine takes them.
@@ -61,7 +63,7 @@ pub(super) fn body(
         cap_drop: some(&spec.cap_drop),
         security_opt: some(&spec.security_opt),
         extra_hosts: some(&extra_hosts(spec, dialect)),
-        dns: some(&spec.dns),
+        dns: name_servers(spec, dialect),
         dns_search: some(&spec.dns_search),
         dns_options: some(&spec.dns_opt),
         sysctls: (!spec.sysctls.is_empty()).then(|| spec.sysctls.clone().into_iter().collect()),
@@ -314,6 +316,12 @@ fn propagation(word: Option<&str>, spec: &ContainerSpec) -> Result<Option<MountB
     }))
 }
 
+/// At most three are ever asked.
+fn name_servers(spec: &ContainerSpec, dialect: &Dialect) -> Option<Vec<String>> {
+    let servers: Vec<String> = dialect.name_server.iter().chain(&spec.dns).cloned().collect();
+    some(&servers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +332,7 @@ mod tests {
             spell_limits: podman,
             image: "image",
             host_gateway: podman.then(|| "10.88.0.1".to_owned()),
+            name_server: None,
         }
     }
 

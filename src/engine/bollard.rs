@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +12,9 @@ use crate::model::{ContainerId, ProjectName};
 use crate::plan::{
     Container, ContainerSpec, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec, labels,
 };
-use crate::ports::{ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
+use crate::ports::{
+    ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, Keyring, PullProgress,
+};
 
 use super::connect;
 use super::error::refused;
@@ -24,6 +28,8 @@ pub struct Bollard {
     pub(super) info: EngineInfo,
     /// Containers get limits the engine can set without CAP_SYS_RESOURCE.
     pub(super) spell_limits: bool,
+    /// Where the logins for registries are; without one, nobody is logged in anywhere.
+    pub(super) keyring: Option<Arc<dyn Keyring>>,
     writes: AtomicU64,
     /// Held from the choice of a host port until the container that has it is made.
     pub(super) choosing: tokio::sync::Mutex<()>,
@@ -55,9 +61,18 @@ impl Bollard {
             docker,
             address,
             info,
+            keyring: None,
             writes: AtomicU64::new(0),
             choosing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// With the logins its pulls are made with.
+    pub fn with_keyring(self, keyring: Arc<dyn Keyring>) -> Self {
+        Bollard {
+            keyring: Some(keyring),
+            ..self
+        }
     }
 
     /// Counts one call that changes something.
@@ -213,6 +228,18 @@ impl Engine for Bollard {
         self.pull_image(reference, progress).await
     }
 
+    async fn registry_digest(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        self.ask_registry(reference).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        self.list_images().await
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeMap<String, Vec<String>>, EngineError> {
+        self.used_images().await
+    }
+
     async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), EngineError> {
         self.tag_image(image, repository, tag).await
     }
@@ -227,6 +254,10 @@ impl Engine for Bollard {
 
     async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
         self.drop_image(reference).await
+    }
+
+    async fn memory_use(&self, id: &ContainerId) -> Result<Option<u64>, EngineError> {
+        self.memory_used(id).await
     }
 
     fn writes(&self) -> u64 {

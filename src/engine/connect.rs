@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ports::{EngineError, EngineInfo, EngineKind};
+use crate::ports::{Enforces, EngineError, EngineInfo, EngineKind};
 
 use super::bollard::Bollard;
 use super::lenient;
@@ -102,6 +102,26 @@ fn describe(host: &str, version: &Value, info: &Value) -> EngineInfo {
         root_dir: Some(lenient::text(info, "/DockerRootDir"))
             .filter(|dir| dir.starts_with('/'))
             .map(PathBuf::from),
+        enforces: enforces(info, rootless),
+        log_drivers: lenient::strings(info, "/Plugins/Log"),
+    }
+}
+
+/// Docker's words, which Podman's `/info` has too. Without cgroup v2 nobody but root may limit anything, whatever an
+/// engine of somebody else's says.
+fn enforces(info: &Value, rootless: bool) -> Enforces {
+    let nothing = rootless && matches!(lenient::text(info, "/CgroupVersion"), "1" | "v1");
+    let said = |pointer: &str| match nothing {
+        true => Some(false),
+        false => info.pointer(pointer).and_then(Value::as_bool),
+    };
+    Enforces {
+        memory: said("/MemoryLimit"),
+        swap: said("/SwapLimit"),
+        cpus: said("/CpuCfsQuota"),
+        cpu_shares: said("/CPUShares"),
+        cpuset: said("/CPUSet"),
+        pids: said("/PidsLimit"),
     }
 }
 
@@ -145,5 +165,15 @@ mod tests {
         assert_eq!(info.architecture, "amd64");
         let docker = describe("unix:///d", &json!({ "Version": "20.10.24" }), &json!(null));
         assert_eq!((docker.kind, docker.rootless), (EngineKind::Docker, false));
+        assert_eq!(docker.enforces, Enforces::default(), "what is not said is not known");
+    }
+
+    #[test]
+    fn limits_are_what_the_engine_says_and_none_for_a_rootless_one_on_cgroup_v1() {
+        let info = json!({ "MemoryLimit": true, "SwapLimit": false, "PidsLimit": "yes", "CgroupVersion": "1" });
+        let found = enforces(&info, false);
+        assert_eq!((found.memory, found.swap, found.pids), (Some(true), Some(false), None));
+        let found = enforces(&info, true);
+        assert_eq!((found.memory, found.cpus), (Some(false), Some(false)));
     }
 }

@@ -47,6 +47,17 @@ impl Bollard {
         Ok(containers)
     }
 
+    /// Without the cache of files it has read, which the kernel gives back when somebody needs the room.
+    pub(super) async fn memory_used(&self, id: &ContainerId) -> Result<Option<u64>, EngineError> {
+        let id = wire::escape(id.as_str());
+        let path = format!("/containers/{id}/stats?stream=false&one-shot=true");
+        Ok(self
+            .get(&path, limits::READ)
+            .await?
+            .as_ref()
+            .and_then(lenient::memory_use))
+    }
+
     pub(super) async fn inspect_container(&self, name_or_id: &str) -> Result<Option<Container>, EngineError> {
         let inspected = self.inspection(name_or_id).await?;
         Ok(inspected.as_ref().and_then(lenient::container))
@@ -86,6 +97,7 @@ impl Bollard {
             spell_limits: self.spell_limits,
             image: &image,
             host_gateway: self.host_gateway(spec).await?,
+            name_server: self.name_server(spec).await?,
         };
         let (ports, _choosing) = self.ports_of(spec).await?;
         let body = body::body(spec, &ports, &dialect)?;
@@ -155,6 +167,22 @@ impl Bollard {
                 why: format!("the network {network} has no gateway; write the host's address instead"),
             }),
         }
+    }
+
+    /// The name server of the container's first network, where Podman would ask only those of `dns`, and so find no
+    /// service by its name.
+    async fn name_server(&self, spec: &ContainerSpec) -> Result<Option<String>, EngineError> {
+        let Some(first) = spec.networks.first().filter(|_| !spec.dns.is_empty()) else {
+            return Ok(None);
+        };
+        if !self.podman() || podman::passes_dns_on(&self.info.version) {
+            return Ok(None);
+        }
+        let gateway = self
+            .inspect_network(&first.network)
+            .await?
+            .and_then(|found| found.gateway);
+        Ok(gateway.map(|gateway| gateway.to_string()))
     }
 
     pub(super) async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {

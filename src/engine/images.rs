@@ -1,11 +1,12 @@
-use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, RemoveImageOptions, TagImageOptions};
-use futures_util::{Stream, StreamExt};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use crate::ports::{ByteStream, EngineError, ImageInfo, PullProgress};
+use bollard::query_parameters::{ImportImageOptions, RemoveImageOptions, TagImageOptions};
+use futures_util::{Stream, StreamExt};
+
+use crate::ports::{ByteStream, EngineError, ImageInfo, ImageSummary};
 
 use super::bollard::Bollard;
-use super::error::{call, refusal, refused, timeout};
+use super::error::{call, refused};
 use super::lenient;
 use super::limits;
 
@@ -27,40 +28,25 @@ impl Bollard {
         Ok(None)
     }
 
-    pub(super) async fn pull_image(
-        &self,
-        reference: &str,
-        progress: &(dyn Fn(PullProgress) + Send + Sync),
-    ) -> Result<(), EngineError> {
-        check_reference(reference)?;
-        let what = format!("the pull of {reference}");
-        let (name, tag) = split_reference(reference);
-        let options = CreateImageOptions {
-            from_image: Some(name.to_owned()),
-            tag: Some(tag.to_owned()),
-            ..CreateImageOptions::default()
-        };
-        self.count_write();
-        let mut messages = Box::pin(self.docker.create_image(Some(options), None, None));
-        while let Some(message) = next(&mut messages, &what, limits::PULL_SILENCE).await? {
-            match message {
-                Ok(info) => {
-                    let detail = info.progress_detail.unwrap_or_default();
-                    let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-                    progress(PullProgress {
-                        layer: info.id.unwrap_or_default(),
-                        status: info.status.unwrap_or_default(),
-                        current: bytes(detail.current),
-                        total: bytes(detail.total),
-                    });
-                }
-                Err(error) => return Err(refused(&what, refusal(&what, limits::PULL_SILENCE, error)?)),
-            }
+    pub(super) async fn list_images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        let listed = self.list("/images/json", "{}", false).await?;
+        Ok(lenient::items(&listed)
+            .iter()
+            .filter_map(lenient::image_summary)
+            .collect())
+    }
+
+    pub(super) async fn used_images(&self) -> Result<BTreeMap<String, Vec<String>>, EngineError> {
+        let listed = self.list("/containers/json", "{}", true).await?;
+        if !listed.is_array() {
+            // Taken for none, it would cost images that are in use.
+            return Err(refused("the list of containers", "it is no list".into()));
         }
-        match self.find_image(reference).await? {
-            Some(_) => Ok(()),
-            None => Err(refused(&what, "it ended without an error and without the image".into())),
+        let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (id, name) in lenient::items(&listed).iter().filter_map(lenient::use_of_image) {
+            used.entry(id).or_default().push(name);
         }
+        Ok(used)
     }
 
     pub(super) async fn tag_image(&self, image: &str, repository: &str, tag: &str) -> Result<(), EngineError> {
@@ -125,17 +111,6 @@ impl Bollard {
     }
 }
 
-/// The next message, `None` at the end.
-async fn next<T>(
-    stream: &mut (impl Stream<Item = T> + Unpin),
-    what: &str,
-    silence: Duration,
-) -> Result<Option<T>, EngineError> {
-    tokio::time::timeout(silence, stream.next())
-        .await
-        .map_err(|_| timeout(what, silence))
-}
-
 /// Owns the connection, so that the archive can be read after the call that asked for it.
 fn async_stream(docker: bollard::Docker, name: String) -> impl Stream<Item = std::io::Result<bytes::Bytes>> {
     let archive: std::pin::Pin<Box<dyn Stream<Item = Result<bytes::Bytes, bollard::errors::Error>> + Send>> =
@@ -152,7 +127,7 @@ fn async_stream(docker: bollard::Docker, name: String) -> impl Stream<Item = std
 }
 
 /// A reference goes into a path unescaped, since its slashes belong there; so nothing else may be in it.
-fn check_reference(reference: &str) -> Result<(), EngineError> {
+pub(super) fn check_reference(reference: &str) -> Result<(), EngineError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b':' | b'@');
     let walks = reference
         .split('/')
@@ -175,28 +150,9 @@ fn has_registry(reference: &str) -> bool {
             .is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
 }
 
-/// Name and tag or digest, `latest` where nothing is said: without a tag the API pulls all of them.
-fn split_reference(reference: &str) -> (&str, &str) {
-    if let Some((name, digest)) = reference.split_once('@') {
-        return (name, digest);
-    }
-    match reference.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (reference, "latest"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reference_is_split_as_docker_splits_it() {
-        assert_eq!(split_reference("redis"), ("redis", "latest"));
-        assert_eq!(split_reference("host:5000/a/b"), ("host:5000/a/b", "latest"));
-        assert_eq!(split_reference("host:5000/a/b:v1"), ("host:5000/a/b", "v1"));
-        assert_eq!(split_reference("a/b:v1@sha256:00"), ("a/b:v1", "sha256:00"));
-    }
 
     #[test]
     fn a_registry_is_told_from_a_folder() {

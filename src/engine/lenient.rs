@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::model::{ContainerId, Health, Timestamp};
 use crate::plan::{Container, ContainerState, Endpoint, ObservedNetwork, ObservedVolume};
-use crate::ports::ImageInfo;
+use crate::ports::{ImageInfo, ImageSummary};
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -122,6 +122,14 @@ fn health(inspected: &Value, state: ContainerState) -> Health {
         "none" if state == ContainerState::Running => Health::Unchecked,
         _ => Health::Starting,
     }
+}
+
+/// From `GET /containers/{id}/stats`; nothing is what both engines say of a container that does not run.
+pub(super) fn memory_use(stats: &Value) -> Option<u64> {
+    let bytes = |pointer| number(stats, pointer).and_then(|n| u64::try_from(n).ok());
+    let used = bytes("/memory_stats/usage").filter(|used| *used > 0)?;
+    let cache = bytes("/memory_stats/stats/inactive_file").or_else(|| bytes("/memory_stats/stats/total_inactive_file"));
+    Some(used.saturating_sub(cache.unwrap_or(0)))
 }
 
 /// When the newest health check of this run of the container ended.
@@ -249,6 +257,31 @@ pub(super) fn image(value: &Value) -> Option<ImageInfo> {
     })
 }
 
+/// From an entry of `GET /images/json`; Docker writes `<none>` for a name that is not there.
+pub(super) fn image_summary(value: &Value) -> Option<ImageSummary> {
+    let id = image_id(text(value, "/Id"));
+    let named = |pointer| {
+        let names = strings(value, pointer).into_iter();
+        names
+            .filter(|name| !name.is_empty() && !name.contains("<none>"))
+            .collect()
+    };
+    (!id.is_empty()).then(|| ImageSummary {
+        id,
+        repo_tags: named("/RepoTags"),
+        repo_digests: named("/RepoDigests"),
+        created: number(value, "/Created").and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        size: number(value, "/Size").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+    })
+}
+
+/// The image's id and the container's name, from an entry of `GET /containers/json`.
+pub(super) fn use_of_image(value: &Value) -> Option<(String, String)> {
+    let id = image_id(text(value, "/ImageID"));
+    let name = strings(value, "/Names").into_iter().next().unwrap_or_default();
+    (!id.is_empty()).then(|| (id, name.trim_start_matches('/').to_owned()))
+}
+
 /// As image manifests name it: `amd64`, `arm64`.
 pub(super) fn architecture(word: &str) -> String {
     match word {
@@ -296,6 +329,16 @@ mod tests {
     }
 
     #[test]
+    fn memory_in_use_leaves_out_the_cache_of_files() {
+        let stats = |stats: Value| memory_use(&json!({ "memory_stats": { "usage": 1000, "stats": stats } }));
+        assert_eq!(stats(json!({ "inactive_file": 300 })), Some(700));
+        assert_eq!(stats(json!({ "total_inactive_file": 400 })), Some(600));
+        assert_eq!(stats(json!(null)), Some(1000));
+        assert_eq!(memory_use(&json!({ "memory_stats": {} })), None);
+        assert_eq!(memory_use(&json!({ "memory_stats": { "usage": -1 } })), None);
+    }
+
+    #[test]
     fn a_volume_that_mounts_something_else_has_no_path_here() {
         let of =
             |options: Value| volume_path(&json!({ "Driver": "local", "Mountpoint": "/v/_data", "Options": options }));
@@ -307,6 +350,21 @@ mod tests {
         assert_eq!(
             of(json!({ "type": "nfs", "o": "addr=10.0.0.1", "device": ":/x" })),
             None
+        );
+    }
+
+    #[test]
+    fn an_image_without_a_name_has_none() {
+        let value = json!({ "Id": "f".repeat(64), "RepoTags": ["<none>:<none>"], "RepoDigests": ["r/a@sha256:00"],
+            "Created": 1_700_000_000, "Size": 7 });
+        let image = image_summary(&value).expect("an image");
+        assert_eq!((image.repo_tags.len(), image.size), (0, 7));
+        assert_eq!(image.repo_digests, ["r/a@sha256:00"]);
+        assert!(image.created.is_some());
+        let used = json!({ "ImageID": "f".repeat(64), "Names": ["/web"] });
+        assert_eq!(
+            use_of_image(&used),
+            Some((format!("sha256:{}", "f".repeat(64)), "web".into()))
         );
     }
 
@@ -335,6 +393,11 @@ mod tests {
             Just("IPAM"),
             Just("Options"),
             Just("Driver"),
+            Just("RepoTags"),
+            Just("RepoDigests"),
+            Just("ImageID"),
+            Just("Names"),
+            Just("Created"),
         ];
         leaf.prop_recursive(5, 64, 6, move |inner| {
             prop_oneof![
@@ -352,8 +415,11 @@ mod tests {
             prop_assert!(network(&value).is_none_or(|n| !n.name.is_empty()));
             prop_assert!(volume(&value).is_none_or(|v| !v.name.is_empty()));
             prop_assert!(image(&value).is_none_or(|i| !i.id.is_empty()));
+            prop_assert!(image_summary(&value).is_none_or(|i| !i.id.is_empty()));
+            prop_assert!(use_of_image(&value).is_none_or(|(id, _)| !id.is_empty()));
             prop_assert!(volume_path(&value).is_none_or(|p| p.is_absolute()));
             prop_assert!(check_timing(&value).0 != Some(0) && stop_timeout(&value) != Some(0));
+            prop_assert!(memory_use(&value) != Some(u64::MAX));
             prop_assert!(last_check(&value).is_none_or(|at| at.year() > 1));
         }
     }

@@ -8,6 +8,8 @@ pub(super) const CHANGE: Duration = Duration::from_secs(120);
 pub(super) const STOP_SLACK: Duration = Duration::from_secs(30);
 /// Without a word from the engine: a layer may take long, silence may not.
 pub(super) const PULL_SILENCE: Duration = Duration::from_secs(300);
+/// For a question the engine passes on to a registry.
+pub(super) const REGISTRY: Duration = Duration::from_secs(60);
 pub(super) const IMPORT: Duration = Duration::from_secs(3600);
 
 pub(super) const EXEC_OUTPUT: usize = 1 << 20;

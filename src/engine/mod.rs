@@ -1,7 +1,8 @@
 //! Docker and Podman through bollard, and what Podman needs different.
 //!
 //! Changes go through bollard. Reading lists and inspections does not: bollard's types refuse Podman's state `stopped`
-//! and would lose a whole list over one field, so those answers are read leniently over a connection of our own.
+//! and would lose a whole list over one field, so those answers are read leniently over a connection of our own. Pulls
+//! do not either (see `pull`).
 
 mod body;
 mod bollard;
@@ -16,6 +17,7 @@ mod logs;
 mod networks;
 mod podman;
 mod published;
+mod pull;
 mod volumes;
 mod wire;
 

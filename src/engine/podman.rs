@@ -58,8 +58,18 @@ fn root_without_sys_resource(status: &str) -> bool {
 
 /// Podman before 4.7 takes `host-gateway` for a host name.
 pub(super) fn knows_host_gateway(version: &str) -> bool {
+    at_least(version, (4, 7))
+}
+
+/// Podman before 4.4 gives a container the servers of `dns` in place of its network's own; since then that one hands
+/// on to them what it does not know.
+pub(super) fn passes_dns_on(version: &str) -> bool {
+    at_least(version, (4, 4))
+}
+
+fn at_least(version: &str, wanted: (u32, u32)) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (4, 7)
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= wanted
 }
 
 impl Bollard {

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +14,13 @@ use crate::ports::EngineError;
 
 /// The most bytes of one answer: a list of several thousand containers stays below.
 const LARGEST: usize = 64 << 20;
+/// The most bytes of one line of a streamed answer.
+const LARGEST_LINE: usize = 1 << 20;
+
+/// What a registry is shown, passed on by the engine.
+pub(super) const AUTH: &str = "x-registry-auth";
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where an engine listens.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,11 +51,22 @@ pub(super) async fn get(
     path_and_query: &str,
     limit: Duration,
 ) -> Result<Result<Option<Value>, String>, EngineError> {
+    get_with(address, path_and_query, None, limit).await
+}
+
+/// The same with what a registry is shown, in the engine's own encoding.
+pub(super) async fn get_with(
+    address: &Address,
+    path_and_query: &str,
+    auth: Option<&str>,
+    limit: Duration,
+) -> Result<Result<Option<Value>, String>, EngineError> {
     let what = || format!("GET {}", path_and_query.split('?').next().unwrap_or_default());
     let asked = async {
+        let request = request(Method::GET, path_and_query, auth)?;
         match address {
-            Address::Unix(path) => ask(UnixStream::connect(path).await?, path_and_query).await,
-            Address::Tcp(authority) => ask(TcpStream::connect(authority).await?, path_and_query).await,
+            Address::Unix(path) => ask(UnixStream::connect(path).await?, request).await,
+            Address::Tcp(authority) => ask(TcpStream::connect(authority).await?, request).await,
         }
     };
     let (status, body) = tokio::time::timeout(limit, asked)
@@ -72,15 +91,25 @@ pub(super) async fn get(
     }
 }
 
+fn request(method: Method, path_and_query: &str, auth: Option<&str>) -> Result<Request<Empty<Bytes>>, Cause> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path_and_query)
+        .header("host", "engine")
+        .header("connection", "close");
+    if let Some(auth) = auth {
+        let mut value = hyper::header::HeaderValue::from_str(auth)?;
+        value.set_sensitive(true);
+        request = request.header(AUTH, value);
+    }
+    Ok(request.body(Empty::new())?)
+}
+
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    path_and_query: &str,
-) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    request: Request<Empty<Bytes>>,
+) -> Result<(StatusCode, Bytes), Cause> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path_and_query)
-        .header("host", "engine")
-        .header("connection", "close")
-        .body(Empty::<Bytes>::new())?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
@@ -95,6 +124,77 @@ async fn ask(
             Ok(()) => exchange.await,
             Err(error) => Err(error.into()),
         },
+    }
+}
+
+/// A streamed answer: one JSON value a line.
+#[derive(Debug)]
+pub(super) struct Lines {
+    body: Incoming,
+    pending: BytesMut,
+}
+
+/// One POST without a body, on a connection of its own that ends when the lines are dropped; `Ok(Err(message))` is the
+/// engine's refusal.
+pub(super) async fn post(
+    address: &Address,
+    path_and_query: &str,
+    auth: Option<&str>,
+) -> Result<Result<Lines, String>, Cause> {
+    let request = request(Method::POST, path_and_query, auth)?;
+    let response = match address {
+        Address::Unix(path) => send(UnixStream::connect(path).await?, request).await?,
+        Address::Tcp(authority) => send(TcpStream::connect(authority).await?, request).await?,
+    };
+    if response.status().is_success() {
+        let (body, pending) = (response.into_body(), BytesMut::new());
+        return Ok(Ok(Lines { body, pending }));
+    }
+    let body = Limited::new(response.into_body(), LARGEST_LINE)
+        .collect()
+        .await?
+        .to_bytes();
+    Ok(Err(message(&body)))
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Empty<Bytes>>,
+) -> Result<Response<Incoming>, Cause> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("a connection to the engine ended: {error}");
+        }
+    });
+    Ok(sender.send_request(request).await?)
+}
+
+impl Lines {
+    /// `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Value>, Cause> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|b| *b == b'\n') {
+                let line = self.pending.split_to(end);
+                self.pending.advance(1);
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            if self.pending.len() > LARGEST_LINE {
+                return Err("a line without an end".into());
+            }
+            match self.body.frame().await {
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.pending.extend_from_slice(&data);
+                    }
+                }
+                None if self.pending.iter().all(u8::is_ascii_whitespace) => return Ok(None),
+                None => return Ok(Some(serde_json::from_slice(&self.pending.split())?)),
+            }
+        }
     }
 }
 

@@ -10,8 +10,14 @@ const LARGEST: usize = 64 << 10;
 const LONGEST: usize = 4096;
 
 /// An action's inputs as `toJSON(inputs)` gives them: one JSON object of strings, an empty one where nothing was said.
-#[derive(Debug)]
 pub struct Inputs(BTreeMap<String, String>);
+
+/// Their names alone: some of them are secrets.
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -59,6 +65,12 @@ impl Inputs {
             return Err(bad("is too long"));
         }
         Ok(Some(value).filter(|value| !value.is_empty()))
+    }
+
+    /// A text of any number of lines, whose reader has bounds of its own; `None` where nothing was said.
+    pub fn document(&self, name: &'static str) -> Option<&str> {
+        let value = self.0.get(name)?.trim();
+        Some(value).filter(|value| !value.is_empty())
     }
 
     pub fn required(&self, name: &'static str) -> Result<&str, InputError> {

@@ -5,8 +5,10 @@ mod digest;
 mod health;
 mod id;
 mod instant;
+mod login;
 mod name;
 mod percent;
+mod reference;
 mod size;
 mod span;
 
@@ -15,8 +17,10 @@ pub use digest::{Digest, NotADigest};
 pub use health::Health;
 pub use id::{ContainerId, Generation, NotAnId, OperationId, SegmentId};
 pub use instant::{instant_of_seconds, parse_instant};
+pub use login::{Login, Logins, Secret};
 pub use name::{NotAName, ProjectName, ServiceName};
 pub use percent::{NotAPercent, Percent};
+pub use reference::{NotAReference, Reference};
 pub use size::{NotASize, Size};
 pub use span::{NotASpan, Span};
 

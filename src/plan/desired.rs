@@ -270,6 +270,7 @@ fn bare(stack: &Stack, service: &Service, folders: &HostFolders) -> Result<Conta
             None => format!("container:{}-{other}-1", stack.name),
         },
         NetworkMode::Container(id) => format!("container:{id}"),
+        NetworkMode::Named(network) => network.clone(),
     });
     Ok(ContainerSpec {
         name: String::new(),

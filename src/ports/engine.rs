@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ContainerId, ProjectName};
+use crate::model::{ContainerId, ProjectName, Reference, Timestamp};
 use crate::plan::{Container, ContainerSpec, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec};
 
 use super::ByteStream;
@@ -67,7 +68,15 @@ pub trait Engine: Send + Sync {
 
     /// `None` when the image is not on this host.
     async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, EngineError>;
+    /// With the login of this host for its registry, looked up at every pull; [`EngineError::Pull`] says what is wrong
+    /// with the registry, the login or the name.
     async fn pull(&self, reference: &str, progress: &(dyn Fn(PullProgress) + Send + Sync)) -> Result<(), EngineError>;
+    /// `sha256:…` as the registry has the name now; `None` where it does not have it. Not every engine can ask.
+    async fn registry_digest(&self, reference: &str) -> Result<Option<String>, EngineError>;
+    /// Every image of this host, whoever's; layers that only other images are made of are left out.
+    async fn images(&self) -> Result<Vec<ImageSummary>, EngineError>;
+    /// The ids of images that containers of this host were made from, running or not, whoever's, with their names.
+    async fn images_in_use(&self) -> Result<BTreeMap<String, Vec<String>>, EngineError>;
     /// Gives an image another name, so that the engine's own pruning leaves it.
     async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), EngineError>;
     /// The image as a tar archive in Docker's format, layers included.
@@ -76,6 +85,11 @@ pub trait Engine: Send + Sync {
 
     /// Removes an image and its names; what is gone is success, one that a container uses is refused.
     async fn remove_image(&self, reference: &str) -> Result<(), EngineError>;
+
+    /// Bytes of memory a running container uses now; `None` where the engine does not say.
+    async fn memory_use(&self, _id: &ContainerId) -> Result<Option<u64>, EngineError> {
+        Ok(None)
+    }
 
     /// How many API calls that change something this connection has made.
     fn writes(&self) -> u64;
@@ -105,6 +119,23 @@ pub struct EngineInfo {
     pub cpus: u32,
     pub cgroup_version: String,
     pub root_dir: Option<PathBuf>,
+    /// Which limits of containers this host's cgroups carry out.
+    #[serde(default)]
+    pub enforces: Enforces,
+    /// Names of its logging drivers; empty where it does not say.
+    #[serde(default)]
+    pub log_drivers: Vec<String>,
+}
+
+/// Which limits of a container take effect; `None` where the engine does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforces {
+    pub memory: Option<bool>,
+    pub swap: Option<bool>,
+    pub cpus: Option<bool>,
+    pub cpu_shares: Option<bool>,
+    pub cpuset: Option<bool>,
+    pub pids: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +154,33 @@ pub struct ImageInfo {
     pub has_healthcheck: bool,
     /// `3000/tcp`
     pub exposed: Vec<String>,
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ImageInfo {
+    /// `sha256:…` as the registry of `reference` knows this image; `None` for one that was built here. Podman also gives
+    /// one to an image that was built here under a registry's name, and nothing tells the two apart.
+    pub fn digest_of(&self, reference: &Reference) -> Option<&str> {
+        if reference.registry == "localhost" {
+            // Podman also makes digests up for names that were only ever given here.
+            return None;
+        }
+        let named = self.repo_digests.iter().find(|name| reference.is_of(name))?;
+        named.split_once('@').map(|(_, digest)| digest)
+    }
+}
+
+/// One image of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageSummary {
+    /// `sha256:…`
+    pub id: String,
+    /// Empty for an image whose names went to others.
+    pub repo_tags: Vec<String>,
+    pub repo_digests: Vec<String>,
+    pub created: Option<Timestamp>,
+    /// Bytes, of layers it has in common with other images too.
+    pub size: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +212,13 @@ pub enum EngineError {
     PortTaken { what: String, message: String },
     #[error("the engine refused {what}: {message}")]
     Refused { what: String, message: String },
+    #[error("{reference} could not be pulled from {registry}: {} (the engine says: {message})", .trouble.told(.registry))]
+    Pull {
+        reference: String,
+        registry: String,
+        trouble: PullTrouble,
+        message: String,
+    },
     #[error("this engine cannot {what}: {why}")]
     Unsupported { what: String, why: String },
     #[error("the engine did not finish {what} within {seconds} s")]
@@ -165,4 +229,46 @@ pub enum EngineError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Why a registry did not give an image, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullTrouble {
+    Unreachable,
+    /// Its certificate is not known to the engine, or it speaks plain HTTP.
+    Untrusted,
+    NotThere,
+    /// It wants a login and none was shown; `why` is there where one was looked for and could not be read.
+    LoginMissing {
+        why: Option<String>,
+    },
+    LoginRefused {
+        who: String,
+        from: String,
+    },
+    Other,
+}
+
+impl PullTrouble {
+    fn told(&self, registry: &str) -> String {
+        let log_in = format!(
+            "log in with `docker login {registry}` (or `podman login {registry}`) as the user arkwright runs as, or give a \
+             login with --registry-auth"
+        );
+        match self {
+            PullTrouble::Unreachable => {
+                "the registry does not answer; check its address and the network, then try again".to_owned()
+            }
+            PullTrouble::Untrusted => "the engine does not trust the registry's certificate, or it has none; give the \
+                                       engine its certificate, or name it among the engine's insecure registries"
+                .to_owned(),
+            PullTrouble::NotThere => "the registry has no such image or tag; check the name".to_owned(),
+            PullTrouble::LoginMissing { why: None } => format!("it wants a login and this host has none; {log_in}"),
+            PullTrouble::LoginMissing { why: Some(why) } => format!("it wants a login, and {why}"),
+            PullTrouble::LoginRefused { who, from } => {
+                format!("the login of {who} from {from} was refused, or may not see this image; {log_in}")
+            }
+            PullTrouble::Other => "the engine could not bring it here".to_owned(),
+        }
+    }
 }

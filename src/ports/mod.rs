@@ -5,15 +5,24 @@ mod engine;
 mod forge;
 mod host;
 mod inspector;
+mod keyring;
+mod machine;
 mod router;
 mod source;
 mod store;
 mod time;
 
-pub use engine::{Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
+pub use engine::{
+    Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullProgress,
+    PullTrouble,
+};
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;
 pub use inspector::Inspector;
+pub use keyring::{Found, Given, Keyring, KeyringError};
+pub use machine::{
+    ClockState, DiskSpace, Files, Firewall, Limit, Machine, Place, PlaceKind, ProcessLimits, Protocol, User,
+};
 pub use router::{Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};

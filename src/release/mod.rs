@@ -6,12 +6,14 @@
 mod finding;
 mod past;
 mod planning;
+mod prune;
 mod step;
 mod subject;
 
 pub use finding::Finding;
-pub use past::{Past, Warm, due, moving, past, serving};
-pub use planning::{Ask, PlanError, deploy, describe, image_of, of_colour, retire, rollback};
+pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
+pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
+pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};
 pub use step::ReleaseStep;
 pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::journal::{Next, Outcome, Saga};
-use crate::model::{Colour, ServiceName, Timestamp};
+use crate::model::{Colour, Reference, ServiceName, Timestamp};
 use crate::plan::{Observed, Route, Serving};
 
 use super::planning::{image_of, of_colour};
@@ -48,7 +48,10 @@ pub fn past<'a>(
         };
         for (step, finding, _) in saga.finished() {
             match (step, finding) {
-                (ReleaseStep::Fetch, Finding::Image { id, .. }) => found.serving.id = Some(id.clone()),
+                (ReleaseStep::Fetch, Finding::Image { id, digest }) => {
+                    found.serving.id = Some(id.clone());
+                    found.serving.digest = digest.as_deref().and_then(digest_in);
+                }
                 (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
                     found.warm = Some(Warm {
                         colour: *colour,
@@ -61,6 +64,25 @@ pub fn past<'a>(
         known.insert(subject.service.clone(), found);
     }
     known
+}
+
+/// `sha256:…` of `name@sha256:…`.
+fn digest_in(name: &str) -> Option<String> {
+    name.split_once('@').map(|(_, digest)| digest.to_owned())
+}
+
+/// The digest an image was fetched under: an engine forgets it with the last name the image had.
+pub fn digest_fetched<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>, image: &Image) -> Option<String> {
+    let reference: Reference = image.reference.parse().ok()?;
+    let fetched = releases.into_iter().flat_map(Saga::finished);
+    let digests = fetched.filter_map(|(_, finding, _)| match finding {
+        Finding::Image { id, digest } if image.id.as_ref() == Some(id) => digest.as_deref(),
+        _ => None,
+    });
+    digests
+        .filter(|name| reference.is_of(name))
+        .filter_map(digest_in)
+        .last()
 }
 
 /// Services with a release that has no end yet.

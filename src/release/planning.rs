@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::config::{Config, Release, Source, Swap};
@@ -130,11 +131,17 @@ pub fn of_colour<'a>(observed: &'a Observed, service: &ServiceName, colour: Colo
     found
 }
 
+/// Whether the Compose file wants the registry asked every time.
+pub fn always(service: &Service) -> bool {
+    service.pull_policy.as_deref() == Some("always")
+}
+
 /// What a container was made from, as it was named then.
 pub fn image_of(container: &Container) -> Image {
     Image {
         reference: container.label(labels::IMAGE).unwrap_or(&container.image).to_owned(),
         id: Some(container.image_id.clone()),
+        digest: None,
     }
 }
 
@@ -258,6 +265,8 @@ impl Ground<'_> {
             },
             data: self.data(),
             reason,
+            logins: BTreeSet::new(),
+            pull: make && goal == Goal::Deploy && always(self.service),
         })
     }
 

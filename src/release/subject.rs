@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Swap;
-use crate::model::{Colour, ProjectName, ServiceName, Span};
+use crate::model::{Colour, ProjectName, Reference, ServiceName, Span};
 use crate::plan::ContainerSpec;
 
 /// What was asked for.
@@ -22,6 +23,9 @@ pub struct Image {
     pub reference: String,
     /// `sha256:…`; `None`: not on this host when it was planned, and fetched by the release.
     pub id: Option<String>,
+    /// `sha256:…` as its registry knows it; `None` for one that was built here, or not fetched yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// How long things may take.
@@ -60,9 +64,22 @@ pub struct Subject {
     /// Files put back when a held swap fails: the SQLite databases of the sets in `before`, absolute.
     pub data: Vec<PathBuf>,
     pub reason: Option<String>,
+    /// Registries whose logins were given with the order. The logins are in memory only: a process that takes the
+    /// release on after another has none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub logins: BTreeSet<String>,
+    /// The registry is asked even where the name means an image of this host already.
+    #[serde(default)]
+    pub pull: bool,
 }
 
 impl Image {
+    /// `name@sha256:…`, which means this image wherever a tag has gone since; `None` where no registry has it.
+    pub fn pinned(&self) -> Option<String> {
+        let reference: Reference = self.reference.parse().ok()?;
+        Some(format!("{}@{}", reference.repository(), self.digest.as_ref()?))
+    }
+
     /// For a person: the reference, and the beginning of the id.
     pub fn short(&self) -> String {
         match &self.id {

@@ -117,6 +117,7 @@ fn image(reference: &str) -> Image {
     Image {
         reference: reference.into(),
         id: Some(format!("sha256:{reference}")),
+        digest: None,
     }
 }
 

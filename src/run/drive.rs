@@ -207,6 +207,14 @@ impl Progress for Teller<'_> {
     fn say(&self, text: &str) {
         Teller::say(self, UpdateKind::Progress, text.to_owned());
     }
+
+    fn keeps_lines(&self) -> bool {
+        self.watch.keeps_lines()
+    }
+
+    fn keep(&self, what: &str, text: Option<&str>) {
+        self.watch.keep(what, text);
+    }
 }
 
 #[cfg(test)]

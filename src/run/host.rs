@@ -9,8 +9,8 @@ use crate::backup::{BackupStep, ServiceImage};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
-use crate::model::{OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Inspector, Router, Sources};
+use crate::model::{Logins, OperationId, Timestamp};
+use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Router, Sources};
 use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
@@ -37,6 +37,8 @@ pub struct Host {
     pub folder: ProjectFolder,
     /// Why none answers, where none does.
     pub engine: Result<Arc<dyn Engine>, OperationError>,
+    /// What the engine's keyring finds before any file of this host.
+    pub given: Given,
     /// `None` where nothing is released.
     pub router: Option<Arc<dyn Router>>,
     pub stores: Stores,
@@ -233,8 +235,15 @@ impl Host {
         Ok(release::describe(&subject, &plan))
     }
 
-    async fn begin_release(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
-        let (subject, plan) = self.plan_release(order).await?;
+    async fn begin_release(
+        &self,
+        id: &OperationId,
+        order: &Order,
+        by: &str,
+        logins: &Logins,
+    ) -> Result<(), OperationError> {
+        let (mut subject, plan) = self.plan_release(order).await?;
+        subject.logins = logins.registries().cloned().collect();
         self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
     }
 
@@ -254,8 +263,11 @@ impl Host {
         plan_release(&scope, order).await
     }
 
-    fn release_performer(&self) -> Result<ReleasePerformer, OperationError> {
+    fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
+        let mut lost = self.ledger().subject::<ReleaseStep>(id)?.logins;
+        lost.retain(|registry| self.given.get(registry).is_none());
         Ok(ReleasePerformer {
+            lost,
             engine: self.engine()?,
             router: self.router()?,
             clock: self.clock.clone(),
@@ -324,12 +336,13 @@ impl BeforeRelease for Host {
 
 #[async_trait]
 impl Operator for Host {
-    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError> {
+        self.given.hold(logins);
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
             Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
-                self.begin_release(id, order, by).await
+                self.begin_release(id, order, by, logins).await
             }
         }
     }
@@ -360,7 +373,7 @@ impl Operator for Host {
                 if let Err(error) = self.repoint().await {
                     tracing::warn!("the router's addresses were not looked at: {error}");
                 }
-                let performer = self.release_performer()?;
+                let performer = self.release_performer(id)?;
                 self.ledger()
                     .finish::<ReleaseStep>(id, &performer, watch, petitions)
                     .await

@@ -122,9 +122,25 @@ impl Receipt {
 /// Where news goes: a terminal, a socket, nowhere.
 pub trait Watch: Send + Sync {
     fn hear(&self, news: News);
+
+    /// As [`Progress::keeps_lines`].
+    fn keeps_lines(&self) -> bool {
+        false
+    }
+
+    /// As [`Progress::keep`].
+    fn keep(&self, _what: &str, _text: Option<&str>) {}
 }
 
 /// What a performer can say while a step takes its time.
 pub trait Progress: Send + Sync {
     fn say(&self, text: &str);
+
+    /// Whether a line can be kept up to date: on a terminal.
+    fn keeps_lines(&self) -> bool {
+        false
+    }
+
+    /// The line about `what` says this from now on, or is taken away; nothing where lines cannot be kept.
+    fn keep(&self, _what: &str, _text: Option<&str>) {}
 }

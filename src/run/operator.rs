@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::model::{OperationId, ServiceName, Timestamp};
+use crate::model::{Logins, OperationId, ServiceName, Timestamp};
 
 use super::{Petition, Receipt, Schedules, Watch};
 
@@ -70,8 +70,9 @@ impl fmt::Display for Order {
 pub trait Operator: Send + Sync + 'static {
     /// Plans the order and writes the journal's first record; nothing is changed yet.
     ///
-    /// `id` is the caller's choice, so that an order can be named and followed while it waits for its lane.
-    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError>;
+    /// `id` is the caller's choice, so that an order can be named and followed while it waits for its lane. `logins` are
+    /// held in memory until the operation is over; of them the journal has the registries' names alone.
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError>;
     /// Drives an operation from where its journal stands to its end; also after a crash. A stuck one is tried again
     /// when a petition to retry is waiting. Whoever calls this tells the followers of the end; `watch` hears updates.
     async fn finish(

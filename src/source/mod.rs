@@ -1,11 +1,9 @@
 //! Reads the sources of backups, and restored trees, from this host's file system.
 
 mod glob;
-mod host;
 mod inspect;
 mod sqlite;
 mod tree;
 
-pub use host::ThisHost;
 pub use inspect::TreeInspector;
 pub use tree::HostSources;

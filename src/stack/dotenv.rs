@@ -52,15 +52,38 @@ pub(super) fn parse(
     Ok(())
 }
 
-/// `format: raw`: everything after the first `=` is the value, to the letter.
-pub(super) fn parse_raw(text: &str, out: &mut BTreeMap<String, String>) {
-    for line in text.lines() {
-        if let Some((key, value)) = line.split_once('=')
-            && !line.trim_start().starts_with('#')
-        {
-            out.insert(key.trim().to_owned(), value.to_owned());
+/// `format: raw`: everything after the first `=` is the value, to the letter; a bare `KEY` takes the outer value.
+pub(super) fn parse_raw(
+    text: &str,
+    source: u32,
+    outer: &dyn Fn(&str) -> Option<String>,
+    out: &mut BTreeMap<String, String>,
+) -> Result<(), Fault> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (number, line) in text.lines().enumerate() {
+        let statement = line.trim_start();
+        if statement.is_empty() || statement.starts_with('#') {
+            continue;
+        }
+        let (key, value) = match statement.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (statement, outer(statement)),
+        };
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            let at = Pos {
+                source,
+                line: number as u32 + 1,
+                column: (line.len() - statement.len()) as u32 + 1,
+            };
+            return Err(Fault::new(at, "a variable's name cannot be empty or contain a space")
+                .wide(key.chars().count())
+                .help("write `NAME=value` without spaces around `=`; this file is read with `format: raw`"));
+        }
+        if let Some(value) = value {
+            out.insert(key.to_owned(), value);
         }
     }
+    Ok(())
 }
 
 struct Both<'a> {
@@ -297,11 +320,20 @@ mod tests {
     #[test]
     fn raw_keeps_every_sign() {
         let mut out = BTreeMap::new();
-        parse_raw("A='x' # y\n#B=1\nC=$D\n", &mut out);
+        let outer = |name: &str| (name == "OUTER").then(|| "o".to_owned());
+        parse_raw("\u{feff}A='x' # y\n#B=1\nC=$D\r\n\nOUTER\nNO", 0, &outer, &mut out).unwrap();
         assert_eq!(
             out,
-            BTreeMap::from([("A".into(), "'x' # y".into()), ("C".into(), "$D".into())])
+            BTreeMap::from([
+                ("A".into(), "'x' # y".into()),
+                ("C".into(), "$D".into()),
+                ("OUTER".into(), "o".into())
+            ])
         );
+        for (text, column) in [("A = 1", 1), ("=1", 1), ("  export B=1", 3)] {
+            let fault = parse_raw(text, 0, &outer, &mut out).unwrap_err();
+            assert_eq!((fault.at.line, fault.at.column), (1, column), "{text}");
+        }
     }
 
     proptest! {

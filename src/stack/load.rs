@@ -162,6 +162,7 @@ impl<'a> Loader<'a> {
         let mut notes = Vec::new();
         let mut stack = typed::stack(&root, &disabled, &mut |at, note| notes.push((at, note)))?;
         self.warnings.append(&mut notes);
+        normalise::zeros(&mut root);
         stack.folder = folder;
         stack.files = paths.clone();
         stack.read_files = self.read.iter().filter(|path| !paths.contains(path)).cloned().collect();
@@ -190,7 +191,10 @@ impl<'a> Loader<'a> {
         }
         let here = &self.request.current_dir;
         let mut paths: Vec<PathBuf> = asked.iter().map(|path| clean(&here.join(path))).collect();
-        if asked.is_empty() {
+        let off = self.request.env.get("COMPOSE_DISABLE_ENV_FILE").map(String::as_str);
+        let off =
+            off.is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true" | "y" | "yes"));
+        if asked.is_empty() && !off {
             let path = folder.join(".env");
             if self.files.exists(&path) {
                 paths.push(path);
@@ -236,12 +240,8 @@ impl<'a> Loader<'a> {
             .get("COMPOSE_PROFILES")
             .map(String::as_str)
             .unwrap_or_default();
-        listed
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect()
+        // Nothing listed turns the profile without a name on, as in Compose.
+        listed.split(',').map(|name| name.trim().to_owned()).collect()
     }
 
     pub fn warn(&mut self, at: Pos, message: String) {
@@ -284,12 +284,11 @@ impl<'a> Loader<'a> {
         let documents = yaml::parse(&self.sources.text(source), source)?;
         for document in &documents {
             if document.as_map().is_none() {
-                return Err(Fault::new(
-                    document.at,
-                    format!("a Compose file is a mapping, not {}", document.kind()),
-                )
-                .help("begin it with `services:`")
-                .into());
+                let what = match document.is_null() {
+                    true => "a document of this file is empty".to_owned(),
+                    false => format!("a Compose file is a mapping, not {}", document.kind()),
+                };
+                return Err(Fault::new(document.at, what).help("begin it with `services:`").into());
             }
         }
         Ok(documents)
@@ -307,8 +306,7 @@ impl<'a> Loader<'a> {
         let source = self.source(path, Some(at))?;
         let text = self.sources.text(source);
         if raw {
-            dotenv::parse_raw(&text, out);
-            Ok(())
+            Ok(dotenv::parse_raw(&text, source, outer, out)?)
         } else {
             Ok(dotenv::parse(&text, source, outer, out)?)
         }

@@ -141,20 +141,15 @@ pub(super) fn dedupe(root: &mut Node) {
 }
 
 fn dedupe_service(service: &mut Node) {
-    const PLAIN: [&str; 13] = [
+    const PLAIN: [&str; 8] = [
         "cap_add",
         "cap_drop",
-        "device_cgroup_rules",
         "dns",
         "dns_opt",
         "dns_search",
         "expose",
-        "external_links",
-        "group_add",
         "links",
         "profiles",
-        "security_opt",
-        "volumes_from",
     ];
     let mut by = |key: &str, index: fn(&Node) -> Option<String>| {
         if let Some(list) = service.get_mut(key) {
@@ -164,7 +159,7 @@ fn dedupe_service(service: &mut Node) {
     for key in PLAIN {
         by(key, Node::scalar_text);
     }
-    by("tmpfs", |item| Some(item.as_text()?.split(':').next()?.to_owned()));
+    by("tmpfs", |item| Some(item.as_text()?.split('=').next()?.to_owned()));
     by("volumes", |item| text(item, "target"));
     by("devices", |item| text(item, "target").or_else(|| text(item, "source")));
     by("env_file", |item| text(item, "path"));
@@ -176,9 +171,14 @@ fn dedupe_service(service: &mut Node) {
     });
     by("ports", |item| {
         let part = |key: &str, default: &str| text(item, key).unwrap_or_else(|| default.to_owned());
+        // Compose does not see that 80 and "80" are one host port.
+        let number = item
+            .get("published")
+            .is_some_and(|published| published.as_text().is_none());
         Some(format!(
-            "{}:{}:{}/{}",
+            "{}:{}{}:{}/{}",
             part("host_ip", "0.0.0.0"),
+            if number { "#" } else { "" },
             part("published", ""),
             part("target", ""),
             part("protocol", "tcp")
@@ -192,6 +192,9 @@ fn dedupe_service(service: &mut Node) {
                 }
             }
         }
+    }
+    if let Some(tags) = service.get_mut("build").and_then(|build| build.get_mut("tags")) {
+        unique(tags, |tag| Some(tag.as_text()?.split('=').next()?.to_owned()));
     }
     if let Some(hosts) = service.get_mut("extra_hosts").and_then(Node::as_map_mut) {
         hosts

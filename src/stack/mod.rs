@@ -34,6 +34,7 @@ mod sources;
 mod tests;
 mod tree;
 mod typed;
+mod units;
 mod validate;
 mod yaml;
 

@@ -155,6 +155,8 @@ pub enum NetworkMode {
     Bridge,
     Service(ServiceName),
     Container(String),
+    /// A network of the engine's own, under its own name.
+    Named(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]

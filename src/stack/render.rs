@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::redact::{REDACTED, Secrets, telling};
+use super::redact::{self, REDACTED, Secrets, telling, telling_label};
 use super::scalar;
 use super::tree::Data;
 
@@ -28,23 +28,30 @@ const TOLD: [&str; 11] = [
     "dockerfile_inline",
 ];
 
+/// Keys of command lines.
+const LINES: [&str; 3] = ["command", "entrypoint", "test"];
+
 fn redact<'a>(value: &'a Value, secrets: &Secrets, path: &mut Vec<&'a str>) -> Value {
     let told = || path.iter().any(|key| TOLD.contains(key) || key.starts_with("x-"));
     match value {
         Value::String(text) => {
-            let pair = path
-                .iter()
-                .rev()
-                .nth(1)
-                .is_some_and(|parent| matches!(*parent, "environment" | "args"));
-            if pair && path.last().is_some_and(|name| telling(name, text)) && !text.is_empty() {
-                return Value::String(REDACTED.to_owned());
-            }
-            Value::String(if told() {
-                secrets.redact(text)
-            } else {
-                secrets.redact_name(text)
+            let name = path.last().copied().unwrap_or_default();
+            let whole = match path.iter().rev().nth(1).copied().unwrap_or_default() {
+                "environment" | "args" => telling(name, text),
+                "labels" | "annotations" | "options" | "driver_opts" => telling_label(name, text),
+                _ => false,
+            };
+            Value::String(match () {
+                () if whole && !text.is_empty() => REDACTED.to_owned(),
+                () if matches!(name, "content" | "dockerfile_inline") => secrets.redact(&redact::lines(text)),
+                () if told() => secrets.redact(&redact::addresses(text)),
+                () => secrets.redact_name(&redact::addresses(text)),
             })
+        }
+        Value::Array(items) if path.last().is_some_and(|key| LINES.contains(key)) => {
+            let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            let shown = redact::hidden(&words).into_iter();
+            Value::Array(shown.map(|word| Value::String(secrets.redact(&word))).collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(|item| redact(item, secrets, path)).collect()),
         Value::Object(map) => {
@@ -63,7 +70,34 @@ fn redact<'a>(value: &'a Value, secrets: &Secrets, path: &mut Vec<&'a str>) -> V
 
 /// JSON, without `x-` keys: what the reference prints, field for field.
 pub fn render_json(tree: &Value) -> String {
-    format!("{:#}", without_extensions(tree, false))
+    let mut shown = without_extensions(tree, false);
+    for limit in shown
+        .get_mut("services")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(|services| services.values_mut())
+        .filter_map(|service| service.get_mut("blkio_config")?.as_object_mut())
+        .flat_map(|blkio| blkio.values_mut())
+        .filter_map(Value::as_array_mut)
+        .flatten()
+    {
+        capitals(limit);
+    }
+    format!("{shown:#}")
+}
+
+/// The keys of a device's limit, which the reference writes with a capital.
+fn capitals(limit: &mut Value) {
+    if let Value::Object(map) = limit {
+        *map = std::mem::take(map)
+            .into_iter()
+            .map(|(key, value)| {
+                let mut chars = key.chars();
+                let first = chars.next().map(|c| c.to_ascii_uppercase());
+                (first.into_iter().chain(chars).collect(), value)
+            })
+            .collect();
+    }
 }
 
 /// Keys below which every key is the user's own, so that `x-…` is a name and no extension.

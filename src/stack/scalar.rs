@@ -21,12 +21,64 @@ pub(super) fn resolve(text: &str) -> Data {
             return Data::Int(value);
         }
         if looks_like_float(&digits)
-            && let Ok(value) = digits.parse()
+            && let Ok(value) = digits.parse::<f64>()
+            && value.is_finite()
         {
             return Data::Float(value);
         }
     }
+    if is_date(text) {
+        return Data::Date(text.to_owned());
+    }
     Data::Text(text.to_owned())
+}
+
+/// `2024-1-31`, alone or with a time after `T`, `t` or a space.
+fn is_date(text: &str) -> bool {
+    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    if text.len() > 64 || digits(text) != 4 || !text[4..].starts_with('-') {
+        return false;
+    }
+    let day_of = |date: &str| {
+        let mut parts = date.splitn(3, '-');
+        let mut part = || {
+            parts
+                .next()
+                .filter(|part| part.len() <= 4 && digits(part) == part.len())?
+                .parse()
+                .ok()
+        };
+        chrono::NaiveDate::from_ymd_opt(part()? as i32, part()?, part()?)
+    };
+    match text.find(['T', 't', ' ']) {
+        None => day_of(text).is_some(),
+        Some(at) => day_of(&text[..at]).is_some() && is_time(&text[at + 1..], text[at..].starts_with(' ')),
+    }
+}
+
+/// `15:4:5.678`, with `Z` or an offset after it unless it is `bare`.
+fn is_time(text: &str, bare: bool) -> bool {
+    let (clock, zone) = match text.find(['Z', '+', '-']) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let number = |text: &str, below: u32| {
+        (1..=2).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u32>().is_ok_and(|number| number < below)
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let zoned = match zone.strip_prefix(['+', '-']) {
+        Some(offset) => offset
+            .split_once(':')
+            .is_some_and(|(hours, minutes)| number(hours, 24) && number(minutes, 60)),
+        None => zone == "Z",
+    };
+    matches!(parts[..], [hour, minute, second] if number(hour, 24) && number(minute, 60) && number(second, 60))
+        && !fraction.is_empty()
+        && fraction.bytes().all(|b| b.is_ascii_digit())
+        && if bare { zone.is_empty() } else { zoned }
 }
 
 fn integer(text: &str) -> Option<i128> {
@@ -102,7 +154,6 @@ mod tests {
             ("True", "true"),
             ("-7", "-7"),
             ("1:30", "1:30"),
-            ("2024-01-01", "2024-01-01"),
             ("1.2.3", "1.2.3"),
             ("-", "-"),
             ("0x", "0x"),
@@ -111,5 +162,29 @@ mod tests {
             assert_eq!(env(written).as_deref(), Some(read), "{written}");
         }
         assert_eq!(env("~"), None);
+    }
+
+    #[test]
+    fn dates_are_dates() {
+        for text in [
+            "2024-01-31",
+            "2024-1-1",
+            "2024-01-01T10:00:00Z",
+            "2024-01-01t1:2:3.5+02:00",
+            "2024-01-01 10:00:00",
+        ] {
+            assert!(matches!(resolve(text), Data::Date(_)), "{text}");
+        }
+        for text in [
+            "2024-13-01",
+            "2024-01-01T10:00:00",
+            "2024-01",
+            "12024-01-01",
+            "2024-01-01-x",
+            "2024-02-30",
+            "2024-é-1",
+        ] {
+            assert!(matches!(resolve(text), Data::Text(_)), "{text}");
+        }
     }
 }

@@ -214,8 +214,8 @@ fn contradictions_are_errors_with_a_place() {
             "`mem_limit` of `a` and `deploy.resources.limits.memory` differ",
         ),
         (
-            "a: {image: a, container_name: c}, b: {image: b, container_name: c}",
-            "c}",
+            "a: {image: a, container_name: cc}, b: {image: b, container_name: cc}",
+            "cc}",
             "services `a` and `b` have the same `container_name`",
         ),
         (

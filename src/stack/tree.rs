@@ -33,6 +33,8 @@ pub(super) enum Data {
     Int(i128),
     Float(f64),
     Text(String),
+    /// A date or a time written without quotes, which no key but an extension takes.
+    Date(String),
     List(Vec<Node>),
     Map(Map),
 }
@@ -173,7 +175,7 @@ impl Node {
             Data::Bool(value) => Some(value.to_string()),
             Data::Int(value) => Some(value.to_string()),
             Data::Float(value) => Some(float_text(*value)),
-            Data::Text(text) => Some(text.clone()),
+            Data::Text(text) | Data::Date(text) => Some(text.clone()),
         }
     }
 
@@ -184,6 +186,7 @@ impl Node {
             Data::Bool(_) => "true or false",
             Data::Int(_) | Data::Float(_) => "a number",
             Data::Text(_) => "text",
+            Data::Date(_) => "a date",
             Data::List(_) => "a list",
             Data::Map(_) => "a mapping",
         }
@@ -210,7 +213,7 @@ impl Node {
             Data::Float(value) => {
                 serde_json::Number::from_f64(*value).map_or_else(|| Value::String(float_text(*value)), Value::Number)
             }
-            Data::Text(text) => Value::String(text.clone()),
+            Data::Text(text) | Data::Date(text) => Value::String(text.clone()),
             Data::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
             Data::Map(map) => Value::Object(
                 map.iter()
@@ -221,7 +224,7 @@ impl Node {
     }
 }
 
-/// Shortest text that reads back to the same number, in Compose's own notation: `1e3` is `1000`, `1e21` is `1e+21`.
+/// Shortest text that reads back to the same number, in Compose's own notation: `1e3` is `1000`, `1e6` is `1e+06`.
 fn float_text(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -230,7 +233,7 @@ fn float_text(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let size = value.abs();
-    if value != 0.0 && !(1e-4..1e21).contains(&size) {
+    if value != 0.0 && !(1e-4..1e6).contains(&size) {
         let text = format!("{value:e}");
         let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, power) = power.strip_prefix('-').map_or(("+", power), |power| ("-", power));
@@ -249,6 +252,9 @@ mod tests {
             (1000.0, "1000"),
             (1.1, "1.1"),
             (1e21, "1e+21"),
+            (1e6, "1e+06"),
+            (123_456_789.5, "1.234567895e+08"),
+            (100_000.0, "100000"),
             (0.00001, "1e-05"),
             (0.0, "0"),
         ] {

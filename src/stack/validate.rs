@@ -45,12 +45,13 @@ impl Scene<'_> {
             faults.push(here(format!("service `{name}` has neither `image` nor `build`")).help("give it an image"));
         }
         if let Some(build) = service.get("build") {
-            self.build(name, build, faults);
+            self.build(name, service, build, faults);
         }
         if let Some(mode) = service.get("network_mode") {
             self.network_mode(name, service, mode, faults);
         }
         self.names(name, service.get("networks"), "network", "networks", faults);
+        self.names(name, service.get("models"), "model", "models", faults);
         self.depends(name, service, faults);
         self.grants(name, service, "secrets", "secret", faults);
         self.grants(name, service, "configs", "config", faults);
@@ -68,27 +69,40 @@ impl Scene<'_> {
                 .help("write `[CMD, program, argument]`, or the whole command as one text"),
             );
         }
-        const POLICIES: [&str; 8] = [
-            "always",
-            "never",
-            "build",
-            "if_not_present",
-            "missing",
-            "refresh",
-            "daily",
-            "weekly",
-        ];
-        if let Some(policy) = service.get("pull_policy")
-            && let Some(text) = policy.as_text()
-            && !text.is_empty()
-            && !text.starts_with("every_")
-            && !POLICIES.iter().any(|known| text.contains(known))
-        {
-            faults.push(quoted(policy, format!("`{text}` is not a pull policy")).nearest(text, POLICIES));
-        }
+        words(name, service, faults);
+        devices(service, faults);
+        watches(name, service, faults);
     }
 
-    fn build(&self, name: &str, build: &Node, faults: &mut Vec<Fault>) {
+    fn build(&self, name: &str, service: &Node, build: &Node, faults: &mut Vec<Fault>) {
+        if let (Some(platform), Some(list)) = (service.get("platform"), build.get("platforms"))
+            && let Some(platforms) = list.as_list().filter(|platforms| !platforms.is_empty())
+            && let Some(wanted) = platform.as_text().filter(|wanted| !wanted.is_empty())
+            && !platforms.iter().any(|item| item.as_text() == Some(wanted))
+        {
+            let what = format!("`build.platforms` of `{name}` lacks its `platform`, {wanted}");
+            faults.push(quoted(platform, what).help("add it to `build.platforms`"));
+        }
+        for (context, entry) in build
+            .get("additional_contexts")
+            .and_then(Node::as_map)
+            .into_iter()
+            .flatten()
+        {
+            if let Some(other) = entry.node.as_text().and_then(|text| text.strip_prefix("service:"))
+                && !self.services.contains_key(other)
+                && self.disabled.get(other).is_none()
+            {
+                let what =
+                    format!("the context `{context}` of `{name}` is the service `{other}`, which is not defined");
+                let known = self.services.keys().map(String::as_str);
+                faults.push(
+                    quoted(&entry.node, what)
+                        .help("name a service of this project")
+                        .nearest(other, known),
+                );
+            }
+        }
         if let (Some(_), Some(inline)) = (build.get("dockerfile"), build.get("dockerfile_inline")) {
             let what = format!("service `{name}` has both `dockerfile` and `dockerfile_inline`");
             faults.push(Fault::new(inline.at, what).help("keep one of them"));
@@ -230,7 +244,7 @@ impl Scene<'_> {
                 .split(':')
                 .next()
                 .unwrap_or_default();
-            if targets.contains(target) {
+            if !targets.insert(target) {
                 faults.push(
                     quoted(tmpfs, format!("`{target}` of `{name}` is mounted twice")).help("keep one of the mounts"),
                 );
@@ -282,6 +296,86 @@ impl Scene<'_> {
     }
 }
 
+/// Keys whose text has a form.
+fn words(name: &str, service: &Node, faults: &mut Vec<Fault>) {
+    const POLICIES: [&str; 8] = [
+        "always",
+        "never",
+        "build",
+        "if_not_present",
+        "missing",
+        "refresh",
+        "daily",
+        "weekly",
+    ];
+    if let Some(policy) = service.get("pull_policy")
+        && let Some(text) = policy.as_text()
+        && !text.is_empty()
+        && !every(text)
+        && !POLICIES.iter().any(|known| text.contains(known))
+    {
+        faults.push(
+            quoted(policy, format!("`{text}` is not a pull policy"))
+                .help("use always, missing, never, build, daily, weekly or every_12h")
+                .nearest(text, POLICIES),
+        );
+    }
+    if let Some(container) = service.get("container_name")
+        && let Some(text) = container.as_text().filter(|text| !text.is_empty())
+    {
+        let inner = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        let good = |pair: &[u8]| pair[0].is_ascii_alphanumeric() && inner(&pair[1]);
+        if !text.as_bytes().windows(2).any(good) {
+            let what = format!("`{text}` cannot be the `container_name` of `{name}`");
+            faults.push(quoted(container, what).help("use at least two letters, digits, `_`, `.` or `-`"));
+        }
+    }
+}
+
+/// `every_12h`, `every_1w2d`.
+fn every(text: &str) -> bool {
+    text.match_indices("every_").any(|(at, word)| {
+        let rest = &text[at + word.len()..];
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        number.len() < rest.len() && number.starts_with(['w', 'd', 'h', 'm', 's'])
+    })
+}
+
+/// Device requests name a count or the devices, never both.
+fn devices(service: &Node, faults: &mut Vec<Fault>) {
+    let reserved = service.dig(&["deploy", "resources", "reservations", "devices"]);
+    for request in [reserved, service.get("gpus")]
+        .into_iter()
+        .flatten()
+        .filter_map(Node::as_list)
+        .flatten()
+    {
+        let Some(count) = request.get("count") else { continue };
+        if let Some(ids) = request.get("device_ids") {
+            // A count of -1 stands where neither was given.
+            faults.push(
+                Fault::new(ids.at, "a device request has both `count` and `device_ids`").help("keep one of them"),
+            );
+        } else if let Some(text) = count.as_text() {
+            faults.push(quoted(count, format!("`{text}` is no count of devices")).help("write a number, or `all`"));
+        }
+    }
+}
+
+fn watches(name: &str, service: &Node, faults: &mut Vec<Fault>) {
+    for watch in service
+        .dig(&["develop", "watch"])
+        .and_then(Node::as_list)
+        .unwrap_or_default()
+    {
+        let action = watch.get("action").and_then(Node::as_text).unwrap_or_default();
+        if action.starts_with("sync") && watch.get("target").is_none() {
+            let what = format!("a watch of `{name}` with the action `{action}` lacks `target`");
+            faults.push(Fault::new(watch.at, what).help("give the path inside the container"));
+        }
+    }
+}
+
 fn container_names(services: &Map, faults: &mut Vec<Fault>) {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, entry) in services {
@@ -318,7 +412,7 @@ fn sections(root: &Node, faults: &mut Vec<Fault>) {
     ] {
         for (name, Entry { key_at, node }) in each(section) {
             let given = sources.iter().filter(|key| node.get(key).is_some()).count();
-            let elsewhere = node.get("external").is_some() || node.get("driver").is_some();
+            let elsewhere = node.get("external").is_some();
             let list = sources
                 .iter()
                 .map(|key| format!("`{key}`"))

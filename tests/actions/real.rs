@@ -192,7 +192,7 @@ impl Host {
 
     fn lose_the_router(&self) {
         let gone = async {
-            let engine = arkwright::app::connect(Some(&self.engine)).await?;
+            let engine = arkwright::app::connect(Some(&self.engine), Default::default()).await?;
             let router = engine.container(&format!("{}-arkwright-router-1", self.name)).await?;
             let id = router.expect("a router").id;
             engine.stop_container(&id, Some(Duration::ZERO)).await?;

@@ -55,6 +55,7 @@ fn submission(image: &str) -> Submission {
         order: deploy(image),
         by: "a test".into(),
         key: None,
+        logins: Default::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use super::support::{End, Script, backup};
 
 fn global() -> Global {
     Global {
+        logins: Default::default(),
         files: Vec::new(),
         project_name: None,
         project_directory: None,
@@ -70,6 +71,7 @@ async fn it_serves_until_told_and_leaves_in_seconds_what_the_next_one_resumes() 
         order: backup("slow"),
         by: "a test".into(),
         key: None,
+        logins: Default::default(),
     };
     let id = client.submit(&submission).await.expect("taken").operation;
     let (_tell, second) = command(&host, "127.0.0.1:0");

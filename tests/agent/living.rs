@@ -6,7 +6,7 @@ use std::process::Command;
 
 use arkwright::app::{Living, Project, Selection, SystemClock, SystemEntropy};
 use arkwright::backup::BackupStep;
-use arkwright::model::OperationId;
+use arkwright::model::{Logins, OperationId};
 use arkwright::run::{Blame, Ledger, Operator, Order, Receipt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -238,11 +238,20 @@ async fn what_is_under_way_keeps_the_files_it_began_with() {
     let ark = Ark::new();
     let living = ark.living().await;
     let ears = super::api::Ears::default();
-    living.begin(&id(1), &backup("away"), "a test").await.expect("begun");
-    living.begin(&id(2), &backup("away"), "a test").await.expect("begun");
+    living
+        .begin(&id(1), &backup("away"), "a test", &Logins::default())
+        .await
+        .expect("begun");
+    living
+        .begin(&id(2), &backup("away"), "a test", &Logins::default())
+        .await
+        .expect("begun");
     let text = fs::read_to_string(ark.folder.path().join("arkwright.yaml")).expect("there");
     ark.write("arkwright.yaml", &text.replace("other", "renamed"));
-    living.begin(&id(3), &backup("away"), "a test").await.expect("begun");
+    living
+        .begin(&id(3), &backup("away"), "a test", &Logins::default())
+        .await
+        .expect("begun");
     for number in [1, 3] {
         let receipt = living.finish(&id(number), &ears, mpsc::channel(1).1).await;
         assert_eq!(receipt.expect("an end").outcome, "published");
@@ -280,7 +289,9 @@ async fn ailing(listener: UnixListener) {
 async fn an_engine_that_comes_late_or_goes_is_connected_to_again() {
     let ark = Ark::new();
     let living = ark.living().await;
-    let refused = living.begin(&id(1), &deploy("web:3"), "a test").await;
+    let refused = living
+        .begin(&id(1), &deploy("web:3"), "a test", &Logins::default())
+        .await;
     let refused = refused.expect_err("no engine");
     assert_eq!(refused.blame, Blame::Engine);
     assert!(refused.message.contains("no such socket"), "{refused}");
@@ -288,11 +299,16 @@ async fn an_engine_that_comes_late_or_goes_is_connected_to_again() {
 
     let listen = || tokio::spawn(ailing(UnixListener::bind(ark.engine()).expect("bound")));
     let engine = listen();
-    let refused = living.begin(&id(1), &deploy("web:3"), "a test").await;
+    let refused = living
+        .begin(&id(1), &deploy("web:3"), "a test", &Logins::default())
+        .await;
     let refused = refused.expect_err("an ailing engine");
     assert!(refused.message.contains("out of order"), "{refused}");
     let drill = Order::Drill { name: "yearly".into() };
-    living.begin(&id(2), &drill, "a test").await.expect("begun");
+    living
+        .begin(&id(2), &drill, "a test", &Logins::default())
+        .await
+        .expect("begun");
 
     engine.abort();
     fs::remove_file(ark.engine()).expect("removed");

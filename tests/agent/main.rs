@@ -81,6 +81,7 @@ impl Alive {
             order,
             by: "a test".into(),
             key: key.map(str::to_owned),
+            logins: Default::default(),
         };
         self.agent.submit(submission).await
     }

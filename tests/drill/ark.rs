@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arkwright::app::{Project, Selection, SystemClock, SystemEntropy};
 use arkwright::backup::{ServiceImage, TrustedKeys};
 use arkwright::drill::{self, Chosen, Evidence, Restored};
+use arkwright::machine::ThisHost;
 use arkwright::model::OperationId;
 use arkwright::ports::{Clock, Engine, Entropy, Store};
 use arkwright::run::backup::{BackupPerformer, BackupScope, Images, plan_backup};
@@ -14,7 +15,7 @@ use arkwright::run::drill::{DrillPerformer, EvidenceFile, Restorer, StoreRestore
 use arkwright::run::keys::{self, KeyFiles};
 use arkwright::run::snapshots::Trust;
 use arkwright::run::{Ledger, News, Progress, Receipt, StepFailed, Watch};
-use arkwright::source::{HostSources, ThisHost, TreeInspector};
+use arkwright::source::{HostSources, TreeInspector};
 use arkwright::state::{Catalogue, ProjectFolder};
 use arkwright::store::FsStore;
 use async_trait::async_trait;

@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use arkwright::model::{ContainerId, ProjectName};
 use arkwright::plan::{Container, ContainerSpec, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec};
-use arkwright::ports::{ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, PullProgress};
+use arkwright::ports::{
+    ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullProgress,
+};
 use async_trait::async_trait;
 
 /// An engine that has nothing and can make nothing: for drills that boot no service.
@@ -23,6 +26,8 @@ impl IdleEngine {
             cpus: 0,
             cgroup_version: "1".into(),
             root_dir,
+            enforces: arkwright::ports::Enforces::default(),
+            log_drivers: Vec::new(),
         })
     }
 }
@@ -115,6 +120,15 @@ impl Engine for IdleEngine {
         cannot()
     }
     async fn tag(&self, _: &str, _: &str, _: &str) -> Result<(), EngineError> {
+        cannot()
+    }
+    async fn registry_digest(&self, _: &str) -> Result<Option<String>, EngineError> {
+        cannot()
+    }
+    async fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        cannot()
+    }
+    async fn images_in_use(&self) -> Result<BTreeMap<String, Vec<String>>, EngineError> {
         cannot()
     }
     async fn export_image(&self, _: &str) -> Result<ByteStream, EngineError> {

@@ -8,6 +8,7 @@ mod bench;
 mod broken;
 mod busy;
 mod changes;
+mod checks;
 #[path = "../common/mod.rs"]
 mod common;
 mod containers;
@@ -74,6 +75,7 @@ contract! {
     networks::a_network_is_made_once_and_removed_once,
     networks::a_fixed_address_is_given,
     networks::host_gateway_is_an_address,
+    networks::name_servers_of_its_own_do_not_keep_a_container_from_finding_the_others,
     volumes::a_volume_is_made_once_found_on_disk_and_removed_once,
     volumes::a_volume_in_use_stays,
     volumes::mounts_are_where_they_were_asked_for,
@@ -86,7 +88,10 @@ contract! {
     stacks::a_plan_cut_off_is_finished_by_the_next,
     trouble::a_dependency_that_fails_is_named_with_its_log,
     files::a_secret_from_the_environment_is_a_file_inside,
-    trouble::the_host_is_checked,
+    checks::the_host_is_checked,
+    checks::our_own_ports_are_no_finding_and_anothers_are,
+    checks::the_engine_says_what_it_carries_out,
+    checks::memory_in_use_is_told_of_what_runs,
     released::a_released_service_comes_up_and_the_router_gets_its_addresses,
     lifecycle::a_handler_of_sigterm_that_takes_two_seconds_is_given_them,
     lifecycle::what_ignores_its_signal_is_killed_after_the_grace,

@@ -167,3 +167,21 @@ pub async fn host_gateway_is_an_address(bench: &Bench) {
     let address = hosts.split_whitespace().next().unwrap_or_default();
     assert!(address.parse::<IpAddr>().is_ok(), "{hosts}");
 }
+
+pub async fn name_servers_of_its_own_do_not_keep_a_container_from_finding_the_others(bench: &Bench) {
+    let network = bench.network("net").await;
+    let peer = ContainerSpec {
+        networks: vec![on(&network, "peer")],
+        ..bench.sleeper("peer")
+    };
+    let own = ContainerSpec {
+        networks: vec![on(&network, "own")],
+        // Of a block kept for documents: nobody answers there.
+        dns: vec!["192.0.2.53".into()],
+        ..bench.sleeper("own")
+    };
+    let peer = bench.run(&peer).await;
+    let own = bench.run(&own).await;
+    let ip = bench.look(&peer).await.networks[&network].ip.expect("an address");
+    resolves(bench, &own, "peer", ip).await;
+}

@@ -1,10 +1,7 @@
-use std::path::{Path, PathBuf};
-
 use arkwright::model::Span;
 use arkwright::plan::{ContainerSpec, labels};
 use arkwright::ports::Engine;
-use arkwright::run::{Severity, check_host};
-use arkwright::stack::{Condition, Healthcheck, Mount, Port, Restart, Service};
+use arkwright::stack::{Condition, Healthcheck, Restart, Service};
 
 use crate::bench::Bench;
 use crate::stacks::{Project, depends, service, words};
@@ -42,48 +39,6 @@ pub async fn a_dependency_that_fails_is_named_with_its_log(bench: &Bench) {
     assert!(error.contains("cache: ") && error.contains("is unhealthy"), "{error}");
 }
 
-pub async fn the_host_is_checked(bench: &Bench) {
-    let mut project = Project::three(bench);
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = |number: u16| Port {
-        host_ip: "127.0.0.1".into(),
-        published: number.to_string(),
-        target: 80,
-        protocol: "tcp".into(),
-    };
-    let number = holder.local_addr().expect("an address").port();
-    project.service("web").ports.push(port(number));
-    project.service("web").image = Some("localhost/arkwright-test/nowhere:1".into());
-    let gone: PathBuf = Path::new("/nonexistent/arkwright").into();
-    project.service("cache").mounts.push(Mount::Bind {
-        source: gone,
-        target: "/x".into(),
-        read_only: true,
-        create_host_path: false,
-        propagation: None,
-        selinux: None,
-    });
-    let plan = project.plan().await;
-    let observed = bench.engine.observe(&bench.project).await.expect("observed");
-    let found = check_host(&bench.engine, &project.stack, None, &observed, &plan);
-    let says = |severity, part: &str| found.iter().any(|f| f.severity == severity && f.what.contains(part));
-    assert!(says(Severity::Error, &format!("port {number}/tcp")), "{found:?}");
-    assert!(says(Severity::Error, "/nonexistent/arkwright"), "{found:?}");
-    assert!(says(Severity::Note, "nowhere:1"), "{found:?}");
-    assert!(found.iter().all(|f| !f.remedy.is_empty()));
-    let label = format!("{}={}", labels::PROJECT, bench.project);
-    assert!(
-        bench
-            .engine
-            .containers_labelled(&label)
-            .await
-            .expect("a list")
-            .is_empty(),
-        "a check changes nothing"
-    );
-}
-
-/// Compose would take it over by its name; it is somebody's, and stays.
 pub async fn a_strangers_container_with_a_services_name_is_left_alone_and_named(bench: &Bench) {
     let project = Project::of(bench, [service(bench, "web", "sleep 600")]);
     let mut stranger = bench.sleeper("web-1");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arkwright::journal::{Illegal, Request};
-use arkwright::model::{OperationId, Timestamp};
+use arkwright::model::{Logins, OperationId, Timestamp};
 use arkwright::ports::{Clock, Entropy};
 use arkwright::run::{
     Blame, Line, News, OperationError, Operator, Order, Petition, Receipt, Schedules, Update, UpdateKind, Watch,
@@ -100,6 +100,8 @@ pub struct World {
     pub journals: BTreeMap<OperationId, Journal>,
     /// When each order was begun.
     pub begun: Vec<(Timestamp, Order)>,
+    /// The logins each order came with.
+    pub logins: Vec<Logins>,
     pub due: Vec<Order>,
 }
 
@@ -266,13 +268,14 @@ fn detail(order: &Order, ok: bool) -> serde_json::Value {
 
 #[async_trait]
 impl Operator for Scripted {
-    async fn begin(&self, id: &OperationId, order: &Order, by: &str) -> Result<(), OperationError> {
+    async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError> {
         if let End::Refused(error) = self.script(order).end {
             return Err(error);
         }
         let now = self.clock.now();
         let mut world = self.world();
         world.begun.push((now, order.clone()));
+        world.logins.push(logins.clone());
         let journal = Journal {
             order: order.clone(),
             by: by.to_owned(),

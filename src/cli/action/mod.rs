@@ -54,6 +54,9 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
     if let Some(announcement) = &requested.announcement {
         runner.mask(&announcement.token);
     }
+    for secret in requested.logins.secrets() {
+        runner.mask(secret.expose());
+    }
     let conduct = Conduct {
         action,
         client: AgentClient::at(&requested.socket),
@@ -61,6 +64,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
             order: requested.order.clone(),
             by: context.by(action.name()),
             key: context.key(),
+            logins: requested.logins.clone(),
         },
         runner: &runner,
         steps: &steps,

@@ -4,8 +4,9 @@ use clap::ValueEnum;
 
 use crate::github::{Context, InputError, Inputs};
 use crate::http::socket_of;
-use crate::model::ProjectName;
+use crate::model::{Logins, ProjectName};
 use crate::ports::NewDeployment;
+use crate::registry::{GivenError, parse_given};
 use crate::run::Order;
 
 /// Where agents listen when nothing else is said.
@@ -38,6 +39,7 @@ impl Action {
                 "service",
                 "image",
                 "no-canary",
+                "registry-auth",
                 "project",
                 "socket",
                 "binary",
@@ -84,6 +86,8 @@ pub(super) struct Requested {
     pub announcement: Option<Announcement>,
     /// Where what is released answers.
     pub url: Option<String>,
+    /// For the pulls of the order.
+    pub logins: Logins,
 }
 
 /// The GitHub Deployment that goes with a release.
@@ -99,6 +103,8 @@ pub(super) enum RequestError {
     Input(#[from] InputError),
     #[error("the input `github-token` needs {0}, which the runner sets; leave the input out where there is no GitHub")]
     NotOnARunner(&'static str),
+    #[error("the input `registry-auth` cannot be used")]
+    Logins(#[from] GivenError),
     #[error("{folder} holds {found}: say which project with the input `project`, or the agent's socket with `socket`")]
     WhichProject { folder: String, found: String },
 }
@@ -117,6 +123,7 @@ impl Requested {
             socket: socket(&inputs, Path::new(SOCKETS))?,
             announcement,
             url,
+            logins: logins(action, &inputs)?,
         })
     }
 }
@@ -140,6 +147,18 @@ fn order(action: Action, inputs: &Inputs) -> Result<Order, InputError> {
             name: inputs.required("drill")?.to_owned(),
         },
     })
+}
+
+/// The same document that `--registry-auth` takes.
+fn logins(action: Action, inputs: &Inputs) -> Result<Logins, RequestError> {
+    let given = match action {
+        Action::Deploy => inputs.document("registry-auth"),
+        _ => None,
+    };
+    Ok(given
+        .map(|text| parse_given(text.as_bytes()))
+        .transpose()?
+        .unwrap_or_default())
 }
 
 fn url(inputs: &Inputs) -> Result<Option<String>, InputError> {

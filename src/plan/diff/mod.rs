@@ -50,6 +50,7 @@ pub fn diff(desired: &Desired, observed: &Observed, facts: &Facts, wishes: Wishe
     for service in &desired.services {
         differ.service(service);
     }
+    differ.callers();
     let mut plan = differ.assemble();
     settle(&mut plan, desired, observed);
     plan

@@ -142,6 +142,42 @@ impl<'a> Differ<'a> {
             .any(|step| matches!(&step.action, Action::StartContainer { service, .. } if service == ROUTER))
     }
 
+    /// A router that begins has another address than whoever answered before. A proxy looks up what it calls when it
+    /// starts, so those that say they call a released service are started anew, once that one answers.
+    pub(super) fn callers(&mut self) {
+        if !self.router_begins() {
+            return;
+        }
+        for service in &self.desired.services {
+            let called = service.depends_on.keys().find(|name| {
+                let released = self
+                    .desired
+                    .service(name.as_str())
+                    .is_some_and(|s| s.released.is_some());
+                released && !self.left_alone.contains(*name)
+            });
+            let Some(called) = called else { continue };
+            if service.released.is_some() || self.touched.contains_key(&service.name) || !self.wanted(&service.name) {
+                continue;
+            }
+            for container in self
+                .containers(service.name.as_str())
+                .into_iter()
+                .filter(|c| c.running())
+            {
+                self.step(
+                    Action::RestartContainer {
+                        service: service.name.to_string(),
+                        id: container.id.clone(),
+                        name: container.name.clone(),
+                        grace: service.containers.first().and_then(|spec| spec.stop_grace),
+                    },
+                    format!("it calls {called}, whose address is the new router's"),
+                );
+            }
+        }
+    }
+
     /// For a service the router knows: what the Compose file and arkwright.yaml say, with the slots as they are.
     fn routes(&self) -> Vec<Route> {
         let released = self

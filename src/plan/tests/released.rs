@@ -179,3 +179,27 @@ fn the_routers_own_change_waits_for_a_wish() {
     ];
     assert_eq!(words, wanted);
 }
+
+#[test]
+fn who_calls_a_released_service_is_started_anew_when_the_router_takes_its_place() {
+    let mut stack = stack();
+    let proxy = Service {
+        depends_on: depends("web", Condition::Started),
+        ..service("proxy")
+    };
+    stack.services.insert(name("proxy"), proxy);
+    let (observed, facts) = settled(&desired(&stack, None));
+    let config = released_web();
+    let adopt = Wishes {
+        adopt: true,
+        ..Wishes::default()
+    };
+    let plan = diff(&desired(&stack, Some(&config)), &observed, &facts, adopt);
+    let words = words(&plan);
+    assert_eq!(
+        words[words.len() - 2..],
+        ["point router web blue", "restart container ark-proxy-1"]
+    );
+    let last = plan.changes.last().expect("changes");
+    assert!(last.after.contains(&(words.len() - 2)), "{last:?}");
+}

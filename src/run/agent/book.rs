@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ pub(super) struct Taken {
     pub by: String,
     pub key: Option<String>,
     pub at: Timestamp,
+    /// Registries whose logins came with the order, and are nowhere but in memory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub logins: BTreeSet<String>,
 }
 
 /// The orders taken and not ended, so that a restart forgets none, and the last good one of every lane.

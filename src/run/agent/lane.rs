@@ -104,7 +104,20 @@ async fn begin(shared: &Arc<Shared>, operation: &Arc<Operation>) -> Result<(), O
                 "the order is not known any more; give it again",
             ));
         };
-        operator.begin(&operation.id, order, &operation.by).await?;
+        if !operation.lost.is_empty() {
+            let registries: Vec<&str> = operation.lost.iter().map(String::as_str).collect();
+            return Err(OperationError::because(
+                Blame::Failed,
+                format!(
+                    "the agent was started again while the order waited, and the login for {} that came with it was in \
+                     memory only; give the order again",
+                    registries.join(", ")
+                ),
+            ));
+        }
+        operator
+            .begin(&operation.id, order, &operation.by, &operation.logins)
+            .await?;
         operation.set_begun(Ok(()));
         Ok(())
     })

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::journal::Request;
-use crate::model::OperationId;
+use crate::model::{Logins, OperationId};
 use crate::ports::{Clock, Entropy};
 use crate::schedule::Memory;
 use crate::state::ProjectFolder;
@@ -49,6 +49,9 @@ pub struct Submission {
     /// well and was the last one is not done again under its key.
     #[serde(default)]
     pub key: Option<String>,
+    /// For the pulls of this order; held in memory until it is over, and never written.
+    #[serde(default, skip_serializing_if = "Logins::is_empty")]
+    pub logins: Logins,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

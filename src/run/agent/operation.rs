@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{OperationId, Timestamp};
+use crate::model::{Logins, OperationId, Timestamp};
 
 use super::super::{Blame, News, OperationError, Order, Petition, Receipt};
 use super::feed::Feed;
@@ -18,6 +19,9 @@ pub(super) struct Operation {
     pub order: Option<Order>,
     pub by: String,
     pub at: Timestamp,
+    pub logins: Logins,
+    /// Registries whose logins an agent before this one had in memory.
+    pub lost: BTreeSet<String>,
     pub feed: Feed,
     inner: Mutex<Inner>,
 }
@@ -47,6 +51,8 @@ impl Operation {
             order,
             by,
             at,
+            logins: Logins::default(),
+            lost: BTreeSet::new(),
             feed: Feed::new(),
             inner: Mutex::new(Inner {
                 begun,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::Timestamp;
+use crate::model::{Logins, Timestamp};
 use crate::state::write_atomic;
 
 use super::super::Schedules;
@@ -75,6 +75,7 @@ impl Shared {
                 order,
                 by: format!("schedule {}", line.as_str()),
                 key: None,
+                logins: Logins::default(),
             };
             match self.enqueue(submission, Terms::Wait) {
                 Ok((accepted, _)) => {
@@ -115,6 +116,7 @@ impl Shared {
                 order,
                 by: "the agent: it was due".into(),
                 key: None,
+                logins: Logins::default(),
             };
             // A chore is never queued: what is due now may not be once the release before it is through.
             match self.enqueue(submission, Terms::OnlyIdle) {

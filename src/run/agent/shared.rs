@@ -85,7 +85,9 @@ impl State {
             }
             let good = match operator.receipt(&id) {
                 Err(error) if error.blame == Blame::NotFound && now - taken.at < STALE => {
-                    self.line_up(Operation::new(id, lane, Some(taken.order), taken.by, taken.at, false));
+                    let mut waiting = Operation::new(id, lane, Some(taken.order), taken.by, taken.at, false);
+                    waiting.lost = taken.logins;
+                    self.line_up(waiting);
                     continue;
                 }
                 Err(error) if error.blame == Blame::NotFound => {
@@ -176,19 +178,22 @@ impl Shared {
         }
         let now = self.clock.now();
         let id = self.new_id(&state, now);
-        let Submission { order, by, key } = submission;
+        let Submission { order, by, key, logins } = submission;
         let entry = Taken {
             operation: id.clone(),
             order: order.clone(),
             by: by.clone(),
             key,
             at: now,
+            logins: logins.registries().cloned().collect(),
         };
         state.book.enter(entry).map_err(|error| {
             OperationError::new(Blame::Host, error)
                 .hinted("the order could not be written down; free space on the disk")
         })?;
-        let operation = state.line_up(Operation::new(id.clone(), name, Some(order), by, now, false));
+        let mut operation = Operation::new(id.clone(), name, Some(order), by, now, false);
+        operation.logins = logins;
+        let operation = state.line_up(operation);
         let beginning = idle.then(|| operation.beginning());
         self.wake(&mut state, name);
         let accepted = Accepted {

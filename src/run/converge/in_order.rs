@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,8 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::plan::{Action, Change};
 use crate::run::Progress;
 
-/// Changes an engine is given at once; what only waits does not count.
-const AT_ONCE: usize = 8;
 /// Silence after which what is under way is named, and again after each such while.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -21,10 +20,12 @@ enum End<E> {
     LeftOff,
 }
 
-/// Performs every change as soon as those it comes after are done. After the first failure, which is given back,
+/// Performs every change as soon as those it comes after are done, the one with the longest way behind it first, and
+/// no more than `at_once` that an engine has work with: what only waits does not count. After the first failure, which is given back,
 /// nothing is begun any more, `over` is cancelled, what only waits is left off, and the rest comes to its end.
 pub(super) async fn in_order<'a, E, F>(
     changes: &'a [Change],
+    at_once: usize,
     progress: &dyn Progress,
     over: &CancellationToken,
     act: impl Fn(&'a Change) -> F,
@@ -33,7 +34,9 @@ where
     F: Future<Output = Result<(), E>>,
 {
     let mut done = vec![false; changes.len()];
+    let ways = ways(changes);
     let mut left: Vec<usize> = (0..changes.len()).collect();
+    left.sort_by_key(|at| Reverse(ways[*at]));
     let mut under_way: BTreeMap<usize, Instant> = BTreeMap::new();
     let mut working = FuturesUnordered::new();
     let (mut count, mut failure) = (0, None);
@@ -42,7 +45,7 @@ where
         left.retain(|&at| {
             let (change, waits) = (&changes[at], only_waits(&changes[at]));
             let ready = failure.is_none() && change.after.iter().all(|before| done[*before]);
-            if !ready || busy >= AT_ONCE && !waits {
+            if !ready || busy >= at_once && !waits {
                 return true;
             }
             busy += usize::from(!waits);
@@ -85,6 +88,17 @@ where
     failure.map_or(Ok(()), Err)
 }
 
+/// How many changes have to be done one after the other from each one on.
+fn ways(changes: &[Change]) -> Vec<usize> {
+    let mut ways = vec![1; changes.len()];
+    for (at, change) in changes.iter().enumerate().rev() {
+        for before in &change.after {
+            ways[*before] = ways[*before].max(ways[at] + 1);
+        }
+    }
+    ways
+}
+
 /// Whether leaving it off in the middle changes nothing.
 fn only_waits(change: &Change) -> bool {
     matches!(change.action, Action::WaitFor { .. } | Action::PullImage { .. })
@@ -118,6 +132,8 @@ mod tests {
     use crate::stack::Condition;
 
     use super::*;
+
+    const AT_ONCE: usize = 8;
 
     #[derive(Default)]
     struct Told(Mutex<Vec<String>>);
@@ -153,7 +169,7 @@ mod tests {
         let told = Told::default();
         let events = Mutex::new(Vec::new());
         let note = |what: &str, subject: &str| events.lock().expect("unbroken").push(format!("{what} {subject}"));
-        let result = in_order(changes, &told, &CancellationToken::new(), |change| {
+        let result = in_order(changes, AT_ONCE, &told, &CancellationToken::new(), |change| {
             let (subject, note, seconds) = (change.action.subject(), &note, &seconds);
             async move {
                 note("begin", &subject);
@@ -192,6 +208,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_others_wait_for_longest_goes_first() {
+        let mut changes: Vec<Change> = (0..AT_ONCE).map(|n| change(&format!("n{n}"), &[])).collect();
+        changes.push(change("first", &[]));
+        changes.push(change("second", &[AT_ONCE]));
+        let (result, events) = run(&changes, |_| Some(1)).await;
+        assert_eq!((result, events[0].as_str()), (Ok(()), "begin first"));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_engine_is_not_given_more_than_it_should_have_and_waits_do_not_count() {
         let mut changes: Vec<Change> = (0..10).map(|n| wait(&format!("w{n}"), &[])).collect();
         changes.extend((0..20).map(|n| change(&format!("n{n}"), &[])));
@@ -224,7 +249,7 @@ mod tests {
         assert_eq!(began.elapsed().as_secs(), 3);
         assert_eq!(
             events,
-            ["begin slow to be healthy", "begin long", "begin bad", "end long"]
+            ["begin long", "begin slow to be healthy", "begin bad", "end long"]
         );
     }
 
@@ -236,7 +261,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(12)).await;
             Ok::<(), String>(())
         };
-        in_order(&changes, &told, &CancellationToken::new(), slow)
+        in_order(&changes, AT_ONCE, &told, &CancellationToken::new(), slow)
             .await
             .expect("done");
         assert_eq!(

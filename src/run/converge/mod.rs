@@ -70,8 +70,10 @@ impl Converge<'_> {
                 });
             }
         }
+        // An engine's own work is bound by its processors: more at once only delays what others wait for.
+        let at_once = (2 * self.engine.info().cpus as usize).max(4);
         let over = CancellationToken::new();
-        in_order(&plan.changes, self.progress, &over, |change| {
+        in_order(&plan.changes, at_once, self.progress, &over, |change| {
             self.act(plan, &change.action, &over)
         })
         .await

@@ -51,7 +51,7 @@ impl Converge<'_> {
                 }
                 Verdict::NotYet => tokio::time::sleep(pause).await,
             }
-            pause = (pause * 3 / 2).min(Duration::from_millis(500));
+            pause = (pause * 3 / 2).min(Duration::from_millis(200));
         }
     }
 

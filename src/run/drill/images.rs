@@ -10,7 +10,7 @@ use crate::drill::{Chosen, DrillSubject, Found, ImageUse, on_disk};
 use crate::model::{Digest, ServiceName};
 use crate::ports::EngineError;
 use crate::run::blocking::{ChannelWriter, QUEUE};
-use crate::run::{Progress, StepFailed};
+use crate::run::{Progress, StepFailed, pull};
 
 use super::DrillPerformer;
 
@@ -68,8 +68,7 @@ impl DrillPerformer {
             let why = "its image is neither on this host nor in the snapshot";
             return Ok(missing(&pinned.service, &pinned.reference, why));
         };
-        progress.say(&format!("pulling {digest}"));
-        match self.engine.pull(digest, &|_| {}).await {
+        match pull(self.engine.as_ref(), digest, progress).await {
             Ok(()) if self.has(id).await? => Ok(found("a registry", true)),
             Ok(()) => {
                 let why = format!("{digest} is another image now than the one that was pinned");

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::model::Colour;
-use crate::ports::{Container, ContainerState, EngineError};
+use crate::ports::{Container, ContainerSpec, ContainerState, EngineError};
 use crate::release::Finding;
 use crate::run::StepFailed;
 
@@ -48,7 +48,12 @@ impl Work<'_> {
                 }
                 None => {}
             }
-            let id = self.engine.create_container(spec).await?;
+            // By its id: the name may mean another image by now.
+            let by_id = wanted.map(|id| ContainerSpec {
+                image: id.to_owned(),
+                ..spec.clone()
+            });
+            let id = self.engine.create_container(by_id.as_ref().unwrap_or(spec)).await?;
             let container = self.engine.container(id.as_str()).await?;
             if !container.as_ref().is_some_and(made) {
                 return Err(StepFailed::because(format!(

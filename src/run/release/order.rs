@@ -2,10 +2,10 @@ use std::io;
 
 use crate::config::Config;
 use crate::journal::{Plan, Saga, Step};
-use crate::model::Timestamp;
+use crate::model::{Reference, Timestamp};
 use crate::plan::desired::HostFolders;
-use crate::ports::{Engine, Router, RouterError};
-use crate::release::{self, Ask, Image, PlanError, ReleaseStep, Subject, keep_repository, short_id};
+use crate::ports::{Engine, ImageInfo, Router, RouterError};
+use crate::release::{self, Ask, Image, PlanError, ReleaseStep, Subject};
 use crate::run::{Blame, OperationError, Order};
 use crate::stack::Stack;
 use crate::state::{ProjectFolder, read_journal};
@@ -51,28 +51,44 @@ pub async fn plan_release(
                 .clone()
                 .or_else(composed)
                 .ok_or_else(|| input_error(PlanError::NoImage(service.clone())))?;
-            let found = scope.engine.image(&reference).await.map_err(engine_error)?;
+            let asks = scope.stack.services.get(service).is_some_and(release::always);
+            let found = match asks {
+                // What the name means is known once it is pulled.
+                true => None,
+                false => scope.engine.image(&reference).await.map_err(engine_error)?,
+            };
             let image = Image {
+                digest: found.as_ref().and_then(|image| digest_of(image, &reference)),
                 id: found.map(|image| image.id),
                 reference,
             };
             release::deploy(ask, image, *no_canary)
         }
         Order::Rollback { reason, .. } => {
-            let mut past = release::past(scope.releases, scope.now);
-            let mut previous = past.remove(service).map(|past| past.previous);
-            if let Some(image) = &mut previous {
-                // The name may mean another image by now; then ours still means this one.
-                let found = scope.engine.image(&image.reference).await.map_err(engine_error)?;
-                if let Some(id) = image.id.as_ref().filter(|id| found.is_none_or(|f| f.id != **id)) {
-                    image.reference = format!("{}:{}", keep_repository(&scope.stack.name, service), short_id(id));
-                }
-            }
+            // Its name may mean another image by now; its id does not.
+            let previous = release::past(scope.releases, scope.now)
+                .remove(service)
+                .map(|past| past.previous);
             release::rollback(ask, previous, reason.clone())
         }
         _ => release::retire(ask),
     };
-    planned.map_err(input_error)
+    let (mut subject, plan) = planned.map_err(input_error)?;
+    // A container says which image it was made from, and not what a registry calls that.
+    for image in [&mut subject.image, &mut subject.previous] {
+        if let (None, Some(id)) = (&image.digest, &image.id) {
+            let found = scope.engine.image(id).await.map_err(engine_error)?;
+            let known = found.and_then(|found| digest_of(&found, &image.reference));
+            image.digest = known.or_else(|| release::digest_fetched(scope.releases, image));
+        }
+    }
+    Ok((subject, plan))
+}
+
+/// What the registry of `reference` calls this image.
+pub(super) fn digest_of(image: &ImageInfo, reference: &str) -> Option<String> {
+    let reference: Reference = reference.parse().ok()?;
+    image.digest_of(&reference).map(str::to_owned)
 }
 
 /// Every release there is a journal of, oldest first.

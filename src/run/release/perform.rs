@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use tokio::time::{Instant, sleep};
 use crate::config::Swap;
 use crate::journal::Saga;
 use crate::model::{Colour, Span};
-use crate::ports::{Clock, Container, Engine, PullProgress, Router};
-use crate::release::{Finding, Goal, ReleaseStep, Subject};
-use crate::run::{Perform, Progress, StepFailed};
+use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router};
+use crate::release::{Finding, Goal, Image, ReleaseStep, Subject};
+use crate::run::{Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
 
 use super::data;
+use super::order::digest_of;
 
 /// The grace of a colour that is taken back: it has answered nobody, or was let finish before.
 const HASTE: Duration = Duration::from_secs(2);
@@ -38,6 +40,8 @@ pub struct ReleasePerformer {
     pub state: ProjectFolder,
     /// What a container's log may hold and nobody is told.
     pub secrets: Secrets,
+    /// Registries whose logins were given with the order and went with the process that had them.
+    pub lost: BTreeSet<String>,
 }
 
 /// What one step is performed with.
@@ -48,6 +52,7 @@ pub(super) struct Work<'a> {
     pub saga: &'a Saga<ReleaseStep>,
     pub progress: &'a dyn Progress,
     pub secrets: &'a Secrets,
+    pub lost: &'a BTreeSet<String>,
 }
 
 #[async_trait]
@@ -66,6 +71,7 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             saga,
             progress,
             secrets: &self.secrets,
+            lost: &self.lost,
         };
         // One folder a service: two releases of one service are never under way at once.
         let copy = self.state.scratch().join(format!("release-{}", subject.service));
@@ -153,27 +159,23 @@ impl Work<'_> {
     }
 
     async fn fetch(&self) -> Result<Finding, StepFailed> {
-        let reference = &self.subject.image.reference;
-        let image = match self.engine.image(reference).await? {
-            Some(image) => image,
-            None => {
-                let told = |step: PullProgress| {
-                    if step.layer.is_empty() {
-                        self.progress.say(&step.status);
-                    }
-                };
-                self.engine.pull(reference, &told).await?;
-                let pulled = self.engine.image(reference).await?;
-                pulled.ok_or_else(|| StepFailed::because(format!("{reference} was pulled and is not there")))?
-            }
+        let Image { reference, id, .. } = &self.subject.image;
+        let image = match id {
+            // Whatever the name means by now, this is the image the release was planned with.
+            Some(id) => match self.engine.image(id).await? {
+                Some(image) => image,
+                None => {
+                    self.pulled(&self.subject.image.pinned().unwrap_or_else(|| reference.clone()))
+                        .await?
+                }
+            },
+            None if self.subject.pull => self.pulled(reference).await?,
+            None => match self.engine.image(reference).await? {
+                Some(image) => image,
+                None => self.pulled(reference).await?,
+            },
         };
-        if self
-            .subject
-            .image
-            .id
-            .as_ref()
-            .is_some_and(|planned| *planned != image.id)
-        {
+        if id.as_ref().is_some_and(|planned| *planned != image.id) {
             return Err(StepFailed::because(format!(
                 "{reference} is not the image any more that the release was planned with; deploy it again"
             )));
@@ -182,15 +184,31 @@ impl Work<'_> {
         self.engine
             .tag(&image.id, &self.subject.keep_repository(), &tag)
             .await?;
+        let digest = digest_of(&image, reference).or_else(|| self.subject.image.digest.clone());
+        let pinned = Image {
+            digest,
+            ..self.subject.image.clone()
+        };
         Ok(Finding::Image {
-            // Podman also makes digests up for names that were only ever given here.
-            digest: image
-                .repo_digests
-                .iter()
-                .find(|digest| !digest.starts_with("localhost/"))
-                .cloned(),
+            digest: pinned.pinned(),
             id: image.id,
         })
+    }
+
+    async fn pulled(&self, reference: &str) -> Result<ImageInfo, StepFailed> {
+        if let Err(error) = pull(self.engine, reference, self.progress).await {
+            let lost = matches!(&error, EngineError::Pull { registry, .. } if self.lost.contains(registry));
+            let told = StepFailed::from(error);
+            return Err(match lost {
+                true => StepFailed::because(format!(
+                    "{told}; the login that came with the order was in the memory of a process that is gone: deploy \
+                     again with it"
+                )),
+                false => told,
+            });
+        }
+        let pulled = self.engine.image(reference).await?;
+        pulled.ok_or_else(|| StepFailed::because(format!("{reference} was pulled and is not there")))
     }
 
     /// The id of the image that is to serve, as fetched or as planned.

@@ -51,6 +51,9 @@ impl Receipted for ReleaseStep {
         if subject.goal != Goal::Retire {
             let previous = subject.previous.id.as_deref().unwrap_or("not known");
             say("previous", format!("{} {previous}", subject.previous.reference));
+            if let Some(digest) = subject.previous.pinned() {
+                say("previous, in the registry", digest);
+            }
             say("colour", format!("{} → {}", subject.from, subject.to));
         }
         if let Some(reason) = &subject.reason {
@@ -116,6 +119,7 @@ impl Receipted for ReleaseStep {
             "registry_digest": facts.registry_digest,
             "previous_image": subject.previous.reference,
             "previous_digest": subject.previous.id,
+            "previous_registry_digest": subject.previous.pinned(),
             "from": subject.from,
             "to": subject.to,
             "proven": facts.proven,
@@ -149,13 +153,14 @@ impl Facts {
         let subject = saga.subject();
         let mut facts = Facts {
             image_id: subject.image.id.clone(),
+            registry_digest: subject.image.pinned(),
             ..Facts::default()
         };
         for (step, finding, _) in saga.finished() {
             match (step, finding) {
                 (_, Finding::Image { id, digest }) => {
                     facts.image_id = Some(id.clone());
-                    facts.registry_digest = digest.clone();
+                    facts.registry_digest = digest.clone().or(facts.registry_digest.take());
                 }
                 (ReleaseStep::Backup { set }, Finding::Backup { snapshot }) => {
                     facts.snapshots.push(format!("{set}: {snapshot}"));

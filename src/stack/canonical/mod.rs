@@ -25,10 +25,7 @@ pub(super) struct Base {
 impl Base {
     /// Absolute and without `.` and `..`; symbolic links are not followed.
     pub fn resolve(&self, path: &str) -> PathBuf {
-        let tilde = path
-            .strip_prefix('~')
-            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        match (tilde, &self.home) {
+        match (path.strip_prefix('~'), &self.home) {
             (Some(rest), Some(home)) => clean(&home.join(rest.trim_start_matches('/'))),
             _ => clean(&self.folder.join(path)),
         }
@@ -71,7 +68,8 @@ pub(super) fn clean(path: &Path) -> PathBuf {
 
 /// A whole file.
 pub(super) fn project(root: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, String)) -> Result<(), Fault> {
-    each(root, "services", |node| service(node, base, warn))?;
+    let mut left = ports::Left::default();
+    each(root, "services", |node| service_within(node, base, warn, &mut left))?;
     each(root, "networks", |node| {
         pairs(node, "labels", Missing::Empty);
         texts(node, "driver_opts");
@@ -107,6 +105,15 @@ fn each(root: &mut Node, key: &str, mut visit: impl FnMut(&mut Node) -> Result<(
 
 /// One service.
 pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, String)) -> Result<(), Fault> {
+    service_within(node, base, warn, &mut ports::Left::default())
+}
+
+fn service_within(
+    node: &mut Node,
+    base: &Base,
+    warn: &mut dyn FnMut(Pos, String),
+    left: &mut ports::Left,
+) -> Result<(), Fault> {
     pairs(node, "environment", Missing::Null);
     for key in ["labels", "annotations", "sysctls"] {
         pairs(node, key, Missing::Empty);
@@ -131,9 +138,8 @@ pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, St
         command(node, key, warn)?;
     }
     for key in ["post_start", "pre_stop"] {
-        for hook in items(node, key) {
-            command(hook, "command", warn)?;
-            pairs(hook, "environment", Missing::Null);
+        for step in items(node, key) {
+            hook(step, warn)?;
         }
     }
     if let Some(build) = node.get_mut("build") {
@@ -166,6 +172,19 @@ pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, St
             texts(&mut entry.node, "driver_opts");
         }
     }
+    if let Some(gpus) = node.get_mut("gpus")
+        && gpus.as_text() == Some("all")
+    {
+        let mut all = Node::map(gpus.at);
+        all.set("count", Node::text("all", gpus.at));
+        gpus.data = Data::List(vec![all]);
+    }
+    if let Some(options) = node
+        .get_mut("provider")
+        .and_then(|provider| provider.get_mut("options"))
+    {
+        provider_options(options);
+    }
     extra_hosts(node)?;
     env_file(node, base);
     for key in ["secrets", "configs"] {
@@ -185,10 +204,33 @@ pub(super) fn service(node: &mut Node, base: &Base, warn: &mut dyn FnMut(Pos, St
             path(watch, "path", base);
             one_or_many(watch, "ignore");
             one_or_many(watch, "include");
+            if let Some(exec) = watch.get_mut("exec") {
+                hook(exec, warn)?;
+            }
         }
     }
-    ports::expand(node)?;
+    ports::expand(node, left)?;
     mounts::expand(node, base)
+}
+
+/// A command run in a container: `post_start`, `pre_stop`, `develop.watch.exec`.
+fn hook(node: &mut Node, warn: &mut dyn FnMut(Pos, String)) -> Result<(), Fault> {
+    pairs(node, "environment", Missing::Null);
+    command(node, "command", warn)
+}
+
+/// Each option to a list of texts.
+fn provider_options(options: &mut Node) {
+    for entry in options.as_map_mut().into_iter().flat_map(|map| map.values_mut()) {
+        if let Some(text) = entry.node.scalar_text() {
+            entry.node.data = Data::List(vec![Node::text(text, entry.node.at)]);
+        }
+        for item in entry.node.as_list_mut().into_iter().flatten() {
+            if let Some(text) = item.scalar_text() {
+                item.data = Data::Text(text);
+            }
+        }
+    }
 }
 
 fn build(build: &mut Node, base: &Base) -> Result<(), Fault> {
@@ -208,6 +250,7 @@ fn build(build: &mut Node, base: &Base) -> Result<(), Fault> {
     pairs(build, "args", Missing::Null);
     pairs(build, "labels", Missing::Empty);
     pairs(build, "additional_contexts", Missing::Empty);
+    pairs(build, "ssh", Missing::Null);
     if let Some(contexts) = build.get_mut("additional_contexts").and_then(Node::as_map_mut) {
         for entry in contexts.values_mut() {
             if let Data::Text(context) = &mut entry.node.data
@@ -351,7 +394,7 @@ fn external(node: &mut Node) -> Result<(), Fault> {
             let name = external.get_text("name").map(|name| Node::text(name, at));
             node.set("external", Node::bool(true, at));
             if let Some(name) = name {
-                if node.get("name").is_some() {
+                if node.get_text("name").is_some_and(|own| Some(own) != name.as_text()) {
                     return Err(Fault::new(at, "both `external.name` and `name` are given").help("keep only `name`"));
                 }
                 node.set("name", name);
@@ -393,7 +436,7 @@ mod tests {
             ("/x//y/.", "/x/y"),
             ("~/h", "/home/u/h"),
             ("../../..", "/"),
-            ("~x", "/p/app/~x"),
+            ("~x", "/home/u/x"),
         ] {
             assert_eq!(base().resolve(path), PathBuf::from(clean), "{path}");
         }

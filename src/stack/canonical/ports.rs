@@ -5,10 +5,19 @@ use std::net::IpAddr;
 use crate::stack::error::Fault;
 use crate::stack::tree::{Data, Node, Pos};
 
-/// Most ports one service may publish, ranges written out.
-const MOST: usize = 70_000;
+/// Most ports the services of one file may publish, ranges written out.
+const MOST: usize = 32_768;
 
-pub(super) fn expand(service: &mut Node) -> Result<(), Fault> {
+/// How many ports the file may still have.
+pub(super) struct Left(usize);
+
+impl Default for Left {
+    fn default() -> Self {
+        Left(MOST)
+    }
+}
+
+pub(super) fn expand(service: &mut Node, left: &mut Left) -> Result<(), Fault> {
     let Some(ports) = service.get_mut("ports") else {
         return Ok(());
     };
@@ -17,30 +26,32 @@ pub(super) fn expand(service: &mut Node) -> Result<(), Fault> {
     };
     let mut out = Vec::with_capacity(items.len());
     for mut item in std::mem::take(items) {
+        let at = item.at;
         if item.as_map().is_some() {
             long(&mut item)?;
             out.push(item);
         } else if let Some(text) = item.scalar_text() {
-            short(&text, item.at, &mut out)?;
+            short(&text, at, &mut out)?;
         } else {
             out.push(item);
         }
-        if out.len() > MOST {
-            return Err(Fault::new(ports.at, "more ports than a machine has").help("publish fewer ports"));
+        if out.len() > left.0 {
+            let what = format!("more than {MOST} ports once ranges are written out");
+            return Err(Fault::new(at, what).help("publish fewer ports, or use `network_mode: host`"));
         }
     }
+    left.0 -= out.len();
     *items = out;
     Ok(())
 }
 
 fn long(item: &mut Node) -> Result<(), Fault> {
-    if let Some(published) = item.get_mut("published")
+    if let Some(published) = item.get("published")
         && let Some(text) = published.scalar_text()
     {
         if !text.is_empty() {
             range(&text).map_err(|problem| problem.fault(published.at, &text, "host"))?;
         }
-        published.data = Data::Text(text);
     }
     if let Some(target) = item.get("target")
         && let Data::Int(port) = target.data
@@ -125,6 +136,11 @@ fn short(text: &str, at: Pos, out: &mut Vec<Node>) -> Result<(), Fault> {
         return Err(Fault::new(at, format!("`{text}` names no container port"))
             .wide(width)
             .help("write `HOST:CONTAINER`, such as 8080:80"));
+    }
+    if container.bytes().all(|b| b == b'0') {
+        return Err(Fault::new(at, format!("`{text}` publishes the container port 0"))
+            .wide(width)
+            .help("choose a port from 1 to 65535"));
     }
     let (first, last) = range(container).map_err(|problem| problem.fault(at, container, "container").wide(width))?;
     let hosts = match host {

@@ -37,8 +37,6 @@ pub(super) fn split(line: &str) -> Result<Split, BadLine> {
                 let word = word.get_or_insert_default();
                 match next {
                     _ if raw => word.extend(['\\', next]),
-                    'n' => word.push('\n'),
-                    't' => word.push('\t'),
                     other => word.push(other),
                 }
                 continue;

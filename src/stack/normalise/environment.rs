@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::stack::error::Fault;
 use crate::stack::load::Loader;
-use crate::stack::redact::{secret_of, secrets_in};
+use crate::stack::redact::{password_of, secret_of, secrets_in, telling_label};
 use crate::stack::sources::Stop;
 use crate::stack::tree::{Node, Pos};
 
@@ -30,6 +30,15 @@ pub(super) fn resolve(loader: &mut Loader<'_>, service: &mut Node, enabled: bool
     }
     if let Some(build) = service.get_mut("build") {
         pass_through(loader, build, "args");
+    }
+    for (name, entry) in service.get("labels").and_then(Node::as_map).into_iter().flatten() {
+        let value = entry.node.as_text().unwrap_or_default();
+        match telling_label(name, value) {
+            true => loader.secrets.write(value),
+            false => password_of(value)
+                .into_iter()
+                .for_each(|secret| loader.secrets.write(secret)),
+        }
     }
     let files = take_files(service, "env_file");
     let labels = take_files(service, "label_file");

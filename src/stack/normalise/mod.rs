@@ -1,8 +1,10 @@
 //! Defaults, names and units: the merged project as every later step wants it.
 
 mod environment;
+mod omit;
 mod units;
 
+pub(super) use omit::zeros;
 pub(super) use units::octal;
 
 use std::collections::BTreeSet;
@@ -42,7 +44,7 @@ pub(super) fn project(loader: &mut Loader<'_>, root: &mut Node, disabled: &mut N
             .into_iter()
             .flat_map(|services| services.values_mut())
         {
-            service(loader, &mut entry.node, enabled)?;
+            service(loader, &mut entry.node, enabled, base)?;
         }
     }
     root.set_default("networks", || Node::map(at));
@@ -69,6 +71,17 @@ pub(super) fn project(loader: &mut Loader<'_>, root: &mut Node, disabled: &mut N
         }
     }
     bind_volumes(root, base);
+    for entry in root
+        .get_mut("networks")
+        .and_then(Node::as_map_mut)
+        .into_iter()
+        .flat_map(|networks| networks.values_mut())
+    {
+        // Compose reads the options of an address manager and has no use for them.
+        if let Some(ipam) = entry.node.get_mut("ipam") {
+            ipam.remove("options");
+        }
+    }
     for (section, always) in [("secrets", true), ("configs", false)] {
         let Some(map) = root.get(section).and_then(Node::as_map) else {
             continue;
@@ -108,29 +121,40 @@ fn bind_volumes(root: &mut Node, base: &Base) {
     }
 }
 
-fn service(loader: &mut Loader<'_>, node: &mut Node, enabled: bool) -> Result<(), Stop> {
+fn service(loader: &mut Loader<'_>, node: &mut Node, enabled: bool, base: &Base) -> Result<(), Stop> {
     let at = node.at;
     environment::resolve(loader, node, enabled)?;
-    if node.get("networks").and_then(Node::as_map).is_none_or(Map::is_empty) && node.get("network_mode").is_none() {
+    if node.get("networks").and_then(Node::as_map).is_none_or(Map::is_empty)
+        && node.get("network_mode").is_none()
+        && node.get("provider").is_none()
+    {
         let mut networks = Node::map(at);
         networks.set("default", Node::null(at));
         node.set("networks", networks);
     }
-    if let Some(build) = node.get_mut("build")
-        && build.get("dockerfile_inline").is_none()
-    {
+    if let Some(build) = node.get_mut("build") {
         let at = build.at;
-        build.set_default("dockerfile", || Node::text("Dockerfile", at));
+        build.set_default("context", || Node::text(base.folder.to_string_lossy(), at));
+        if build.get("dockerfile_inline").is_none() {
+            build.set_default("dockerfile", || Node::text("Dockerfile", at));
+        }
+        for key in ["provenance", "sbom"] {
+            if let Some(value) = build.get_mut(key)
+                && let Some(text) = value.scalar_text()
+            {
+                value.data = Data::Text(text);
+            }
+        }
+    }
+    if let Some(scale) = node.get("scale").cloned()
+        && let Some(deploy) = node.get_mut("deploy")
+    {
+        deploy.set_default("replicas", || scale);
     }
     if node.get_text("pull_policy") == Some("if_not_present") {
         node.set("pull_policy", Node::text("missing", at));
     }
     dependencies(node);
-    if let Some(gpus) = node.get_mut("gpus")
-        && gpus.as_text() == Some("all")
-    {
-        gpus.data = Data::List(vec![Node::map(gpus.at)]);
-    }
     list(node, "gpus").iter_mut().for_each(device_request);
     if let Some(reservations) = node
         .get_mut("deploy")
@@ -142,6 +166,11 @@ fn service(loader: &mut Loader<'_>, node: &mut Node, enabled: bool) -> Result<()
         let at = port.at;
         port.set_default("mode", || Node::text("ingress", at));
         port.set_default("protocol", || Node::text("tcp", at));
+        if let Some(published) = port.get_mut("published")
+            && let Some(text) = published.scalar_text()
+        {
+            published.data = Data::Text(text);
+        }
     }
     for secret in list(node, "secrets") {
         let at = secret.at;
@@ -241,11 +270,12 @@ fn dependencies(node: &mut Node) {
 
 /// Takes out the networks, volumes, secrets and configs that no enabled service uses.
 pub(super) fn prune(root: &mut Node) {
-    let mut used: [(&str, BTreeSet<String>); 4] = [
+    let mut used: [(&str, BTreeSet<String>); 5] = [
         ("networks", BTreeSet::new()),
         ("volumes", BTreeSet::new()),
         ("secrets", BTreeSet::new()),
         ("configs", BTreeSet::new()),
+        ("models", BTreeSet::new()),
     ];
     if let Some(services) = root.get("services").and_then(Node::as_map) {
         for entry in services.values() {
@@ -260,6 +290,7 @@ pub(super) fn prune(root: &mut Node) {
                     .unwrap_or_default();
                 items
                     .iter()
+                    .filter(|item| item.get_text("type").is_none_or(|kind| kind == "volume"))
                     .filter_map(|item| item.get_text("source"))
                     .map(str::to_owned)
                     .collect()
@@ -268,9 +299,9 @@ pub(super) fn prune(root: &mut Node) {
             used[2].1.extend(sources(Some(service), "secrets"));
             used[2].1.extend(sources(service.get("build"), "secrets"));
             used[3].1.extend(sources(Some(service), "configs"));
-            used[3]
-                .1
-                .extend(service.dig(&["credential_spec", "config"]).and_then(Node::scalar_text));
+            if let Some(models) = service.get("models").and_then(Node::as_map) {
+                used[4].1.extend(models.keys().cloned());
+            }
         }
     }
     for (section, used) in used {

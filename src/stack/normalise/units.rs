@@ -1,12 +1,18 @@
 //! Sizes in bytes, lengths of time in one spelling, file modes in octal.
 
 use super::{bad, list};
-use crate::model::{Size, Span};
 use crate::stack::error::Fault;
 use crate::stack::tree::{Data, Node};
+use crate::stack::units;
 
 pub(super) fn service(node: &mut Node) -> Result<(), Fault> {
-    for key in ["mem_limit", "mem_reservation", "memswap_limit", "shm_size"] {
+    for key in [
+        "mem_limit",
+        "mem_reservation",
+        "memswap_limit",
+        "mem_swappiness",
+        "shm_size",
+    ] {
         size(node, key)?;
     }
     span(node, "stop_grace_period")?;
@@ -74,10 +80,11 @@ pub(super) fn service(node: &mut Node) -> Result<(), Fault> {
 fn size(node: &mut Node, key: &str) -> Result<(), Fault> {
     let Some(value) = node.get_mut(key) else { return Ok(()) };
     let text = value.scalar_text().unwrap_or_default();
-    let bytes = match text.parse::<Size>() {
-        Ok(Size(bytes)) => bytes.to_string(),
-        Err(_) if text == "-1" => text,
-        Err(error) => return Err(bad(value, error.to_string())),
+    let bytes = match (&value.data, units::bytes(&text)) {
+        (_, Some(bytes)) => bytes.to_string(),
+        (Data::Int(number), None) => number.to_string(),
+        (_, None) if text == "-1" => text,
+        (_, None) => return Err(bad(value, format!("`{text}` is not a size")).help("write it like 512m or 2g")),
     };
     value.data = Data::Text(bytes);
     Ok(())
@@ -85,8 +92,11 @@ fn size(node: &mut Node, key: &str) -> Result<(), Fault> {
 
 fn span(node: &mut Node, key: &str) -> Result<(), Fault> {
     let Some(value) = node.get_mut(key) else { return Ok(()) };
-    let span = value.as_text().unwrap_or_default().parse::<Span>();
-    value.data = Data::Text(span.map_err(|error| bad(value, error.to_string()))?.to_string());
+    let text = value.as_text().unwrap_or_default();
+    let Some(span) = units::length(text) else {
+        return Err(bad(value, format!("`{text}` is not a length of time")).help("write it like 30s or 1m30s"));
+    };
+    value.data = Data::Text(units::written(span));
     Ok(())
 }
 

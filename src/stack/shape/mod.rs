@@ -2,14 +2,16 @@
 
 mod table;
 
+use std::collections::HashSet;
+
 use super::error::Fault;
 use super::tree::{Data, Entry, Map, Node};
+use super::units;
 
 pub(super) use table::{PROJECT, SERVICE};
 
 /// What a value may be.
 pub(super) enum Shape {
-    Any,
     /// Text; numbers and booleans are errors, as in Compose.
     Text,
     Word(&'static [&'static str]),
@@ -17,6 +19,8 @@ pub(super) enum Shape {
     Bool,
     /// A whole number; text is converted.
     Int,
+    /// As [`Shape::Int`], within bounds.
+    IntIn(i128, i128),
     /// A number; text is converted.
     Number,
     TextOrNumber,
@@ -34,6 +38,8 @@ pub(super) enum Shape {
     Span,
     OrNull(&'static Shape),
     List(&'static Shape),
+    /// A list that may not say anything twice.
+    Set(&'static Shape),
     /// Any keys.
     Map(&'static Shape),
     /// Keys made of letters, digits, `.`, `-` and `_`.
@@ -101,6 +107,7 @@ impl Checker {
                 Data::Int(_) | Data::Float(_) | Data::Bool(_),
             ) => "put the value in quotes",
             (_, Data::Null) => "give it a value or remove the key",
+            (_, Data::Date(_)) => "put the date in quotes",
             (Shape::List(_), _) => "write each entry on its own line, beginning with `- `",
             _ => "see the Compose specification for this key",
         };
@@ -149,14 +156,23 @@ impl Checker {
             }
             Shape::Bool => self.cast(node, "true or false", "write `true` or `false`", |text| {
                 match text.to_ascii_lowercase().as_str() {
-                    "true" | "yes" | "y" | "on" | "1" => Some(Data::Bool(true)),
-                    "false" | "no" | "n" | "off" | "0" => Some(Data::Bool(false)),
+                    "true" | "yes" | "y" | "on" => Some(Data::Bool(true)),
+                    "false" | "no" | "n" | "off" => Some(Data::Bool(false)),
                     _ => None,
                 }
             }),
             Shape::Int => self.cast(node, "a whole number", "write a whole number", |text| {
                 text.parse::<i64>().ok().map(|value| Data::Int(value.into()))
             }),
+            Shape::IntIn(least, most) => {
+                self.check(node, &Shape::Int);
+                if let Data::Int(number) = node.data
+                    && !(*least..=*most).contains(&number)
+                {
+                    let what = format!("from {least} to {most}");
+                    self.wrong(node, &what, "choose a number in this range");
+                }
+            }
             Shape::Number => self.cast(node, "a number", "write a number", |text| {
                 let whole = text.parse::<i64>().ok().map(|value| Data::Int(value.into()));
                 whole.or_else(|| {
@@ -169,14 +185,14 @@ impl Checker {
             Shape::Size | Shape::SizeText => {
                 if let Some(text) = node.as_text()
                     && text != "-1"
-                    && text.parse::<crate::model::Size>().is_err()
+                    && units::bytes(text).is_none()
                 {
                     self.wrong(node, "a size", "write a number with b, k, m or g, such as 512m");
                 }
             }
             Shape::Span => {
                 if let Some(text) = node.as_text()
-                    && text.parse::<crate::model::Span>().is_err()
+                    && units::length(text).is_none()
                 {
                     self.wrong(
                         node,
@@ -185,7 +201,10 @@ impl Checker {
                     );
                 }
             }
-            Shape::List(inner) => {
+            Shape::List(inner) | Shape::Set(inner) => {
+                if matches!(shape, Shape::Set(_)) {
+                    self.twice(node);
+                }
                 if let Some(items) = node.as_list_mut() {
                     for (index, item) in items.iter_mut().enumerate() {
                         self.path.push(index.to_string());
@@ -197,8 +216,7 @@ impl Checker {
             Shape::Map(inner) => self.entries(node, inner, false),
             Shape::Named(inner) => self.entries(node, inner, true),
             Shape::Object(object) => self.object(node, object),
-            Shape::Any
-            | Shape::Text
+            Shape::Text
             | Shape::TextOrNumber
             | Shape::TextOrBool
             | Shape::TextOrInt
@@ -207,9 +225,25 @@ impl Checker {
         }
     }
 
+    fn twice(&mut self, node: &Node) {
+        let mut seen = HashSet::new();
+        for item in node.as_list().unwrap_or_default() {
+            if let Some(text) = item.scalar_text()
+                && !seen.insert(text.clone())
+            {
+                let message = format!("{} has `{text}` twice", self.here());
+                self.faults.push(
+                    Fault::new(item.at, message)
+                        .wide(text.chars().count())
+                        .help("keep one of them"),
+                );
+            }
+        }
+    }
+
     fn cast(&mut self, node: &mut Node, what: &str, help: &str, convert: impl Fn(&str) -> Option<Data>) {
         let Some(text) = node.as_text() else { return };
-        match convert(text.trim()) {
+        match convert(text) {
             Some(data) => node.data = data,
             None => self.wrong(node, what, help),
         }
@@ -277,15 +311,14 @@ impl Shape {
         let number = matches!(data, Data::Int(_) | Data::Float(_));
         let text = matches!(data, Data::Text(_));
         match self {
-            Shape::Any => true,
             Shape::Text | Shape::Word(_) | Shape::Span | Shape::SizeText => text,
             Shape::Bool | Shape::TextOrBool => text || matches!(data, Data::Bool(_)),
-            Shape::Int | Shape::TextOrInt => text || matches!(data, Data::Int(_)),
+            Shape::Int | Shape::IntIn(..) | Shape::TextOrInt => text || matches!(data, Data::Int(_)),
             Shape::Number | Shape::TextOrNumber | Shape::Size => text || number,
             Shape::Scalar => text || number || matches!(data, Data::Bool(_)),
-            Shape::ScalarOrNull => !matches!(data, Data::List(_) | Data::Map(_)),
+            Shape::ScalarOrNull => !matches!(data, Data::List(_) | Data::Map(_) | Data::Date(_)),
             Shape::OrNull(inner) => matches!(data, Data::Null) || inner.takes(data),
-            Shape::List(_) => matches!(data, Data::List(_)),
+            Shape::List(_) | Shape::Set(_) => matches!(data, Data::List(_)),
             Shape::Map(_) | Shape::Named(_) | Shape::Object(_) => matches!(data, Data::Map(_)),
             Shape::Either(shapes) => shapes.iter().any(|shape| shape.takes(data)),
         }
@@ -293,11 +326,10 @@ impl Shape {
 
     fn wants(&self) -> String {
         match self {
-            Shape::Any => "anything".to_owned(),
             Shape::Text => "text".to_owned(),
             Shape::Word(words) => format!("one of {}", words.join(", ")),
             Shape::Bool => "true or false".to_owned(),
-            Shape::Int => "a whole number".to_owned(),
+            Shape::Int | Shape::IntIn(..) => "a whole number".to_owned(),
             Shape::Number => "a number".to_owned(),
             Shape::TextOrNumber => "text or a number".to_owned(),
             Shape::TextOrBool => "text, true or false".to_owned(),
@@ -307,7 +339,7 @@ impl Shape {
             Shape::SizeText => "a size as text".to_owned(),
             Shape::Span => "a length of time as text".to_owned(),
             Shape::OrNull(inner) => inner.wants(),
-            Shape::List(_) => "a list".to_owned(),
+            Shape::List(_) | Shape::Set(_) => "a list".to_owned(),
             Shape::Map(_) | Shape::Named(_) | Shape::Object(_) => "a mapping".to_owned(),
             Shape::Either(shapes) => {
                 let mut all: Vec<String> = shapes.iter().map(Shape::wants).collect();

@@ -1,18 +1,19 @@
 //! The keys of the Compose specification.
 
 use super::Shape::{
-    Any, Bool, Either, Int, List, Map, Named, Number, Object as Obj, OrNull, Scalar, ScalarOrNull, Size, SizeText,
-    Span, Text, TextOrBool, TextOrInt, TextOrNumber, Word,
+    Bool, Either, Int, IntIn, List, Map, Named, Number, Object as Obj, OrNull, Scalar, ScalarOrNull, Set, Size,
+    SizeText, Span, Text, TextOrBool, TextOrInt, TextOrNumber, Word,
 };
 use super::{Object, Shape};
 
 const TEXTS: Shape = List(&Text);
+const SET: Shape = Set(&Text);
 const TEXT_OR_LIST: Shape = Either(&[Text, List(&Text)]);
 /// `{KEY: value}` or `["KEY=value"]`.
 const PAIRS: Shape = Either(&[Map(&ScalarOrNull), List(&Text)]);
 const OPTIONS: Shape = Map(&TextOrNumber);
 const COMMAND: Shape = OrNull(&Either(&[Text, List(&Text)]));
-const EXTRA_HOSTS: Shape = Either(&[Map(&Either(&[Text, List(&Text)])), List(&Text)]);
+const EXTRA_HOSTS: Shape = Either(&[Map(&Either(&[Text, List(&Text)])), Set(&Text)]);
 
 const fn object(what: &'static str, keys: &'static [(&'static str, Shape)]) -> Object {
     Object {
@@ -30,11 +31,11 @@ pub(in crate::stack) const PROJECT: Shape = Obj(&Object {
         ("name", Text),
         ("include", List(&Either(&[Text, INCLUDE]))),
         ("services", Named(&SERVICE)),
-        ("models", Named(&Any)),
+        ("models", Named(&MODEL)),
         ("networks", Named(&OrNull(&NETWORK))),
         ("volumes", Named(&OrNull(&VOLUME))),
-        ("secrets", Named(&FILE_OBJECT)),
-        ("configs", Named(&FILE_OBJECT)),
+        ("secrets", Named(&SECRET)),
+        ("configs", Named(&CONFIG)),
     ],
     required: &[],
     extensions: true,
@@ -65,12 +66,12 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("command", COMMAND),
         ("configs", GRANTS),
         ("container_name", Text),
-        ("cpu_count", Int),
-        ("cpu_percent", Number),
+        ("cpu_count", IntIn(0, i64::MAX as i128)),
+        ("cpu_percent", IntIn(0, 100)),
         ("cpu_period", Number),
         ("cpu_quota", Number),
-        ("cpu_rt_period", TextOrNumber),
-        ("cpu_rt_runtime", TextOrNumber),
+        ("cpu_rt_period", Int),
+        ("cpu_rt_runtime", Int),
         ("cpu_shares", Number),
         ("cpus", Number),
         ("cpuset", Text),
@@ -81,10 +82,10 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
                 &[("config", Text), ("file", Text), ("registry", Text)],
             )),
         ),
-        ("depends_on", Either(&[TEXTS, Named(&DEPENDENCY)])),
+        ("depends_on", Either(&[SET, Named(&DEPENDENCY)])),
         ("deploy", OrNull(&DEPLOY)),
         ("develop", OrNull(&DEVELOP)),
-        ("device_cgroup_rules", TEXTS),
+        ("device_cgroup_rules", SET),
         ("devices", List(&Either(&[Text, DEVICE]))),
         ("dns", TEXT_OR_LIST),
         ("dns_opt", TEXTS),
@@ -93,12 +94,12 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("entrypoint", COMMAND),
         ("env_file", Either(&[Text, List(&Either(&[Text, ENV_FILE]))])),
         ("environment", PAIRS),
-        ("expose", List(&TextOrNumber)),
+        ("expose", List(&TextOrInt)),
         ("extends", Either(&[Text, EXTENDS])),
-        ("external_links", TEXTS),
+        ("external_links", SET),
         ("extra_hosts", EXTRA_HOSTS),
-        ("gpus", Either(&[Word(&["all"]), List(&DEVICE_REQUEST)])),
-        ("group_add", List(&TextOrNumber)),
+        ("gpus", Either(&[Word(&["all"]), List(&GPU)])),
+        ("group_add", Set(&TextOrNumber)),
         ("healthcheck", HEALTHCHECK),
         ("hostname", Text),
         ("image", Text),
@@ -114,11 +115,11 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("mem_reservation", Size),
         ("mem_swappiness", Number),
         ("memswap_limit", Size),
-        ("models", Either(&[TEXTS, Map(&Any)])),
+        ("models", Either(&[SET, Named(&OrNull(&MODEL_USE))])),
         ("network_mode", Text),
-        ("networks", Either(&[TEXTS, Named(&OrNull(&ATTACHMENT))])),
+        ("networks", Either(&[SET, Named(&OrNull(&ATTACHMENT))])),
         ("oom_kill_disable", Bool),
-        ("oom_score_adj", Int),
+        ("oom_score_adj", IntIn(-1000, 1000)),
         ("pid", OrNull(&Text)),
         ("pids_limit", Int),
         ("platform", Text),
@@ -131,7 +132,7 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
             "provider",
             Obj(&Object {
                 what: "provider",
-                keys: &[("type", Text), ("options", Map(&Any))],
+                keys: &[("type", Text), ("options", Map(&Either(&[Scalar, List(&Scalar)])))],
                 required: &["type"],
                 extensions: true,
             }),
@@ -143,12 +144,12 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("runtime", Text),
         ("scale", Int),
         ("secrets", GRANTS),
-        ("security_opt", TEXTS),
+        ("security_opt", SET),
         ("shm_size", Size),
         ("stdin_open", Bool),
         ("stop_grace_period", Span),
         ("stop_signal", Text),
-        ("storage_opt", Map(&Any)),
+        ("storage_opt", OPTIONS),
         ("sysctls", PAIRS),
         ("tmpfs", TEXT_OR_LIST),
         ("tty", Bool),
@@ -158,7 +159,7 @@ pub(in crate::stack) const SERVICE: Shape = Obj(&object(
         ("userns_mode", Text),
         ("uts", Text),
         ("volumes", List(&Either(&[Text, MOUNT]))),
-        ("volumes_from", TEXTS),
+        ("volumes_from", SET),
         ("working_dir", Text),
     ],
 ));
@@ -186,7 +187,7 @@ const BUILD: Shape = Obj(&object(
         ("sbom", TextOrBool),
         ("secrets", GRANTS),
         ("shm_size", Size),
-        ("ssh", Either(&[Text, Map(&ScalarOrNull), List(&Text)])),
+        ("ssh", PAIRS),
         ("tags", TEXTS),
         ("target", Text),
         ("ulimits", ULIMITS),
@@ -270,7 +271,7 @@ const DEPLOY: Shape = Obj(&object(
                             &[
                                 ("cpus", Number),
                                 ("devices", List(&DEVICE_REQUEST)),
-                                ("generic_resources", List(&Any)),
+                                ("generic_resources", List(&GENERIC)),
                                 ("memory", SizeText),
                             ],
                         )),
@@ -339,20 +340,45 @@ const DEVICE: Shape = Obj(&Object {
     extensions: true,
 });
 
-const DEVICE_REQUEST: Shape = Obj(&object(
-    "device request",
-    &[
-        ("capabilities", TEXTS),
-        ("count", TextOrInt),
-        ("device_ids", TEXTS),
-        ("driver", Text),
-        ("options", PAIRS),
-    ],
+const REQUEST: &[(&str, Shape)] = &[
+    ("capabilities", SET),
+    ("count", TextOrInt),
+    ("device_ids", SET),
+    ("driver", Text),
+    ("options", PAIRS),
+];
+const GPU: Shape = Obj(&object("device request", REQUEST));
+const DEVICE_REQUEST: Shape = Obj(&Object {
+    what: "device request",
+    keys: REQUEST,
+    required: &["capabilities"],
+    extensions: true,
+});
+
+const GENERIC: Shape = Obj(&object(
+    "generic resource",
+    &[(
+        "discrete_resource_spec",
+        Obj(&object("discrete resource", &[("kind", Text), ("value", Int)])),
+    )],
 ));
+
+const MODEL: Shape = Obj(&Object {
+    what: "model",
+    keys: &[
+        ("context_size", Int),
+        ("model", Text),
+        ("name", Text),
+        ("runtime_flags", TEXTS),
+    ],
+    required: &["model"],
+    extensions: true,
+});
+const MODEL_USE: Shape = Obj(&object("model", &[("endpoint_var", Text), ("model_var", Text)]));
 
 const ENV_FILE: Shape = Obj(&Object {
     what: "env_file entry",
-    keys: &[("format", Text), ("path", Text), ("required", Bool)],
+    keys: &[("format", Word(&["raw", ""])), ("path", Text), ("required", Bool)],
     required: &["path"],
     extensions: false,
 });
@@ -522,13 +548,24 @@ const VOLUME: Shape = Obj(&object(
     ],
 ));
 
-/// A secret or a config.
-const FILE_OBJECT: Shape = Obj(&object(
-    "secret or config",
+const SECRET: Shape = Obj(&object(
+    "secret",
     &[
-        ("content", Text),
         ("driver", Text),
         ("driver_opts", OPTIONS),
+        ("environment", Text),
+        ("external", EXTERNAL),
+        ("file", Text),
+        ("labels", PAIRS),
+        ("name", Text),
+        ("template_driver", Text),
+    ],
+));
+
+const CONFIG: Shape = Obj(&object(
+    "config",
+    &[
+        ("content", Text),
         ("environment", Text),
         ("external", EXTERNAL),
         ("file", Text),

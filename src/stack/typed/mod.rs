@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::error::Fault;
 use super::model::{FileObject, FileSource, Network, Stack, Subnet, Volume};
 use super::tree::{Data, Entry, Node, Pos};
+use super::units;
 
 /// Takes notes of what the types cannot say.
 pub(super) type Notes<'a> = &'a mut dyn FnMut(Pos, String);
@@ -162,5 +163,5 @@ fn fraction(node: &Node, key: &str) -> Option<f64> {
 
 fn span(node: &Node, key: &str) -> Option<crate::model::Span> {
     // Normalisation wrote it, so it reads.
-    node.get_text(key)?.parse().ok()
+    units::length(node.get_text(key)?)
 }

@@ -226,9 +226,10 @@ fn network_mode(node: &Node) -> Result<Option<NetworkMode>, Fault> {
             name.parse().map_err(|_| fault("write `service:NAME`"))?,
         )),
         ("container", name) if !name.is_empty() => Some(NetworkMode::Container(name.to_owned())),
+        (name, "") if !text.contains(':') => Some(NetworkMode::Named(name.to_owned())),
         _ => {
             return Err(fault(
-                "use none, host, bridge, service:NAME or container:NAME; for a network of your own use `networks`",
+                "use none, host, bridge, service:NAME, container:NAME or the name of a network",
             ));
         }
     })
@@ -278,7 +279,11 @@ fn resources(node: &Node) -> Result<Resources, Fault> {
     let none = Node::null(node.at);
     let limits = node.dig(&["deploy", "resources", "limits"]).unwrap_or(&none);
     let reservations = node.dig(&["deploy", "resources", "reservations"]).unwrap_or(&none);
-    let either = |first: Option<u64>, second: Option<u64>| first.or(second).filter(|bytes| *bytes > 0);
+    // Nothing and less than nothing both mean no limit.
+    let either = |first: Option<i64>, second: Option<i64>| {
+        let bytes = first.or(second).and_then(|bytes| u64::try_from(bytes).ok());
+        bytes.filter(|bytes| *bytes > 0)
+    };
     Ok(Resources {
         cpus: fraction(limits, "cpus")
             .or(fraction(node, "cpus"))

@@ -120,6 +120,7 @@ fn stage(swap: Swap) -> Stage {
         before: Arc::new(Backups),
         state,
         secrets: crate::stack::Secrets::default(),
+        lost: Default::default(),
     };
     Stage {
         edge,

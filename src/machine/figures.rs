@@ -6,8 +6,7 @@ use std::path::Path;
 
 use crate::ports::Host;
 
-/// The Linux machine this runs on.
-pub struct ThisHost;
+use super::ThisHost;
 
 impl Host for ThisHost {
     fn disk_free(&self, path: &Path) -> io::Result<u64> {

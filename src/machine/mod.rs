@@ -1,0 +1,10 @@
+//! What this Linux machine says of itself.
+
+mod clock;
+mod command;
+mod figures;
+mod firewall;
+mod look;
+
+/// The Linux machine this runs on.
+pub struct ThisHost;
