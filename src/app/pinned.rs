@@ -37,6 +37,10 @@ impl Pinned {
         Pinned(serving.iter().filter_map(one).collect())
     }
 
+    pub fn image(&self, service: &ServiceName) -> Option<&Image> {
+        self.0.get(service.as_str())
+    }
+
     /// An image whose name is gone and that is still here needs no pull.
     pub async fn correct(&self, facts: &mut Facts, engine: &dyn Engine) -> Result<(), SiteError> {
         for image in self.0.values() {

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::ServiceName;
+use crate::model::{Colour, ServiceName};
 use crate::plan::desired::{DesiredError, HostFolders};
-use crate::plan::{Desired, Observed, Plan, TearDown, Wishes, diff, teardown};
+use crate::plan::{Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, teardown};
 use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
@@ -127,6 +127,54 @@ impl Site<'_> {
         };
         let plan = self.pinned.apply(plan, self.engine.as_ref(), progress).await?;
         Ok(converge.perform(&plan).await?)
+    }
+
+    /// What gives the project back to plain Compose; changes nothing. What the Compose file has to say so that Compose
+    /// leaves it so is among the plan's notices.
+    pub async fn ejection(&self, observed: &Observed) -> Result<Plan, SiteError> {
+        let routes = match &self.router {
+            Some(router) => router.routes().await.map_err(FactsError::from)?,
+            None => Vec::new(),
+        };
+        let mut stack = self.project.stack().clone();
+        let mut notices = Vec::new();
+        for (name, service) in &mut stack.services {
+            let Some(image) = self.serves(name, observed).await? else {
+                continue;
+            };
+            if service.image.as_ref() != Some(&image) {
+                let what = format!(
+                    "it serves {image}; write `image: {image}` into the Compose file, or Compose's next `up` takes it from there"
+                );
+                notices.push(Notice {
+                    subject: name.to_string(),
+                    what,
+                });
+            }
+            service.image = Some(image);
+        }
+        let plain = Desired::of(&stack, None, &BTreeMap::new(), &self.folders)?;
+        let mut plan = eject(&plain, observed, &routes);
+        plan.drift = notices;
+        Ok(plan)
+    }
+
+    /// The image that serves: by the name it was released under while that still means the same, else by its id. `None`
+    /// for a service that no colour runs of.
+    async fn serves(&self, service: &ServiceName, observed: &Observed) -> Result<Option<String>, EngineError> {
+        // One that arkwright.yaml does not release any more may still have its colours.
+        let left = Colour::BOTH
+            .iter()
+            .flat_map(|colour| release::of_colour(observed, service, *colour));
+        let left = left.map(release::image_of).next();
+        let Some(image) = self.pinned.image(service).cloned().or(left) else {
+            return Ok(None);
+        };
+        let named = self.engine.image(&image.reference).await?.map(|found| found.id);
+        Ok(Some(match image.id {
+            Some(id) if named.as_ref() != Some(&id) => id,
+            _ => image.reference,
+        }))
     }
 
     pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {

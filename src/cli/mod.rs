@@ -9,6 +9,7 @@ mod config;
 mod deploy;
 mod down;
 mod drill;
+mod eject;
 mod failure;
 mod history;
 mod init;
@@ -113,6 +114,8 @@ enum Command {
     Deploy(deploy::Args),
     /// Move a service back to the previous colour
     Rollback(rollback::Args),
+    /// Give the project back to plain Compose: released services as plain containers, without the router
+    Eject(eject::Args),
     /// Remove images of the project's that nothing needs any more; a list of them without --yes
     Prune(prune::Args),
     /// Print the Compose project after interpolation, merge and normalisation
@@ -190,6 +193,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
+        Command::Eject(args) => eject::run(&global, &args).await,
         Command::Prune(args) => prune::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args).await,
         Command::Agent(args) => agent::start(&global, &args).await,

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Failure, Global, Kind, OrFail, Terminal, project};
+use super::{Failure, Global, Kind, OrFail, Terminal, project, stack_view};
+use crate::app::Project;
 use crate::model::{Health, Reference, Timestamp};
-use crate::plan::{Container, ContainerState, labels};
+use crate::plan::{Container, ContainerState, Leftover, Observed, Wishes, labels};
 use crate::ports::{Engine, EngineError, ImageInfo};
 
 #[derive(Serialize)]
@@ -25,23 +26,30 @@ struct Row<'a> {
     created: Option<Timestamp>,
     started: Option<Timestamp>,
     restarts: i64,
+    /// Answers to a released service's name beside the router.
+    stray: bool,
 }
 
 pub async fn run(global: &Global) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let project = project::project(global)?;
     let engine = project.engine().await.or_fail(Kind::Engine)?;
-    let mut containers = engine
-        .observe(&project.stack().name)
-        .await
-        .or_fail(Kind::Engine)?
-        .containers;
+    let observed = engine.observe(&project.stack().name).await.or_fail(Kind::Engine)?;
+    let strays = match project.config.services.is_empty() {
+        true => Vec::new(),
+        false => strays(&project, &observed).await?,
+    };
+    let mut containers = observed.containers;
     containers.sort_by(|a, b| (service(a), &a.name).cmp(&(service(b), &b.name)));
     let digests = digests(engine.as_ref(), &containers).await.or_fail(Kind::Engine)?;
     let digest = |container: &Container| digests.get(&container.name).map(String::as_str);
     if terminal.json {
-        let rows: Vec<Row> = containers.iter().map(|c| row(c, digest(c))).collect();
+        let stray = |container: &Container| strays.iter().any(|stray| stray.id == container.id);
+        let rows: Vec<Row> = containers.iter().map(|c| row(c, digest(c), stray(c))).collect();
         return terminal.print_json(&rows);
+    }
+    for stray in &strays {
+        terminal.warn(&format!("{}: {}", stray.container, stray.what));
     }
     let rows: Vec<Vec<String>> = containers
         .iter()
@@ -61,6 +69,12 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
         &["SERVICE", "CONTAINER", "COLOUR", "STATE", "IMAGE", "DIGEST", "PORTS"],
         &rows,
     )
+}
+
+async fn strays(project: &Project, observed: &Observed) -> Result<Vec<Leftover>, Failure> {
+    let failure = |error| stack_view::failure(project, error);
+    let site = project.site().await.map_err(failure)?;
+    Ok(site.plan(observed, Wishes::default()).await.map_err(failure)?.strays)
 }
 
 fn service(container: &Container) -> &str {
@@ -97,7 +111,7 @@ fn short(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
 }
 
-fn row<'a>(container: &'a Container, digest: Option<&'a str>) -> Row<'a> {
+fn row<'a>(container: &'a Container, digest: Option<&'a str>, stray: bool) -> Row<'a> {
     Row {
         service: service(container),
         container: &container.name,
@@ -113,6 +127,7 @@ fn row<'a>(container: &'a Container, digest: Option<&'a str>) -> Row<'a> {
         created: container.created,
         started: container.started,
         restarts: container.restart_count,
+        stray,
     }
 }
 

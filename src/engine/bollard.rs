@@ -33,6 +33,8 @@ pub struct Bollard {
     writes: AtomicU64,
     /// Held from the choice of a host port until the container that has it is made.
     pub(super) choosing: tokio::sync::Mutex<()>,
+    /// Held while a network is made: Docker would make two of one name at once.
+    pub(super) networking: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Bollard {
@@ -64,6 +66,7 @@ impl Bollard {
             keyring: None,
             writes: AtomicU64::new(0),
             choosing: tokio::sync::Mutex::default(),
+            networking: tokio::sync::Mutex::default(),
         })
     }
 

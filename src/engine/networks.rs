@@ -44,6 +44,7 @@ impl Bollard {
     /// Docker makes a second network of the same name without a word, so the name is looked up first.
     pub(super) async fn make_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
         let what = format!("network {}", spec.name);
+        let _turn = self.networking.lock().await;
         if self.inspect_network(&spec.name).await?.is_some() {
             return Err(EngineError::Conflict { what });
         }

@@ -190,7 +190,10 @@ impl Action {
             Action::PullImage { reference } => reference.clone(),
             Action::RenderRoutes { routes } => {
                 let names: Vec<&str> = routes.iter().map(|route| route.service.as_str()).collect();
-                names.join(", ")
+                match names.is_empty() {
+                    true => "to nothing".to_owned(),
+                    false => names.join(", "),
+                }
             }
             Action::CreateContainer { spec, .. } | Action::RecreateContainer { spec, .. } => spec.name.clone(),
             Action::StartContainer { name, .. }

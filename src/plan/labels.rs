@@ -25,12 +25,16 @@ pub const COLOUR: &str = "arkwright.colour";
 pub const DRILL: &str = "arkwright.drill";
 pub const DRILL_DEADLINE: &str = "arkwright.drill-deadline";
 
+/// What podman-compose lists containers by; everything else it does by their names, which are not its own.
+pub const PODMAN_PROJECT: &str = "io.podman.compose.project";
+
 const VERSION: (&str, &str) = ("com.docker.compose.version", "2.0");
 
 pub fn container(stack: &Stack, service: &str, number: u32) -> BTreeMap<String, String> {
     let files: Vec<String> = stack.files.iter().map(|f| f.display().to_string()).collect();
     [
         (PROJECT, stack.name.to_string()),
+        (PODMAN_PROJECT, stack.name.to_string()),
         (SERVICE, service.to_owned()),
         (ONEOFF, "False".to_owned()),
         (NUMBER, number.to_string()),

@@ -3,6 +3,7 @@
 mod change;
 pub mod desired;
 mod diff;
+mod eject;
 mod facts;
 pub mod labels;
 mod observed;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use change::{Action, Adoption, Change, Leftover, Notice, Plan};
 pub use diff::{Wishes, diff};
+pub use eject::eject;
 pub use facts::{Facts, FileFact};
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};

@@ -119,9 +119,10 @@ impl ContainerSpec {
     pub fn hash(&self) -> Digest {
         let mut essence = self.clone();
         essence.name.clear();
+        let origins = ["com.docker.compose.", "io.podman.compose.", "arkwright."];
         essence
             .labels
-            .retain(|key, _| !key.starts_with("com.docker.compose.") && !key.starts_with("arkwright."));
+            .retain(|key, _| !origins.iter().any(|origin| key.starts_with(origin)));
         let json = serde_json::to_vec(&essence).unwrap_or_else(|e| format!("unwritable: {e}").into_bytes());
         Digest::of(&json)
     }

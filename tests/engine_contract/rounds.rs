@@ -62,7 +62,8 @@ pub async fn fifty_rounds_up_and_down_leave_nothing_behind(bench: &Bench) {
     );
     let now = own.descriptors();
     assert!(
-        now <= engines + 10,
+        // What leaks, leaks at least once a round; a few more are connections and files an engine keeps for a while.
+        now < engines + ROUNDS - 5,
         "the engine's descriptors: {engines} after 5 rounds, {now} after {ROUNDS}"
     );
 }

@@ -1,4 +1,5 @@
 mod down;
+mod eject;
 mod order;
 mod plain;
 mod released;
