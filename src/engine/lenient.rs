@@ -163,6 +163,7 @@ pub(super) fn stop_timeout(inspected: &Value) -> Option<u64> {
 fn endpoint(value: &Value) -> Endpoint {
     let address = |pointer| text(value, pointer).parse::<IpAddr>().ok();
     Endpoint {
+        network_id: text(value, "/NetworkID").to_owned(),
         ip: address("/IPAddress").or_else(|| address("/GlobalIPv6Address")),
         aliases: strings(value, "/Aliases"),
     }

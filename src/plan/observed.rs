@@ -37,6 +37,9 @@ pub struct Container {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
+    /// The network's id as it was when the container was attached; on Podman its name.
+    #[serde(default)]
+    pub network_id: String,
     pub ip: Option<IpAddr>,
     pub aliases: Vec<String>,
 }

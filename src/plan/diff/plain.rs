@@ -1,5 +1,7 @@
 use crate::model::ServiceName;
-use crate::plan::{Action, Container, ContainerSpec, ContainerState, DesiredService, FileFact, Notice, labels};
+use crate::plan::{
+    Action, Container, ContainerSpec, ContainerState, DesiredService, FileFact, Notice, ObservedNetwork, labels,
+};
 use crate::stack::{Condition, Restart};
 
 use super::{Differ, Touch};
@@ -78,7 +80,13 @@ impl<'a> Differ<'a> {
         self.started(service, spec, &reason);
     }
 
-    fn recreate(&mut self, service: &'a DesiredService, spec: &'a ContainerSpec, old: &Container, reason: String) {
+    pub(super) fn recreate(
+        &mut self,
+        service: &'a DesiredService,
+        spec: &'a ContainerSpec,
+        old: &Container,
+        reason: String,
+    ) {
         self.needed.push((service, spec, true));
         self.touch(&service.name, Touch::Recreated);
         self.step(
@@ -140,7 +148,10 @@ impl<'a> Differ<'a> {
         if container.name != spec.name {
             return Some(format!("its name was {}", container.name));
         }
-        if let Some(reason) = self.image_moved(spec, container) {
+        if let Some(reason) = self
+            .image_moved(spec, container)
+            .or_else(|| self.detached(spec, container))
+        {
             return Some(reason);
         }
         for file in &service.files {
@@ -171,6 +182,19 @@ impl<'a> Differ<'a> {
                 short(now),
                 short(&container.image_id)
             )
+        })
+    }
+
+    /// Whether somebody took the container off a network, or the network away: such a container is started no more.
+    pub(super) fn detached(&self, spec: &ContainerSpec, container: &Container) -> Option<String> {
+        spec.networks.iter().find_map(|attachment| {
+            let name = &attachment.network;
+            let Some(endpoint) = container.networks.get(name) else {
+                return Some(format!("it is not on the network {name}"));
+            };
+            let same = |now: &ObservedNetwork| [&now.id, &now.name, ""].contains(&endpoint.network_id.as_str());
+            let there = self.facts.networks.get(name).is_some_and(same);
+            (!there).then(|| format!("the network {name} it was on is gone"))
         })
     }
 

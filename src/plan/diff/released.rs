@@ -108,8 +108,16 @@ impl<'a> Differ<'a> {
             false => None,
             true => self.image_moved(spec, router),
         };
-        match changed {
-            Some(reason) if self.wishes.recreate_router => {
+        let stopped = matches!(
+            router.state,
+            ContainerState::Exited | ContainerState::Created | ContainerState::Dead
+        );
+        let gone = self
+            .detached(spec, router)
+            .filter(|_| stopped && self.left_alone.is_empty());
+        let wished = self.wishes.recreate_router || gone.is_some();
+        match gone.or(changed) {
+            Some(reason) if wished => {
                 self.step(create(Some(router)), reason);
                 self.step(start, "it was just created");
                 return;
@@ -120,10 +128,7 @@ impl<'a> Differ<'a> {
             }),
             None => {}
         }
-        if matches!(
-            router.state,
-            ContainerState::Exited | ContainerState::Created | ContainerState::Dead
-        ) {
+        if stopped {
             let name = router.name.clone();
             self.step(
                 Action::StartContainer {
@@ -251,7 +256,9 @@ impl<'a> Differ<'a> {
                     format!("{differs}; `arkwright deploy {}` takes it", service.name),
                 );
             }
-            if down(container) {
+            if let Some(reason) = self.detached(spec, container).filter(|_| down(container)) {
+                self.recreate(service, spec, container, reason);
+            } else if down(container) {
                 self.start(
                     service,
                     spec,

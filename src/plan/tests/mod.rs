@@ -157,6 +157,7 @@ fn running(spec: &ContainerSpec, at: u8) -> Container {
                 (
                     n.network.clone(),
                     Endpoint {
+                        network_id: "n".into(),
                         ip,
                         aliases: n.aliases.clone(),
                     },

@@ -209,6 +209,7 @@ impl World {
             networks: [(
                 NETWORK.to_owned(),
                 Endpoint {
+                    network_id: String::new(),
                     ip: made.ip,
                     aliases: Vec::new(),
                 },
