@@ -155,7 +155,11 @@ fn unpulled(reference: &str, image: &Reference, looked: &Looked, message: String
 
 /// What the engines' words amount to; they pass on those of the registry and of the network.
 fn trouble(message: &str, looked: &Looked) -> PullTrouble {
-    let message = message.to_lowercase();
+    // A disk's words, and those of a program that is not there, are not a registry's.
+    let message = message
+        .to_lowercase()
+        .replace("permission denied", "")
+        .replace("executable file not found", "");
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let unauthorised = says(&[
         "unauthorized",
@@ -312,6 +316,7 @@ mod tests {
                 PullTrouble::Untrusted,
             ),
             ("no space left on device", PullTrouble::Other),
+            ("mkdir /var/lib/docker/tmp: permission denied", PullTrouble::Other),
         ] {
             assert_eq!(trouble(words, &Ok(None)), expected, "{words}");
         }

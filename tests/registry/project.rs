@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::server::{PASSWORD, Registry, USER};
+use crate::server::{PASSWORD, Registry, USER, forget_below};
 
 /// The stand-in back end of the demo, which both engines have.
 pub const BACKEND: &str = "localhost/memoryark/backend";
@@ -164,6 +164,15 @@ impl Drop for Project {
         let output = self.run(&["down", "--volumes", "--remove-orphans", "--yes"]);
         if !output.status.success() {
             eprintln!("not cleaned up: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let (host, kept) = (self.host.clone(), format!("localhost/arkwright-keep/{}-", self.name));
+        // The test's own runtime is at work on the test.
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(forget_below(&host, &kept));
+        });
+        if cleaning.join().is_err() {
+            eprintln!("the names images were kept under stay");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use arkwright::ports::{Engine, ImageSummary};
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder};
@@ -153,5 +154,17 @@ pub async fn forget(host: &str, name: &str) {
     let removed = client(host).remove_image(name, None::<RemoveImageOptions>, None).await;
     if let Err(error) = removed {
         println!("    {name} stays: {error}");
+    }
+}
+
+/// Takes every name that begins so from the engine.
+pub async fn forget_below(host: &str, prefix: &str) {
+    let engine = arkwright::engine::connect(Some(host), &[]).await.expect("an engine");
+    let images = engine.images().await.expect("listed");
+    let names = |image: &ImageSummary| [image.repo_tags.clone(), image.repo_digests.clone()].concat();
+    for name in images.iter().flat_map(names) {
+        if name.starts_with(prefix) {
+            forget(host, &name).await;
+        }
     }
 }
