@@ -182,5 +182,17 @@ fn the_real_memoryark_goes_up_plain_and_released_and_answers_through_its_own_ngi
         }
         let again = cli.json(&["up", "--json"]);
         assert_eq!(again["changes"], Value::Array(vec![]), "{engine}");
+
+        cli.ends(0, &["eject", "--yes", "--set-config-aside"]);
+        assert_eq!(
+            cli.json(&["ps", "--json"]).as_array().map(Vec::len),
+            Some(5),
+            "{engine}"
+        );
+        for (port, path) in [(7001, "/api/health"), (7002, "/health")] {
+            let answer = answer(port, path);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{engine} {port}{path}: {answer}");
+        }
+        assert_eq!(cli.json(&["up", "--json"])["changes"], Value::Array(vec![]), "{engine}");
     }
 }

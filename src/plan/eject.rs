@@ -1,3 +1,4 @@
+use crate::model::ServiceName;
 use crate::stack::Condition;
 
 use super::desired::ROUTER;
@@ -77,6 +78,22 @@ pub fn eject(plain: &Desired, observed: &Observed, routes: &[Route]) -> Plan {
         plan.push(change, "from here on nobody answers, until the plain containers do");
     }
     plan.changes.append(&mut takeover);
+    // What was released has other addresses now, and a proxy looked up what it calls when it started.
+    let moved = |name: &ServiceName| routes.iter().any(|route| route.service == *name);
+    for service in plain.services.iter().filter(|service| !moved(&service.name)) {
+        let Some(called) = service.depends_on.keys().find(|name| moved(name)) else {
+            continue;
+        };
+        for container in of(service.name.as_str()).into_iter().filter(|c| c.running()) {
+            let action = Action::RestartContainer {
+                service: service.name.to_string(),
+                id: container.id.clone(),
+                name: container.name.clone(),
+                grace: service.containers.first().and_then(|spec| spec.stop_grace),
+            };
+            plan.push(action, format!("it calls {called}, which has another address now"));
+        }
+    }
     if !routes.is_empty() {
         plan.push(
             Action::RenderRoutes { routes: Vec::new() },

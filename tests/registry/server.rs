@@ -157,14 +157,19 @@ pub async fn forget(host: &str, name: &str) {
     }
 }
 
-/// Takes every name that begins so from the engine.
+/// Takes every name that begins so from the engine. A digest is a name only of an image without others: with it Podman
+/// removes the image whole.
 pub async fn forget_below(host: &str, prefix: &str) {
     let engine = arkwright::engine::connect(Some(host), &[]).await.expect("an engine");
-    let images = engine.images().await.expect("listed");
-    let names = |image: &ImageSummary| [image.repo_tags.clone(), image.repo_digests.clone()].concat();
-    for name in images.iter().flat_map(names) {
-        if name.starts_with(prefix) {
-            forget(host, &name).await;
+    let ours = |name: &&String| name.starts_with(prefix);
+    for image in engine.images().await.expect("listed") {
+        for name in image.repo_tags.iter().filter(ours) {
+            forget(host, name).await;
+        }
+        if image.repo_tags.iter().all(|name| ours(&name)) && engine.image(&image.id).await.expect("asked").is_some() {
+            for name in image.repo_digests.iter().filter(ours) {
+                forget(host, name).await;
+            }
         }
     }
 }

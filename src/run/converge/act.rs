@@ -9,6 +9,7 @@ use crate::plan::desired::ROUTER;
 use crate::plan::{Action, Container, ContainerSpec, Plan, labels};
 use crate::ports::{EngineError, Router};
 use crate::run::facts::text_of;
+use crate::run::pull;
 use crate::state::{make_folder, write_atomic};
 
 use super::Converge;
@@ -63,14 +64,7 @@ impl Converge<'_> {
                 // Whoever the container runs as reads it; on this host the folder keeps others out.
                 write_atomic(path, text.as_bytes(), 0o444).map_err(|source| host("write", path, source))
             }
-            Action::PullImage { reference } => {
-                let told = |step: crate::ports::PullProgress| {
-                    if step.layer.is_empty() {
-                        self.progress.say(&step.status);
-                    }
-                };
-                self.engine.pull(reference, &told).await.map_err(failed)
-            }
+            Action::PullImage { reference } => pull(self.engine, reference, self.progress).await.map_err(failed),
             Action::RenderRoutes { routes } => {
                 self.router_folders()?;
                 let router = self.router(&change())?;
