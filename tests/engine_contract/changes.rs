@@ -237,6 +237,32 @@ pub async fn a_paused_container_is_told_and_left_to_whoever_paused_it(bench: &Be
     assert!(project.find("web").await.running());
 }
 
+/// Somebody cleaned up with too broad a brush: the containers stopped, their network gone.
+pub async fn a_network_removed_by_hand_is_made_again_with_everything_on_it(bench: &Bench) {
+    let project = both(bench);
+    project.up().await;
+    let network = bench.name("default");
+    for service in ["web", "cache"] {
+        let id = project.find(service).await.id;
+        bench.engine.stop_container(&id, None).await.expect("stopped");
+        bench.engine.disconnect(&network, &id).await.expect("disconnected");
+    }
+    bench.order("DELETE", &format!("/networks/{network}")).await;
+    project.up().await;
+    assert_eq!(bench.services().await, ["cache runs", "web runs"]);
+    let web = project.find("web").await;
+    until("the other one is found", || async {
+        !bench.sh(&web.id, "getent hosts cache || true").await.is_empty()
+    })
+    .await;
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
+    assert_eq!(
+        bench.sh(&web.id, "grep -c begun /data/log").await.trim(),
+        "2",
+        "and the data are there"
+    );
+}
+
 pub async fn down_keeps_named_volumes_and_up_finds_the_data_again(bench: &Bench) {
     let project = both(bench);
     project.up().await;
