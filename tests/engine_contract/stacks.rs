@@ -19,6 +19,7 @@ pub struct Project<'a> {
     pub environment: BTreeMap<String, String>,
     pub folder: tempfile::TempDir,
     pub said: Said,
+    pub patience: Patience,
 }
 
 #[derive(Default)]
@@ -155,6 +156,7 @@ impl<'a> Project<'a> {
             environment: BTreeMap::new(),
             folder,
             said: Said::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -196,7 +198,7 @@ impl<'a> Project<'a> {
             folders: &folders,
             environment: &self.environment,
             progress: &self.said,
-            patience: Patience::default(),
+            patience: self.patience,
         };
         converge.perform(plan).await
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use arkwright::model::Span;
 use arkwright::plan::{ContainerSpec, labels};
 use arkwright::ports::Engine;
@@ -30,6 +32,7 @@ pub async fn a_dependency_that_fails_is_named_with_its_log(bench: &Bench) {
     );
 
     let mut ill = Project::three(bench);
+    ill.patience.unhealthy = Duration::from_secs(3);
     if let Some(check) = ill.service("cache").healthcheck.as_mut() {
         check.test = vec!["CMD-SHELL".into(), "false".into()];
         check.retries = Some(1);
