@@ -4,6 +4,7 @@ mod bombs;
 mod errors;
 mod files;
 mod output;
+mod places;
 mod rules;
 
 use std::collections::BTreeMap;

@@ -118,3 +118,39 @@ fn what_config_prints_loads_to_the_same_project() {
     assert_eq!(first.tree, second.tree);
     assert_eq!(first.stack, second.stack);
 }
+
+#[test]
+fn what_config_prints_hides_what_programs_are_told_in_confidence() {
+    let text = r#"services:
+  a:
+    image: i
+    build: {context: ., args: {NPM_TOKEN: hidden1, PLAIN: shown1}}
+    command: sh -c 'mysqld --password=hidden2 && curl -u me:hidden3 http://u:hidden4@h/shown2'
+    entrypoint: [redis-server, --requirepass, hidden5, --port, "6379"]
+    healthcheck: {test: [CMD, redis-cli, -a, hidden6, ping]}
+    labels:
+      traefik.http.middlewares.x.basicauth.users: "me:hidden7"
+      traefik.http.routers.x.rule: Host(`shown3`)
+      app.password: hidden8
+      app.url: https://u:hidden9@shown4/
+    logging: {driver: splunk, options: {splunk-token: hidden10, splunk-url: shown5}}
+    configs: [c]
+    deploy: {labels: {api.token: hidden11}}
+configs:
+  c:
+    content: |
+      password: hidden12
+      url = "postgres://u:hidden13@h/shown6"
+      name: shown7
+"#;
+    let loaded = compose(text).good();
+    for shown in [
+        render_json(&redact_tree(&loaded.tree, &loaded.secrets)),
+        render_yaml(&redact_tree(&loaded.tree, &loaded.secrets)),
+    ] {
+        assert!(!shown.contains("hidden"), "{shown}");
+        for n in 1..=7 {
+            assert!(shown.contains(&format!("shown{n}")), "shown{n} in {shown}");
+        }
+    }
+}
