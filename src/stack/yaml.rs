@@ -38,6 +38,9 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
     if text.len() > LARGEST {
         return Err(Fault::new(start(source), "the file is larger than 4 MiB").help("split it, or extend another file"));
     }
+    if let Some(at) = too_deep(text, source) {
+        return Err(Fault::new(at, format!("nested deeper than {DEEPEST} levels")).help("flatten the structure"));
+    }
     let mut builder = Builder {
         source,
         open: Vec::new(),
@@ -56,6 +59,27 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Fault> {
         documents.clear();
     }
     Ok(documents)
+}
+
+/// Brackets left open at one place: the parser reads all of them before it tells of the first.
+const MOST_OPEN: usize = 256;
+
+/// Where more brackets are open than the parser should see, quoted ones counted as well.
+fn too_deep(text: &str, source: u32) -> Option<Pos> {
+    let (mut open, mut line, mut begin) = (0usize, 1, 0);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            b'\n' => (line, begin) = (line + 1, at + 1),
+            _ => {}
+        }
+        if open > MOST_OPEN {
+            let column = text[begin..at].chars().count() as u32 + 1;
+            return Some(Pos { source, line, column });
+        }
+    }
+    None
 }
 
 fn start(source: u32) -> Pos {
@@ -418,7 +442,8 @@ mod tests {
         );
         assert!(fault(&long).2.starts_with("more than 500000 values"));
         assert!(fault(&"[".repeat(100)).2.contains("deeper"));
-        assert!(fault(&"[".repeat(100_000)).2.starts_with("not YAML"));
+        assert!(fault(&"[".repeat(100_000)).2.contains("deeper"));
+        assert!(fault(&"{a: ".repeat(100_000)).2.contains("deeper"));
         assert!(fault(&"- ".repeat(100_000)).2.contains("deeper"));
         let mut chain = "a0: &a0 [x]\n".to_owned();
         for level in 1..100 {

@@ -2,6 +2,7 @@
 
 mod mounts;
 mod service;
+mod uncarried;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub(super) fn stack(root: &Node, disabled: &Node, note: Notes<'_>) -> Result<Sta
     let mut next = || all.next().unwrap_or_else(|| Ok(BTreeMap::new()));
     let (services, disabled) = (next()?, next()?);
     drop(all);
+    uncarried::project(root, note);
     Ok(Stack {
         name: name.parse().map_err(|error| Fault::new(root.at, format!("{error}")))?,
         folder: PathBuf::new(),

@@ -29,12 +29,6 @@ pub(super) fn mounts(service: &str, node: &Node, note: Notes<'_>) -> Result<Vec<
             }
             "volume" => {
                 let nocopy = mount.get("volume").is_some_and(|volume| flag(volume, "nocopy"));
-                if let Some(subpath) = mount.dig(&["volume", "subpath"]) {
-                    note(
-                        subpath.at,
-                        format!("`subpath` of a volume of `{service}` is not carried: the whole volume is mounted"),
-                    );
-                }
                 Mount::Volume {
                     source: text(mount, "source"),
                     target,

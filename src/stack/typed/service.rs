@@ -1,4 +1,5 @@
 use super::mounts::{self, grants};
+use super::uncarried;
 use super::{Notes, entries, flag, fraction, number, pairs, span, text, texts};
 use crate::model::ServiceName;
 use crate::stack::error::Fault;
@@ -8,49 +9,12 @@ use crate::stack::model::{
 };
 use crate::stack::tree::{Entry, Node};
 
-/// Keys Compose knows and arkwright does not carry to the engine; their values are read, checked and shown only.
-const NOT_CARRIED: [&str; 26] = [
-    "blkio_config",
-    "cgroup",
-    "cgroup_parent",
-    "cpu_count",
-    "cpu_percent",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "credential_spec",
-    "device_cgroup_rules",
-    "external_links",
-    "gpus",
-    "isolation",
-    "links",
-    "mac_address",
-    "mem_swappiness",
-    "models",
-    "oom_kill_disable",
-    "post_start",
-    "pre_stop",
-    "provider",
-    "runtime",
-    "storage_opt",
-    "uts",
-    "volumes_from",
-];
-
 pub(super) fn service(name: &str, entry: &Entry, note: Notes<'_>) -> Result<Service, Fault> {
     let node = &entry.node;
     let parsed: ServiceName = name
         .parse()
         .map_err(|error| Fault::new(entry.key_at, format!("{error}")))?;
-    for key in NOT_CARRIED {
-        if let Some(value) = node.get(key) {
-            note(
-                value.at,
-                format!("`{key}` of `{name}` is not given to the engine: arkwright does not carry it yet"),
-            );
-        }
-    }
+    uncarried::service(name, node, note);
     let (restart, restart_unenforced) = restart(node)?;
     Ok(Service {
         name: parsed,
