@@ -184,7 +184,6 @@ impl Checker {
             }),
             Shape::Size | Shape::SizeText => {
                 if let Some(text) = node.as_text()
-                    && text != "-1"
                     && units::bytes(text).is_none()
                 {
                     self.wrong(node, "a size", "write a number with b, k, m or g, such as 512m");
