@@ -47,11 +47,9 @@ pub(super) fn expand(service: &mut Node, left: &mut Left) -> Result<(), Fault> {
 
 fn long(item: &mut Node) -> Result<(), Fault> {
     if let Some(published) = item.get("published")
-        && let Some(text) = published.scalar_text()
+        && let Some(text) = published.scalar_text().filter(|text| !text.is_empty())
     {
-        if !text.is_empty() {
-            range(&text).map_err(|problem| problem.fault(published.at, &text, "host"))?;
-        }
+        range(&text).map_err(|problem| problem.fault(published.at, &text, "host"))?;
     }
     if let Some(target) = item.get("target")
         && let Data::Int(port) = target.data

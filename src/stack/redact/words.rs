@@ -65,7 +65,7 @@ impl<'a> Before<'a> {
         if PROGRAMS.iter().any(|(known, _)| program.starts_with(known)) {
             self.program = program;
         }
-        let option = std::mem::replace(&mut self.option, "");
+        let option = std::mem::take(&mut self.option);
         if word.starts_with('-') {
             self.option = word;
         }
