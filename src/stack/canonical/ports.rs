@@ -47,8 +47,7 @@ pub(super) fn expand(service: &mut Node, left: &mut Left) -> Result<(), Fault> {
 
 fn long(item: &mut Node) -> Result<(), Fault> {
     if let Some(published) = item.get("published")
-        && let Some(text) = published.scalar_text()
-        && !text.is_empty()
+        && let Some(text) = published.scalar_text().filter(|text| !text.is_empty())
     {
         range(&text).map_err(|problem| problem.fault(published.at, &text, "host"))?;
     }

@@ -83,7 +83,6 @@ fn size(node: &mut Node, key: &str) -> Result<(), Fault> {
     let bytes = match (&value.data, units::bytes(&text)) {
         (_, Some(bytes)) => bytes.to_string(),
         (Data::Int(number), None) => number.to_string(),
-        (_, None) if text == "-1" => text,
         (_, None) => return Err(bad(value, format!("`{text}` is not a size")).help("write it like 512m or 2g")),
     };
     value.data = Data::Text(bytes);

@@ -184,7 +184,6 @@ impl Checker {
             }),
             Shape::Size | Shape::SizeText => {
                 if let Some(text) = node.as_text()
-                    && text != "-1"
                     && units::bytes(text).is_none()
                 {
                     self.wrong(node, "a size", "write a number with b, k, m or g, such as 512m");
@@ -294,7 +293,7 @@ impl Checker {
                     let known = object.keys.iter().map(|(known, _)| *known);
                     let fault = Fault::new(*key_at, message)
                         .wide(key.chars().count())
-                        .help(format!("remove it; a {} has no such key", object.what));
+                        .help(format!("remove it; the {} has no such key", object.what));
                     self.faults.push(fault.nearest(key, known));
                 }
             }
