@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::ContainerId;
 use crate::model::Span;
 use crate::plan::desired::ROUTER;
-use crate::plan::{Action, Container, ContainerSpec, Plan, labels};
+use crate::plan::{Action, Container, ContainerSpec, NetworkAttachment, Plan, labels};
 use crate::ports::{EngineError, Router};
 use crate::run::facts::text_of;
 use crate::run::pull;
@@ -174,12 +174,24 @@ impl Converge<'_> {
                         .all(|key| container.label(key) == spec.labels.get(*key).map(String::as_str))
                 };
                 match self.engine.container(&spec.name).await? {
-                    Some(container) if made_before(&container) => Ok(()),
+                    Some(container) if made_before(&container) => self.attach(&container, spec).await,
                     _ => Err(EngineError::Conflict { what }.into()),
                 }
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whoever made the container may have been cut off before its last network.
+    async fn attach(&self, container: &Container, spec: &ContainerSpec) -> Result<(), Trouble> {
+        let missing = |wanted: &&NetworkAttachment| !container.networks.contains_key(&wanted.network);
+        for wanted in spec.networks.iter().filter(missing) {
+            let ip = wanted.ipv4.as_deref().or(wanted.ipv6.as_deref());
+            self.engine
+                .connect(&wanted.network, &container.id, &wanted.aliases, ip)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn remove(&self, id: &ContainerId, grace: Option<Span>) -> Result<(), EngineError> {
