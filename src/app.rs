@@ -91,6 +91,8 @@ pub enum ServiceError {
     Named(ServiceName),
     #[error("service `{0}` is released; set `deploy.replicas` in the Compose file, and `arkwright deploy` takes it")]
     Released(ServiceName),
+    #[error("service `{0}` is released, and never replaced in place; `arkwright deploy {0}` releases it anew")]
+    NotInPlace(ServiceName),
 }
 
 /// A Compose project and its arkwright.yaml, read and validated; nothing of the host has been touched.
@@ -182,6 +184,24 @@ impl Project {
             }
         }
         Ok(selected)
+    }
+
+    /// Services whose containers `up` replaces in place.
+    pub fn plain(&self) -> BTreeSet<ServiceName> {
+        let plain = |name: &&ServiceName| !self.config.services.contains_key(*name);
+        self.loaded.stack.services.keys().filter(plain).cloned().collect()
+    }
+
+    /// These services, none of which may be released.
+    pub fn replaceable(&self, names: &[String]) -> Result<BTreeSet<ServiceName>, ServiceError> {
+        let one = |name: &String| {
+            let service = self.known(name)?;
+            match self.config.services.contains_key(&service.name) {
+                true => Err(ServiceError::NotInPlace(service.name.clone())),
+                false => Ok(service.name.clone()),
+            }
+        };
+        names.iter().map(one).collect()
     }
 
     fn known(&self, name: &str) -> Result<&Service, ServiceError> {

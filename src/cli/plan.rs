@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::stack_view::{self, PlanView};
 use super::{Failure, Global, Kind, OrFail, Terminal, owner, project};
 use crate::app::Project;
@@ -15,7 +17,7 @@ pub struct Args {
     /// Run this many replicas of a service, whatever the Compose file says
     #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
     scale: Vec<(ServiceName, u32)>,
-    /// Recreate containers although nothing of them changed
+    /// Recreate containers although nothing of them changed: of the services named, else of all that are not released
     #[arg(long)]
     force_recreate: bool,
     /// Also remove containers whose service the Compose file does not have
@@ -25,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     recreate_router: bool,
     /// Also put the router in front of released services that run as plain containers: one short interruption of them
-    #[arg(long)]
+    #[arg(long, conflicts_with = "services")]
     adopt: bool,
 }
 
@@ -54,7 +56,11 @@ impl Args {
                 [] => None,
                 names => Some(project.selected(names, !self.no_deps).or_fail(Kind::Usage)?),
             },
-            force_recreate: self.force_recreate,
+            recreate: match (self.force_recreate, self.services.as_slice()) {
+                (false, _) => BTreeSet::new(),
+                (true, []) => project.plain(),
+                (true, names) => project.replaceable(names).or_fail(Kind::Usage)?,
+            },
             remove_orphans: self.remove_orphans,
             recreate_router: self.recreate_router,
             adopt: self.adopt,

@@ -13,7 +13,8 @@ use crate::plan::{
     Container, ContainerSpec, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec, labels,
 };
 use crate::ports::{
-    ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, Keyring, PullProgress,
+    AnonymousVolume, ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
+    Keyring, PullProgress,
 };
 
 use super::connect;
@@ -146,7 +147,15 @@ impl Engine for Bollard {
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {
-        self.remove(id).await
+        self.remove(id, true).await
+    }
+
+    async fn remove_container_alone(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.remove(id, false).await
+    }
+
+    async fn anonymous_volumes(&self, id: &ContainerId) -> Result<Vec<AnonymousVolume>, EngineError> {
+        self.anonymous(id).await
     }
 
     async fn wait_exit(&self, id: &ContainerId) -> Result<i64, EngineError> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::model::ContainerId;
 use crate::plan::{Container, ContainerSpec, ContainerState};
-use crate::ports::EngineError;
+use crate::ports::{AnonymousVolume, EngineError};
 
 use super::body::{self, Dialect};
 use super::bollard::Bollard;
@@ -129,7 +129,7 @@ impl Bollard {
                 .await;
             if let Err(error) = attached {
                 // Half a container is none: the next attempt would find its name taken.
-                if let Err(stuck) = self.remove(&id).await {
+                if let Err(stuck) = self.remove(&id, true).await {
                     tracing::warn!(container = %spec.name, error = %stuck, "a half-made container could not be removed");
                 }
                 return Err(error);
@@ -246,7 +246,8 @@ impl Bollard {
         }
     }
 
-    pub(super) async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
+    /// Anonymous volumes go with it where `volumes` says so.
+    pub(super) async fn remove(&self, id: &ContainerId, volumes: bool) -> Result<(), EngineError> {
         let Some(container) = self.inspect_container(id.as_str()).await? else {
             return Ok(());
         };
@@ -265,7 +266,7 @@ impl Bollard {
             }
         }
         let options = RemoveContainerOptions {
-            v: true,
+            v: volumes,
             force: true,
             link: false,
         };
@@ -275,6 +276,11 @@ impl Bollard {
             Ok(()) => Ok(()),
             Err(message) => self.gone(id, &what, message).await,
         }
+    }
+
+    pub(super) async fn anonymous(&self, id: &ContainerId) -> Result<Vec<AnonymousVolume>, EngineError> {
+        let inspected = self.inspection(id.as_str()).await?;
+        Ok(inspected.as_ref().map(lenient::anonymous_volumes).unwrap_or_default())
     }
 
     /// A removal that is under way already is refused, and done a moment later.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::model::{ContainerId, Health, Timestamp};
 use crate::plan::{Container, ContainerState, Endpoint, ObservedNetwork, ObservedVolume};
-use crate::ports::{ImageInfo, ImageSummary};
+use crate::ports::{AnonymousVolume, ImageInfo, ImageSummary};
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -158,6 +158,19 @@ pub(super) fn stop_timeout(inspected: &Value) -> Option<u64> {
     number(inspected, "/Config/StopTimeout")
         .and_then(|n| u64::try_from(n).ok())
         .filter(|n| *n > 0)
+}
+
+/// The engines name such volumes by 64 hexadecimal digits.
+pub(super) fn anonymous_volumes(inspected: &Value) -> Vec<AnonymousVolume> {
+    let mounts = inspected.pointer("/Mounts").map(items).unwrap_or_default();
+    let volumes = mounts.iter().filter(|mount| text(mount, "/Type") == "volume");
+    volumes
+        .map(|mount| AnonymousVolume {
+            name: text(mount, "/Name").to_owned(),
+            target: text(mount, "/Destination").to_owned(),
+        })
+        .filter(|volume| volume.name.len() == 64 && volume.name.bytes().all(|b| b.is_ascii_hexdigit()))
+        .collect()
 }
 
 fn endpoint(value: &Value) -> Endpoint {

@@ -89,6 +89,8 @@ pub enum Action {
         id: ContainerId,
         name: String,
         grace: Option<Span>,
+        /// Anonymous volumes go with it.
+        volumes: bool,
     },
     WaitFor {
         service: ServiceName,

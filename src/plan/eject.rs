@@ -1,5 +1,5 @@
 use crate::model::ServiceName;
-use crate::stack::Condition;
+use crate::stack::{Condition, Restart};
 
 use super::desired::ROUTER;
 use super::diff::by_service;
@@ -74,9 +74,12 @@ pub fn eject(plain: &Desired, observed: &Observed, routes: &[Route]) -> Plan {
             id: router.id.clone(),
             name: router.name.clone(),
             grace: None,
+            volumes: false,
         };
         plan.push(change, "from here on nobody answers, until the plain containers do");
     }
+    // Nobody is kept away by how long another one takes to get healthy.
+    takeover.sort_by_key(|change| matches!(change.action, Action::WaitFor { .. }));
     plan.changes.append(&mut takeover);
     // What was released has other addresses now, and a proxy looked up what it calls when it started.
     let moved = |name: &ServiceName| routes.iter().any(|route| route.service == *name);
@@ -84,7 +87,12 @@ pub fn eject(plain: &Desired, observed: &Observed, routes: &[Route]) -> Plan {
         let Some(called) = service.depends_on.keys().find(|name| moved(name)) else {
             continue;
         };
-        for container in of(service.name.as_str()).into_iter().filter(|c| c.running()) {
+        // One that is stopped was cut off between its stop and its start.
+        let runs = service
+            .containers
+            .first()
+            .is_some_and(|spec| spec.restart != Restart::No);
+        for container in of(service.name.as_str()).into_iter().filter(|c| c.running() || runs) {
             let action = Action::RestartContainer {
                 service: service.name.to_string(),
                 id: container.id.clone(),
@@ -134,6 +142,7 @@ fn remove(service: &DesiredService, container: &Container, reason: &str) -> Chan
         id: container.id.clone(),
         name: container.name.clone(),
         grace: service.containers.first().and_then(|spec| spec.stop_grace),
+        volumes: false,
     };
     Change::new(action, reason)
 }

@@ -20,6 +20,8 @@ pub struct Facts {
     pub files: BTreeMap<PathBuf, FileFact>,
     /// The routes the router was last given.
     pub routes: Vec<Route>,
+    /// Services whose serving colour the router has and does not find healthy.
+    pub down: BTreeSet<ServiceName>,
     /// Services with a release that has no end yet.
     pub moving: BTreeSet<ServiceName>,
 }

@@ -82,6 +82,16 @@ pub enum SpecMount {
     },
 }
 
+impl SpecMount {
+    pub fn target(&self) -> &str {
+        match self {
+            SpecMount::Bind { target, .. } | SpecMount::Volume { target, .. } | SpecMount::Tmpfs { target, .. } => {
+                target
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NetworkAttachment {
     /// The engine's name of the network.

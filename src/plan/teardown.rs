@@ -33,6 +33,7 @@ pub fn teardown(desired: &Desired, observed: &Observed, what: TearDown) -> Plan 
                     desired,
                     service,
                     container,
+                    what.volumes,
                     "the Compose file does not have its service",
                 );
             } else {
@@ -48,7 +49,14 @@ pub fn teardown(desired: &Desired, observed: &Observed, what: TearDown) -> Plan 
     }
     for service in order.into_iter().chain([ROUTER]) {
         for container in containers.get(service).into_iter().flatten() {
-            remove(&mut plan, desired, service, container, "the project is taken down");
+            remove(
+                &mut plan,
+                desired,
+                service,
+                container,
+                what.volumes,
+                "the project is taken down",
+            );
         }
     }
     let occupied: BTreeSet<&String> = match left {
@@ -100,7 +108,7 @@ fn order(desired: &Desired) -> Vec<&str> {
         .collect()
 }
 
-fn remove(plan: &mut Plan, desired: &Desired, service: &str, container: &Container, reason: &str) {
+fn remove(plan: &mut Plan, desired: &Desired, service: &str, container: &Container, volumes: bool, reason: &str) {
     let spec = match service {
         ROUTER => desired.router.as_ref(),
         name => desired.service(name).and_then(|service| service.containers.first()),
@@ -115,6 +123,7 @@ fn remove(plan: &mut Plan, desired: &Desired, service: &str, container: &Contain
             id: container.id.clone(),
             name: container.name.clone(),
             grace: spec.and_then(|spec| spec.stop_grace),
+            volumes,
         },
         reason,
     );

@@ -33,6 +33,14 @@ pub trait Engine: Send + Sync {
     async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError>;
     /// Kills if running; anonymous volumes go with it.
     async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// The same, and anonymous volumes stay.
+    async fn remove_container_alone(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.remove_container(id).await
+    }
+    /// Volumes the engine made for this container because nobody named one.
+    async fn anonymous_volumes(&self, _id: &ContainerId) -> Result<Vec<AnonymousVolume>, EngineError> {
+        Ok(Vec::new())
+    }
     /// Waits until it is not running; the exit code.
     async fn wait_exit(&self, id: &ContainerId) -> Result<i64, EngineError>;
     /// Where the engine does not run health checks by itself (Podman without systemd), runs the container's once; else nothing.
@@ -181,6 +189,13 @@ pub struct ImageSummary {
     pub created: Option<Timestamp>,
     /// Bytes, of layers it has in common with other images too.
     pub size: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnonymousVolume {
+    pub name: String,
+    /// The path inside.
+    pub target: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

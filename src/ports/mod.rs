@@ -13,8 +13,8 @@ mod store;
 mod time;
 
 pub use engine::{
-    Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullError,
-    PullProgress, PullTrouble,
+    AnonymousVolume, Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
+    PullError, PullProgress, PullTrouble,
 };
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::plan::{Desired, Facts, FileFact};
-use crate::ports::{Engine, EngineError, Router, RouterError};
+use crate::ports::{Engine, EngineError, Router, RouterError, SlotView};
 use crate::stack::FileSource;
 
 /// Questions an engine is asked at once.
@@ -61,6 +61,21 @@ pub async fn facts(
     }
     if let Some(router) = router.filter(|_| desired.router.is_some()) {
         facts.routes = router.routes().await?;
+        for route in &facts.routes {
+            let serving = route
+                .slots
+                .iter()
+                .max_by_key(|slot| slot.weight)
+                .map(|slot| slot.colour);
+            // A router that does not answer is looked after by its container's own state.
+            let Ok(slots) = router.slots(&route.service).await else {
+                continue;
+            };
+            let down = |slot: &SlotView| Some(slot.colour) == serving && slot.address.is_some() && !slot.up;
+            if slots.iter().any(down) {
+                facts.down.insert(route.service.clone());
+            }
+        }
     }
     Ok(facts)
 }

@@ -6,7 +6,7 @@ mod released;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::ServiceName;
+use crate::model::{ContainerId, ServiceName};
 use crate::stack::Condition;
 
 use super::desired::ROUTER;
@@ -20,8 +20,8 @@ use super::{
 pub struct Wishes {
     /// Services to look at; `None`: all. The others stay as they are.
     pub only: Option<BTreeSet<ServiceName>>,
-    /// Recreate containers although nothing of them changed; released ones stay.
-    pub force_recreate: bool,
+    /// Services to recreate although nothing of them changed; released ones stay.
+    pub recreate: BTreeSet<ServiceName>,
     pub remove_orphans: bool,
     /// Take a change of the router's own container: its connections are cut.
     pub recreate_router: bool,
@@ -41,6 +41,7 @@ pub fn diff(desired: &Desired, observed: &Observed, facts: &Facts, wishes: Wishe
         steps: Vec::new(),
         needed: Vec::new(),
         touched: BTreeMap::new(),
+        removed: BTreeSet::new(),
         waited: BTreeSet::new(),
         left_alone: BTreeSet::new(),
     };
@@ -74,6 +75,8 @@ struct Differ<'a> {
     /// Specifications that will be created or started.
     needed: Vec<(&'a DesiredService, &'a ContainerSpec, bool)>,
     touched: BTreeMap<ServiceName, Touch>,
+    /// Containers that are removed before what they share is recreated.
+    removed: BTreeSet<ContainerId>,
     waited: BTreeSet<(ServiceName, String)>,
     /// Released services that wait for the router.
     left_alone: BTreeSet<ServiceName>,
@@ -98,7 +101,8 @@ pub(super) fn by_service(observed: &Observed) -> BTreeMap<&str, Vec<&Container>>
 
 impl<'a> Differ<'a> {
     fn containers(&self, service: &str) -> Vec<&'a Container> {
-        self.by_service.get(service).cloned().unwrap_or_default()
+        let all = self.by_service.get(service).into_iter().flatten().copied();
+        all.filter(|container| !self.removed.contains(&container.id)).collect()
     }
 
     fn step(&mut self, action: Action, reason: impl Into<String>) {
@@ -191,6 +195,7 @@ impl<'a> Differ<'a> {
                         id: container.id.clone(),
                         name: container.name.clone(),
                         grace: None,
+                        volumes: false,
                     },
                     format!("the Compose file has no service `{service}`"),
                 );

@@ -118,7 +118,8 @@ impl Differ<'_> {
     }
 
     fn files(&mut self) {
-        let used: BTreeSet<_> = self.desired.services.iter().flat_map(|s| &s.files).collect();
+        let wanted = self.desired.services.iter().filter(|s| self.wanted(&s.name));
+        let used: BTreeSet<_> = wanted.flat_map(|s| &s.files).collect();
         for file in self.desired.files.iter().filter(|file| used.contains(&file.path)) {
             let reason = match self.facts.files.get(&file.path) {
                 Some(FileFact::Current { .. }) => continue,

@@ -1,4 +1,4 @@
-use crate::model::ServiceName;
+use crate::model::{ServiceName, Timestamp};
 use crate::plan::{
     Action, Container, ContainerSpec, ContainerState, DesiredService, FileFact, Notice, ObservedNetwork, labels,
 };
@@ -18,6 +18,14 @@ impl<'a> Differ<'a> {
     /// A service that is not released: its containers are replaced in place.
     pub(super) fn plain(&mut self, service: &'a DesiredService) {
         let mut observed = self.containers(service.name.as_str());
+        if let Some(colour) = observed.iter().find(|c| c.label(labels::COLOUR).is_some()) {
+            self.plan.blocked.push(format!(
+                "{} runs behind the router ({}), and arkwright.yaml releases it no more; `arkwright eject` gives it back \
+                 its own name and port, or put its `release` back",
+                service.name, colour.name
+            ));
+            return;
+        }
         let mut todo: Vec<(&'a ContainerSpec, Option<&'a Container>, Verdict)> = Vec::new();
         for spec in &service.containers {
             let number = spec.labels.get(labels::NUMBER).map(String::as_str);
@@ -37,6 +45,7 @@ impl<'a> Differ<'a> {
                     id: container.id.clone(),
                     name: container.name.clone(),
                     grace: service.containers.first().and_then(|spec| spec.stop_grace),
+                    volumes: false,
                 },
                 format!("{} has {} replicas", service.name, service.containers.len()),
             );
@@ -45,6 +54,12 @@ impl<'a> Differ<'a> {
             container.is_none() || matches!(verdict, Verdict::Start(_) | Verdict::Recreate(_))
         }) {
             self.waits(service);
+        }
+        if todo
+            .iter()
+            .any(|(_, _, verdict)| matches!(verdict, Verdict::Recreate(_)))
+        {
+            self.sharers(service);
         }
         for (spec, container, verdict) in todo {
             match (container, verdict) {
@@ -142,7 +157,7 @@ impl<'a> Differ<'a> {
             }
             Some(_) => {}
         }
-        if self.wishes.force_recreate {
+        if self.wishes.recreate.contains(&service.name) {
             return Some("it was asked for".into());
         }
         if container.name != spec.name {
@@ -169,8 +184,39 @@ impl<'a> Differ<'a> {
             }
         }
         let host = service.network_of.as_ref()?;
-        (self.touched.get(host) == Some(&Touch::Recreated))
-            .then(|| format!("it shares the network of {host}, which is recreated"))
+        if self.touched.contains_key(host) {
+            return Some(format!("it shares the network of {host}, which begins anew"));
+        }
+        // An `up` that was cut off in between, or somebody else, left it in a network that is no more.
+        let host = self.containers(host.as_str()).first().copied()?;
+        let newer =
+            |host: Option<Timestamp>, own: Option<Timestamp>| host.zip(own).is_some_and(|(host, own)| host > own);
+        (newer(host.created, container.created) || container.running() && newer(host.started, container.started))
+            .then(|| format!("{}, whose network it shares, was made or started since", host.name))
+    }
+
+    /// Podman keeps a container whose network another one shares, so those go first, and are created anew after it.
+    fn sharers(&mut self, service: &DesiredService) {
+        let shares = |other: &&DesiredService| other.network_of.as_ref() == Some(&service.name);
+        for sharer in self.desired.services.iter().filter(shares) {
+            if !self.wanted(&sharer.name) {
+                continue;
+            }
+            for container in self.containers(sharer.name.as_str()) {
+                let remove = Action::RemoveContainer {
+                    service: sharer.name.to_string(),
+                    id: container.id.clone(),
+                    name: container.name.clone(),
+                    grace: sharer.containers.first().and_then(|spec| spec.stop_grace),
+                    volumes: false,
+                };
+                self.step(
+                    remove,
+                    format!("it shares the network of {}, which is recreated", service.name),
+                );
+                self.removed.insert(container.id.clone());
+            }
+        }
     }
 
     pub(super) fn image_moved(&self, spec: &ContainerSpec, container: &Container) -> Option<String> {

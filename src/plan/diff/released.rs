@@ -45,6 +45,7 @@ impl<'a> Differ<'a> {
                         id: container.id.clone(),
                         name: container.name.clone(),
                         grace: service.containers.first().and_then(|spec| spec.stop_grace),
+                        volumes: false,
                     };
                     self.step(remove, "the router takes over its name and port");
                 }
@@ -150,9 +151,10 @@ impl<'a> Differ<'a> {
     /// A router that begins has another address than whoever answered before. A proxy looks up what it calls when it
     /// starts, so those that say they call a released service are started anew, once that one answers.
     pub(super) fn callers(&mut self) {
-        if !self.router_begins() {
-            return;
-        }
+        let begins = self.router_begins();
+        let since = self.containers(ROUTER).first().and_then(|router| router.started);
+        // One that started before the router did may have looked up who answered before.
+        let stale = |caller: &Container| begins || since.zip(caller.started).is_some_and(|(router, own)| own < router);
         for service in &self.desired.services {
             let called = service.depends_on.keys().find(|name| {
                 let released = self
@@ -165,11 +167,11 @@ impl<'a> Differ<'a> {
             if service.released.is_some() || self.touched.contains_key(&service.name) || !self.wanted(&service.name) {
                 continue;
             }
-            for container in self
+            let running = self
                 .containers(service.name.as_str())
                 .into_iter()
-                .filter(|c| c.running())
-            {
+                .filter(|c| c.running());
+            for container in running.filter(|c| stale(c)) {
                 self.step(
                     Action::RestartContainer {
                         service: service.name.to_string(),
@@ -177,7 +179,7 @@ impl<'a> Differ<'a> {
                         name: container.name.clone(),
                         grace: service.containers.first().and_then(|spec| spec.stop_grace),
                     },
-                    format!("it calls {called}, whose address is the new router's"),
+                    format!("it calls {called}, whose address is that of the router, which is newer"),
                 );
             }
         }
@@ -273,7 +275,8 @@ impl<'a> Differ<'a> {
             self.drift(
                 service,
                 format!(
-                    "it serves {serving} and the Compose file says {wanted}; `arkwright deploy {}` takes it",
+                    "it serves {serving} and the Compose file says {wanted}; write what serves into the Compose file, or \
+                     `arkwright deploy {}` releases what it says",
                     service.name
                 ),
             );
@@ -316,7 +319,8 @@ impl<'a> Differ<'a> {
             .collect();
         let given: BTreeSet<IpAddr> = slot.iter().flat_map(|slot| slot.addresses.iter().copied()).collect();
         let touched = serving && self.touched.contains_key(&service.name);
-        if !touched && now == given && !self.router_begins() {
+        let served = !serving || !self.facts.down.contains(&service.name);
+        if !touched && now == given && !self.router_begins() && served {
             return;
         }
         let names: Vec<String> = match serving {
@@ -350,6 +354,7 @@ impl<'a> Differ<'a> {
             },
             match touched {
                 true => "it was just started",
+                false if now == given => "the router does not find it healthy",
                 false => "its addresses are not what the router has",
             },
         );

@@ -123,7 +123,8 @@ fn down_takes_dependents_before_what_they_need_and_unrelated_ones_together() {
     assert_eq!(after["remove container ark-migrate-1"], ["remove container ark-web-1"]);
     assert_eq!(
         after["remove container ark-redis-1"],
-        ["remove container ark-migrate-1"]
+        ["remove container ark-web-1", "remove container ark-migrate-1"],
+        "also where the one between is gone"
     );
     assert_eq!(after["remove network ark_default"].len(), 4);
 }

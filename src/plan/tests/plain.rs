@@ -230,7 +230,7 @@ fn only_what_is_named_is_looked_at_and_force_recreates_it() {
     };
     assert_eq!(only(Wishes::default()), Vec::<String>::new());
     let forced = Wishes {
-        force_recreate: true,
+        recreate: [name("redis"), name("web")].into(),
         ..Wishes::default()
     };
     assert_eq!(

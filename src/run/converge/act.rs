@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 use crate::model::ContainerId;
 use crate::model::Span;
 use crate::plan::desired::ROUTER;
-use crate::plan::{Action, Container, ContainerSpec, NetworkAttachment, Plan, labels};
-use crate::ports::{EngineError, Router};
+use crate::plan::{Action, Change, Container, ContainerSpec, NetworkAttachment, Plan, SpecMount, labels};
+use crate::ports::{AnonymousVolume, EngineError, Router};
 use crate::run::facts::text_of;
 use crate::run::pull;
 use crate::state::{make_folder, write_atomic};
@@ -24,9 +24,10 @@ impl Converge<'_> {
     pub(super) async fn act(
         &self,
         plan: &Plan,
-        action: &Action,
+        change: &Change,
         over: &CancellationToken,
     ) -> Result<(), ConvergeError> {
+        let action = &change.action;
         let change = || format!("{} {}", action.kind(), action.subject());
         let failed = |source| ConvergeError::Engine {
             change: change(),
@@ -85,8 +86,10 @@ impl Converge<'_> {
                 grace,
                 spec,
             } => {
-                self.remove(id, *grace).await.map_err(failed)?;
-                self.create(service, spec).await.map_err(|e| e.or(failed))
+                let kept = self.engine.anonymous_volumes(id).await.map_err(failed)?;
+                self.remove(id, *grace, false).await.map_err(failed)?;
+                let spec = with_volumes(spec, kept);
+                self.create(service, &spec).await.map_err(|e| e.or(failed))
             }
             Action::RestartContainer { id, grace, .. } => {
                 self.engine
@@ -95,7 +98,9 @@ impl Converge<'_> {
                     .map_err(failed)?;
                 self.engine.start_container(id).await.map_err(failed)
             }
-            Action::RemoveContainer { id, grace, .. } => self.remove(id, *grace).await.map_err(failed),
+            Action::RemoveContainer { id, grace, volumes, .. } => {
+                self.remove(id, *grace, *volumes).await.map_err(failed)
+            }
             Action::WaitFor {
                 service,
                 condition,
@@ -129,10 +134,7 @@ impl Converge<'_> {
                     .map_err(refused)?;
                 let served = tokio::select! {
                     served = self.serves(router, service, *colour, containers) => served,
-                    () = over.cancelled() => return Err(ConvergeError::Impossible {
-                        change: change(),
-                        why: "something else failed before it answered".into(),
-                    }),
+                    () = over.cancelled() => return Err(ConvergeError::LeftOff),
                 };
                 served.map_err(|trouble| match trouble {
                     Unready::Router(source) => refused(source),
@@ -194,8 +196,31 @@ impl Converge<'_> {
         Ok(())
     }
 
-    async fn remove(&self, id: &ContainerId, grace: Option<Span>) -> Result<(), EngineError> {
+    async fn remove(&self, id: &ContainerId, grace: Option<Span>, volumes: bool) -> Result<(), EngineError> {
         self.engine.stop_container(id, grace.map(Span::std)).await?;
-        self.engine.remove_container(id).await
+        match volumes {
+            true => self.engine.remove_container(id).await,
+            false => self.engine.remove_container_alone(id).await,
+        }
     }
+}
+
+/// The data in volumes that nobody named goes over into the container that takes the old one's place, as with Compose.
+fn with_volumes(spec: &ContainerSpec, kept: Vec<AnonymousVolume>) -> ContainerSpec {
+    let mut spec = spec.clone();
+    for volume in kept {
+        let place = spec.mounts.iter().position(|mount| mount.target() == volume.target);
+        match place.map(|at| &mut spec.mounts[at]) {
+            Some(SpecMount::Volume { source, .. }) if source.is_none() => *source = Some(volume.name),
+            // Something else is wanted there now.
+            Some(_) => {}
+            None => spec.mounts.push(SpecMount::Volume {
+                source: Some(volume.name),
+                target: volume.target,
+                read_only: false,
+                nocopy: true,
+            }),
+        }
+    }
+    spec
 }

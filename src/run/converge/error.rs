@@ -7,6 +7,13 @@ use crate::ports::{EngineError, RouterError};
 pub enum ConvergeError {
     #[error("the plan cannot be performed: {}", .0.join("; "))]
     Blocked(Vec<String>),
+    #[error("{}", several(.0))]
+    Several(Vec<ConvergeError>),
+    #[error("interrupted after {done} of {all} changes; run this again to do the rest")]
+    Interrupted { done: usize, all: usize },
+    /// It only waited, and the plan was given up.
+    #[error("left off")]
+    LeftOff,
     #[error("could not {change}")]
     Engine {
         change: String,
@@ -37,6 +44,17 @@ pub enum ConvergeError {
         /// The container's newest lines.
         log: String,
     },
+}
+
+fn several(errors: &[ConvergeError]) -> String {
+    let told: Vec<String> = errors
+        .iter()
+        .map(|error| match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
+        .collect();
+    told.join("\nand ")
 }
 
 fn last_lines(log: &str) -> String {

@@ -20,16 +20,24 @@ enum End<E> {
     LeftOff,
 }
 
+/// How many changes were made, and what failed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Ended<E> {
+    pub done: usize,
+    pub failures: Vec<E>,
+}
+
 /// Performs every change as soon as those it comes after are done, the one with the longest way behind it first, and
-/// no more than `at_once` that an engine has work with: what only waits does not count. After the first failure, which is given back,
-/// nothing is begun any more, `over` is cancelled, what only waits is left off, and the rest comes to its end.
+/// no more than `at_once` that an engine has work with: what only waits does not count. Once `over` is cancelled, which
+/// the first failure does too, what only waits is left off, and of the rest only what has begun comes to its end: a
+/// container that was taken away for a new one is started.
 pub(super) async fn in_order<'a, E, F>(
     changes: &'a [Change],
     at_once: usize,
     progress: &dyn Progress,
     over: &CancellationToken,
     act: impl Fn(&'a Change) -> F,
-) -> Result<(), E>
+) -> Ended<E>
 where
     F: Future<Output = Result<(), E>>,
 {
@@ -39,12 +47,13 @@ where
     left.sort_by_key(|at| Reverse(ways[*at]));
     let mut under_way: BTreeMap<usize, Instant> = BTreeMap::new();
     let mut working = FuturesUnordered::new();
-    let (mut count, mut failure) = (0, None);
+    let (mut count, mut failures) = (0, Vec::new());
     loop {
         let mut busy = under_way.keys().filter(|at| !only_waits(&changes[**at])).count();
         left.retain(|&at| {
             let (change, waits) = (&changes[at], only_waits(&changes[at]));
-            let ready = failure.is_none() && change.after.iter().all(|before| done[*before]);
+            let wanted = !over.is_cancelled() || finishes(changes, at, &done);
+            let ready = wanted && change.after.iter().all(|before| done[*before]);
             if !ready || busy >= at_once && !waits {
                 return true;
             }
@@ -79,13 +88,12 @@ where
             }
             End::Failed(error) => {
                 over.cancel();
-                failure = failure.or(Some(error));
+                failures.push(error);
             }
             End::LeftOff => {}
         }
     }
-    // A change comes after earlier ones only, so without a failure none is left.
-    failure.map_or(Ok(()), Err)
+    Ended { done: count, failures }
 }
 
 /// How many changes have to be done one after the other from each one on.
@@ -97,6 +105,18 @@ fn ways(changes: &[Change]) -> Vec<usize> {
         }
     }
     ways
+}
+
+/// Whether it starts what was running until this very plan took it away.
+fn finishes(changes: &[Change], at: usize, done: &[bool]) -> bool {
+    let change = &changes[at];
+    let replaced = |before: &usize| {
+        let before_it = &changes[*before].action;
+        matches!(before_it, Action::RecreateContainer { .. })
+            && done[*before]
+            && before_it.container() == change.action.container()
+    };
+    matches!(change.action, Action::StartContainer { .. }) && change.after.iter().any(replaced)
 }
 
 /// Whether leaving it off in the middle changes nothing.
@@ -129,6 +149,8 @@ fn seconds(took: Duration) -> String {
 mod tests {
     use std::sync::Mutex;
 
+    use crate::model::ContainerId;
+    use crate::plan::ContainerSpec;
     use crate::stack::Condition;
 
     use super::*;
@@ -141,6 +163,13 @@ mod tests {
     impl Progress for Told {
         fn say(&self, text: &str) {
             self.0.lock().expect("unbroken").push(text.to_owned());
+        }
+    }
+
+    fn all(done: usize) -> Ended<String> {
+        Ended {
+            done,
+            failures: Vec::new(),
         }
     }
 
@@ -165,7 +194,7 @@ mod tests {
     }
 
     /// Begins and ends in the order they happened; `seconds` says how long each takes, `None` that it fails at once.
-    async fn run(changes: &[Change], seconds: impl Fn(&str) -> Option<u64>) -> (Result<(), String>, Vec<String>) {
+    async fn run(changes: &[Change], seconds: impl Fn(&str) -> Option<u64>) -> (Ended<String>, Vec<String>) {
         let told = Told::default();
         let events = Mutex::new(Vec::new());
         let note = |what: &str, subject: &str| events.lock().expect("unbroken").push(format!("{what} {subject}"));
@@ -197,7 +226,7 @@ mod tests {
         ];
         let began = Instant::now();
         let (result, events) = run(&changes, |name| Some(if name == "b" { 5 } else { 2 })).await;
-        assert_eq!(result, Ok(()));
+        assert_eq!(result, all(changes.len()));
         assert_eq!(began.elapsed().as_secs(), 7);
         assert_eq!(
             events,
@@ -213,7 +242,7 @@ mod tests {
         changes.push(change("first", &[]));
         changes.push(change("second", &[AT_ONCE]));
         let (result, events) = run(&changes, |_| Some(1)).await;
-        assert_eq!((result, events[0].as_str()), (Ok(()), "begin first"));
+        assert_eq!((result, events[0].as_str()), (all(changes.len()), "begin first"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,7 +250,7 @@ mod tests {
         let mut changes: Vec<Change> = (0..10).map(|n| wait(&format!("w{n}"), &[])).collect();
         changes.extend((0..20).map(|n| change(&format!("n{n}"), &[])));
         let (result, events) = run(&changes, |_| Some(1)).await;
-        assert_eq!(result, Ok(()));
+        assert_eq!(result, all(changes.len()));
         let (mut now, mut most) = (0, 0);
         for event in events.iter().filter(|event| event.contains(" n")) {
             now += if event.starts_with("begin") { 1 } else { -1 };
@@ -245,7 +274,11 @@ mod tests {
             _ => Some(600),
         })
         .await;
-        assert_eq!(result, Err("bad failed".to_owned()));
+        let wanted = Ended {
+            done: 1,
+            failures: vec!["bad failed".to_owned()],
+        };
+        assert_eq!(result, wanted);
         assert_eq!(began.elapsed().as_secs(), 3);
         assert_eq!(
             events,
@@ -261,9 +294,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(12)).await;
             Ok::<(), String>(())
         };
-        in_order(&changes, AT_ONCE, &told, &CancellationToken::new(), slow)
-            .await
-            .expect("done");
+        let ended = in_order(&changes, AT_ONCE, &told, &CancellationToken::new(), slow).await;
+        assert_eq!(ended, all(1));
         assert_eq!(
             told.0.into_inner().expect("unbroken"),
             [
@@ -272,5 +304,52 @@ mod tests {
                 "1/1 remove network net: a test (12.0 s)"
             ]
         );
+    }
+
+    fn container(name: &str, after: &[usize], recreates: bool) -> Change {
+        let spec = ContainerSpec {
+            name: name.into(),
+            ..ContainerSpec::default()
+        };
+        let action = match recreates {
+            true => Action::RecreateContainer {
+                service: name.into(),
+                id: ContainerId::new(name),
+                grace: None,
+                spec: Box::new(spec),
+            },
+            false => Action::StartContainer {
+                service: name.into(),
+                name: name.into(),
+            },
+        };
+        Change {
+            action,
+            reason: "a test".into(),
+            after: after.to_vec(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_away_is_started_although_another_one_failed() {
+        let changes = [
+            container("a", &[], true),
+            container("b", &[], true),
+            container("a", &[0], false),
+            container("b", &[1], false),
+            change("next", &[2]),
+        ];
+        let told = Told::default();
+        let over = CancellationToken::new();
+        let ended = in_order(&changes, AT_ONCE, &told, &over, |change| {
+            let fails = change.action.container() == Some("b") && !change.action.kind().starts_with("recreate");
+            async move {
+                let pause = if fails { 0 } else { 2 };
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+                if fails { Err("b failed") } else { Ok(()) }
+            }
+        })
+        .await;
+        assert_eq!((ended.done, ended.failures), (3, vec!["b failed"]));
     }
 }

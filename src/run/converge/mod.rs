@@ -56,9 +56,14 @@ impl Default for Patience {
 }
 
 impl Converge<'_> {
-    /// Every change as soon as those it comes after are done. After a failure nothing new is begun, and what changes
-    /// something comes to its end; what was done stays, and another plan from there does the rest.
+    /// [`Self::perform_until`] nobody interrupts it.
     pub async fn perform(&self, plan: &Plan) -> Result<(), ConvergeError> {
+        self.perform_until(plan, &CancellationToken::new()).await
+    }
+
+    /// Every change as soon as those it comes after are done. After a failure or an interruption nothing new is begun,
+    /// and what changes something comes to its end; what was done stays, and another plan from there does the rest.
+    pub async fn perform_until(&self, plan: &Plan, over: &CancellationToken) -> Result<(), ConvergeError> {
         if !plan.blocked.is_empty() {
             return Err(ConvergeError::Blocked(plan.blocked.clone()));
         }
@@ -72,10 +77,19 @@ impl Converge<'_> {
         }
         // An engine's own work is bound by its processors: more at once only delays what others wait for.
         let at_once = (2 * self.engine.info().cpus as usize).max(4);
-        let over = CancellationToken::new();
-        in_order(&plan.changes, at_once, self.progress, &over, |change| {
-            self.act(plan, &change.action, &over)
-        })
-        .await
+        let act = |change| self.act(plan, change, over);
+        let mut ended = in_order(&plan.changes, at_once, self.progress, over, act).await;
+        ended
+            .failures
+            .retain(|failure| !matches!(failure, ConvergeError::LeftOff));
+        match (ended.failures.len(), ended.done == plan.changes.len()) {
+            (0, true) => Ok(()),
+            (0, false) => Err(ConvergeError::Interrupted {
+                done: ended.done,
+                all: plan.changes.len(),
+            }),
+            (1, _) => Err(ended.failures.remove(0)),
+            _ => Err(ConvergeError::Several(ended.failures)),
+        }
     }
 }

@@ -178,6 +178,8 @@ fn judge(condition: Condition, container: &Container) -> Verdict {
             "mend what ends it, then run `arkwright up` again",
         ),
         Condition::Completed => Verdict::NotYet,
+        // A job that was quick.
+        Condition::Started if over && code == 0 => Verdict::Holds,
         _ if over => Verdict::Hopeless(
             format!("ended with exit code {code}"),
             "mend what ends it, then run `arkwright up` again",
@@ -233,7 +235,8 @@ mod tests {
         for (condition, state, code, health, restarts, holds, never) in [
             (Started, Running, None, Health::Unchecked, 0, true, false),
             (Started, Created, None, Health::Unchecked, 0, false, false),
-            (Started, Exited, Some(0), Health::Unchecked, 0, false, true),
+            (Started, Exited, Some(0), Health::Unchecked, 0, true, false),
+            (Started, Exited, Some(3), Health::Unchecked, 0, false, true),
             (Healthy, Running, None, Health::Starting, 0, false, false),
             (Healthy, Running, None, Health::Healthy, 9, true, false),
             (Healthy, Running, None, Health::Unhealthy, 0, false, true),
