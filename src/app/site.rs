@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::model::{Colour, ServiceName};
 use crate::plan::desired::{DesiredError, HostFolders};
 use crate::plan::{Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, teardown};
@@ -42,6 +44,11 @@ pub enum SiteError {
         "{service} serves {image}, which is not on this host any more and in no registry; `arkwright deploy {service}=IMAGE` releases another"
     )]
     Lost { service: String, image: String },
+    #[error(
+        "both colours of {service} are here, of different images, and nothing says which serves; remove the one that does \
+         not, then run this again"
+    )]
+    Undecided { service: ServiceName },
 }
 
 impl Project {
@@ -52,14 +59,23 @@ impl Project {
         released.then(|| HaProxy::new(folders.router_config, folders.router_run, Inside::container()))
     }
 
+    /// One that arkwright.yaml asks for no more and that nobody has taken away: it knows which colours serve.
+    fn left_router(&self) -> Option<HaProxy> {
+        let folders = ProjectFolder::named(&self.config.state, &self.stack().name).host_folders();
+        let there = folders.router_config.join("haproxy.cfg").exists();
+        there.then(|| HaProxy::new(folders.router_config, folders.router_run, Inside::container()))
+    }
+
     pub async fn site(&self) -> Result<Site<'_>, SiteError> {
         self.site_on(self.engine().await?).await
     }
 
-    pub(super) async fn site_on(&self, engine: Arc<dyn Engine>) -> Result<Site<'_>, SiteError> {
+    /// The same on an engine that is connected already.
+    pub async fn site_on(&self, engine: Arc<dyn Engine>) -> Result<Site<'_>, SiteError> {
         let state = ProjectFolder::named(&self.config.state, &self.stack().name);
         let folders = state.host_folders();
-        let router = self.router().map(|router| Box::new(router) as Box<dyn Router>);
+        let router = self.router().or_else(|| self.left_router());
+        let router = router.map(|router| Box::new(router) as Box<dyn Router>);
         // What a released service runs is what was released, whatever the Compose file names by now.
         let (mut serving, mut moving, mut pinned) = (BTreeMap::new(), BTreeSet::new(), Pinned::default());
         if let Some(router) = &router {
@@ -117,6 +133,16 @@ impl Site<'_> {
     }
 
     pub async fn perform(&self, plan: &Plan, progress: &dyn Progress) -> Result<(), SiteError> {
+        self.perform_until(plan, progress, &CancellationToken::new()).await
+    }
+
+    /// Once `over` is cancelled nothing new is begun.
+    pub async fn perform_until(
+        &self,
+        plan: &Plan,
+        progress: &dyn Progress,
+        over: &CancellationToken,
+    ) -> Result<(), SiteError> {
         let converge = Converge {
             engine: self.engine.as_ref(),
             router: self.router.as_deref(),
@@ -126,7 +152,7 @@ impl Site<'_> {
             patience: Patience::default(),
         };
         let plan = self.pinned.apply(plan, self.engine.as_ref(), progress).await?;
-        Ok(converge.perform(&plan).await?)
+        Ok(converge.perform_until(&plan, over).await?)
     }
 
     /// What gives the project back to plain Compose; changes nothing. What the Compose file has to say so that Compose
@@ -139,6 +165,9 @@ impl Site<'_> {
         let mut stack = self.project.stack().clone();
         let mut notices = Vec::new();
         for (name, service) in &mut stack.services {
+            if self.pinned.image(name).is_none() && colours_differ(observed, name) {
+                return Err(SiteError::Undecided { service: name.clone() });
+            }
             let Some(image) = self.serves(name, observed).await? else {
                 continue;
             };
@@ -180,4 +209,12 @@ impl Site<'_> {
     pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {
         teardown(&self.desired, observed, what)
     }
+}
+
+fn colours_differ(observed: &Observed, service: &ServiceName) -> bool {
+    let ids = Colour::BOTH
+        .iter()
+        .flat_map(|colour| release::of_colour(observed, service, *colour))
+        .map(|container| container.image_id.as_str());
+    ids.collect::<BTreeSet<_>>().len() > 1
 }

@@ -19,12 +19,14 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let project = project::project(global)?;
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site().await.map_err(failure)?;
+    let engine = project.engine().await.map_err(|error| failure(error.into()))?;
+    let _lock = owner::stack_lock(&project, "arkwright down").await?;
+    // Looked at under the lock: a release that ended meanwhile has moved what serves.
+    let site = project.site_on(engine).await.map_err(failure)?;
     let what = TearDown {
         volumes: args.volumes,
         orphans: args.remove_orphans,
     };
-    let _lock = owner::stack_lock(&project, "arkwright down").await?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.teardown(&observed, what);
     let volumes: Vec<String> = plan
@@ -40,7 +42,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }
-    site.perform(&plan, &terminal).await.map_err(failure)?;
+    stack_view::perform(&site, &plan, &terminal).await.map_err(failure)?;
     match (terminal.json, plan.changes.is_empty()) {
         (true, _) => terminal.print_json(&PlanView::performed(&plan, site.engine.writes())),
         (false, true) => terminal.print(&format!("{}: nothing to do", plan.project)),

@@ -32,17 +32,19 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         let plan = site.ejection(&observed).await.map_err(failure)?;
         return show(&terminal, &plan);
     }
+    let aside = match (&project.config_file, args.set_config_aside) {
+        (Some(file), true) => Some((file, free_name(file).or_fail(Kind::Host)?)),
+        _ => None,
+    };
     let _lock = owner::stack_lock(&project, "arkwright eject").await?;
     // What serves may have changed until the lock was had.
     let site = project.site().await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.ejection(&observed).await.map_err(failure)?;
     stack_view::blocked(&plan)?;
-    site.perform(&plan, &terminal).await.map_err(failure)?;
-    if args.set_config_aside
-        && let Some(file) = &project.config_file
-    {
-        let aside = set_aside(file).or_fail(Kind::Host)?;
+    stack_view::perform(&site, &plan, &terminal).await.map_err(failure)?;
+    if let Some((file, aside)) = aside {
+        std::fs::rename(file, &aside).or_fail(Kind::Host)?;
         terminal.note(&format!("{} is now {}", file.display(), aside.display()));
     }
     if terminal.json {
@@ -70,14 +72,15 @@ fn show(terminal: &Terminal, plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Nobody's file is written over.
-fn set_aside(file: &Path) -> std::io::Result<PathBuf> {
+fn free_name(file: &Path) -> std::io::Result<PathBuf> {
     let mut name = file.as_os_str().to_owned();
     name.push(".ejected");
     let aside = PathBuf::from(name);
-    if aside.exists() {
-        let what = format!("{} is there already; move it away", aside.display());
-        return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, what));
+    match aside.exists() {
+        true => {
+            let what = format!("{} is there already; move it away", aside.display());
+            Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, what))
+        }
+        false => Ok(aside),
     }
-    std::fs::rename(file, &aside)?;
-    Ok(aside)
 }

@@ -1,11 +1,16 @@
 //! How a plan is shown: never with what containers are told, which holds secrets.
 
+use std::error::Error;
+use std::fmt;
+
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Kind, Terminal};
-use crate::app::{Project, SiteError};
+use crate::app::{Project, Site, SiteError};
 use crate::plan::{Adoption, Leftover, Notice, Plan};
 use crate::run::{ConvergeError, Progress};
+use crate::stack::Secrets;
 
 #[derive(Serialize)]
 pub struct PlanView<'a> {
@@ -116,23 +121,73 @@ pub fn blocked(plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-/// The failure an error of the site is; a container's log lines lose the secrets they may hold.
+/// Performs a plan; an interrupt lets what has begun come to its end, a second one does not.
+pub async fn perform(site: &Site<'_>, plan: &Plan, terminal: &Terminal) -> Result<(), SiteError> {
+    let over = CancellationToken::new();
+    let performing = site.perform_until(plan, terminal, &over);
+    tokio::pin!(performing);
+    loop {
+        tokio::select! {
+            performed = &mut performing => return performed,
+            signal = tokio::signal::ctrl_c() => {
+                let left = ConvergeError::Interrupted { done: 0, all: plan.changes.len() };
+                if signal.is_err() || over.is_cancelled() {
+                    return Err(left.into());
+                }
+                terminal.note("interrupted: what has begun comes to its end; once more stops at once");
+                over.cancel();
+            }
+        }
+    }
+}
+
+/// The failure an error of the site is, without the secrets that an engine's words or a container's log may repeat.
 pub fn failure(project: &Project, error: SiteError) -> Failure {
     let kind = match &error {
+        SiteError::Converge(error) => converge_kind(error),
         SiteError::Engine(_) | SiteError::Facts(_) => Kind::Engine,
         SiteError::Desired(_) => Kind::Input,
         SiteError::Journals(_) => Kind::Damaged,
-        SiteError::Converge(ConvergeError::Engine { .. }) => Kind::Engine,
-        SiteError::Converge(ConvergeError::Blocked(_) | ConvergeError::Host { .. }) | SiteError::Lost { .. } => {
-            Kind::Host
-        }
-        SiteError::Converge(_) => Kind::Failed,
+        SiteError::Lost { .. } | SiteError::Undecided { .. } => Kind::Host,
     };
-    match &error {
-        SiteError::Converge(told @ ConvergeError::Service { .. }) => {
-            Failure::new(kind, project.loaded.secrets.redact(&told.to_string()))
+    Failure::new(kind, Hidden::of(&error, &project.loaded.secrets))
+}
+
+fn converge_kind(error: &ConvergeError) -> Kind {
+    match error {
+        ConvergeError::Several(errors) => errors.first().map_or(Kind::Failed, converge_kind),
+        ConvergeError::Interrupted { .. } => Kind::Interrupted,
+        ConvergeError::Engine { .. } => Kind::Engine,
+        ConvergeError::Blocked(_) | ConvergeError::Host { .. } => Kind::Host,
+        _ => Kind::Failed,
+    }
+}
+
+/// An error and its causes, in words without secrets.
+#[derive(Debug)]
+struct Hidden {
+    text: String,
+    cause: Option<Box<Hidden>>,
+}
+
+impl Hidden {
+    fn of(error: &dyn Error, secrets: &Secrets) -> Self {
+        Hidden {
+            text: secrets.redact(&error.to_string()),
+            cause: error.source().map(|cause| Box::new(Hidden::of(cause, secrets))),
         }
-        _ => Failure::new(kind, error),
+    }
+}
+
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Hidden {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
     }
 }
 

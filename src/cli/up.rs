@@ -30,8 +30,10 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let wishes = args.plan.wishes(&project)?;
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site().await.map_err(failure)?;
+    let engine = project.engine().await.map_err(|error| failure(error.into()))?;
     let _lock = owner::stack_lock(&project, "arkwright up").await?;
+    // Looked at under the lock: a release that ended meanwhile has moved what serves.
+    let site = project.site_on(engine).await.map_err(failure)?;
     site.pull(&terminal).await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.plan(&observed, wishes).await.map_err(failure)?;
@@ -39,7 +41,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         stack_view::notices(&terminal, &plan);
     }
     stack_view::blocked(&plan)?;
-    site.perform(&plan, &terminal).await.map_err(failure)?;
+    stack_view::perform(&site, &plan, &terminal).await.map_err(failure)?;
     match (terminal.json, plan.changes.is_empty()) {
         (true, _) => terminal.print_json(&PlanView::performed(&plan, site.engine.writes())),
         (false, true) => terminal.print(&format!("{}: nothing to do", plan.project)),

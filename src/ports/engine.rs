@@ -218,12 +218,12 @@ pub enum EngineError {
     #[error("no engine answers at {tried}; start Docker or Podman, or name its socket with --host or DOCKER_HOST")]
     Unreachable { tried: String },
     #[error(
-        "{what} exists already and is not the same; look at it with the engine's own tools, then remove or rename it"
+        "{what} exists already and this project did not make it; look at it with the engine's own tools, then remove or rename it"
     )]
     Conflict { what: String },
     #[error("{what} is not there")]
     NotFound { what: String },
-    #[error("the host port of {what} is taken: {message}")]
+    #[error("a host port that {what} needs is taken: {message}")]
     PortTaken { what: String, message: String },
     #[error("the engine refused {what}: {message}")]
     Refused { what: String, message: String },
