@@ -1,11 +1,15 @@
 use arkwright::engine;
 use arkwright::ports::Engine;
 use arkwright::release::short_id;
+use arkwright::state::{HostLock, ProjectFolder};
 use serde_json::Value;
 
 use crate::image::{make, unique};
 use crate::project::{BACKEND, Project};
 use crate::server::{PASSWORD, Registry, forget};
+
+/// The exit code where another process is at work on the project.
+const BUSY: i32 = 6;
 
 fn names(pruning: &Value, list: &str) -> Vec<String> {
     let all = pruning[list].as_array().into_iter().flatten();
@@ -84,6 +88,15 @@ pub async fn images_nothing_needs_are_told_and_then_removed(host: &str, registry
     let shown = project.run(&["prune", "--images"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("at most"), "{shown:?}");
     assert_eq!(project.run(&["prune"]).status.code(), Some(2));
+
+    // Listing waits for nobody; removing is refused while containers are being changed.
+    let name_of_project = project.name.parse().expect("a name");
+    let folder = ProjectFolder::named(&project.path("state"), &name_of_project);
+    let lock = HostLock::take(&folder.stack_lock(), "a test").expect("free");
+    let listed = project.json(&["prune", "--images", "--json"]);
+    assert_eq!(names(&listed, "remove"), expected);
+    project.ends(BUSY, &["prune", "--images", "--yes"]);
+    drop(lock);
 
     let done = project.json(&["prune", "--images", "--yes", "--json"]);
     assert_eq!(
