@@ -40,8 +40,8 @@ impl Bollard {
                 continue;
             };
             let free = (first..=last).find(|number| {
-                let listed = taken.contains(&(*number, port.protocol.clone()));
-                !listed && !(here && held_here(port, *number))
+                let held = taken.contains(&(*number, port.protocol.clone()));
+                !(held || here && held_here(port, *number))
             });
             let Some(number) = free else {
                 return Err(EngineError::PortTaken {
