@@ -89,6 +89,8 @@ pub enum ServiceError {
     Off(String),
     #[error("service `{0}` has a `container_name`, which two containers cannot share; remove it to scale the service")]
     Named(ServiceName),
+    #[error("service `{0}` cannot have {1} replicas; a service has {most} at most", most = stack::MOST_REPLICAS)]
+    TooMany(ServiceName, u32),
     #[error("service `{0}` is released; set `deploy.replicas` in the Compose file, and `arkwright deploy` takes it")]
     Released(ServiceName),
     #[error("service `{0}` is released, and never replaced in place; `arkwright deploy {0}` releases it anew")]
@@ -159,6 +161,7 @@ impl Project {
         }
         match self.loaded.stack.services.get_mut(name) {
             Some(service) if service.container_name.is_some() && replicas > 1 => Err(ServiceError::Named(name.clone())),
+            Some(_) if replicas > stack::MOST_REPLICAS => Err(ServiceError::TooMany(name.clone(), replicas)),
             Some(service) => {
                 service.replicas = replicas;
                 Ok(())
@@ -367,4 +370,26 @@ pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>
     let places = Places::new(|name| environment.get(name).cloned(), uid);
     let engine = engine::connect(named.as_deref(), &usual).await?;
     Ok(Arc::new(engine.with_keyring(Arc::new(HostKeyring::new(given, places)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_a_thousand_replicas_at_most() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("compose.yaml");
+        std::fs::write(&file, "name: ark\nservices: { web: { image: web } }\n").expect("written");
+        let selection = Selection {
+            files: vec![file],
+            ..Selection::default()
+        };
+        let mut project = Project::load(&selection).expect("a project");
+        let web: ServiceName = "web".parse().expect("a name");
+        project.scale(&web, stack::MOST_REPLICAS).expect("scaled");
+        let refused = project.scale(&web, stack::MOST_REPLICAS + 1);
+        assert!(matches!(refused, Err(ServiceError::TooMany(_, 1001))), "{refused:?}");
+        assert_eq!(project.stack().services[&web].replicas, 1000);
+    }
 }

@@ -26,7 +26,7 @@ bench_peer() {
 
 bench_down() {
     bench_ours down --volumes --yes
-    bench_peer down --volumes --timeout 15
+    bench_peer down --volumes --timeout 10
 }
 
 bench_stack() {
@@ -68,7 +68,7 @@ bench_stack() {
             timed ps-peer bench_peer ps
             timed config-peer bench_peer config
         done
-        timed down-peer bench_peer down --volumes --timeout 15
+        timed down-peer bench_peer down --volumes --timeout 10
         [[ "$writes" == 0 ]] || break
     done
 

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Times whole processes and prints what came of it. Sourced after say.sh.
 
+# Numbers are written and read with a point.
+export LC_ALL=C
 MEASURES="$(mktemp -d)"
 MISSED=0
 

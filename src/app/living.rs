@@ -149,6 +149,14 @@ fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether there is nothing left to try again: it came to an end, or has no journal.
+fn over(receipt: &Result<Receipt, OperationError>) -> bool {
+    match receipt {
+        Ok(receipt) => !["running", "stuck"].contains(&receipt.outcome.as_str()),
+        Err(error) => error.blame == Blame::NotFound,
+    }
+}
+
 async fn host(project: &Project) -> Result<Host, OperationError> {
     let built = project.host().await;
     built.map_err(|e| OperationError::new(Blame::Host, e))
@@ -179,13 +187,20 @@ impl Operator for Living {
             project: self.last(),
             logins: Logins::default(),
         });
-        let host = host(&begun.project).await?;
-        host.given.hold(&begun.logins);
-        let receipt = host.finish(id, watch, petitions).await?;
-        if receipt.outcome != "stuck" {
+        let ended = async {
+            let host = host(&begun.project).await?;
+            host.given.hold(&begun.logins);
+            host.finish(id, watch, petitions).await
+        }
+        .await;
+        let receipt = match &ended {
+            Ok(receipt) => Ok(receipt.clone()),
+            Err(_) => self.host.receipt(id),
+        };
+        if over(&receipt) {
             whole(&self.begun).remove(id);
         }
-        Ok(receipt)
+        ended
     }
 
     fn receipt(&self, id: &OperationId) -> Result<Receipt, OperationError> {
@@ -209,5 +224,60 @@ impl Operator for Living {
 
     fn scheduled(&self) -> Schedules {
         Schedules::of(&self.read_or_last().config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::{self, DrillStep};
+
+    const CONFIG: &str = "state: ./state\nbackups:\n  recipients: []\n  stores: { local: { path: ./backups } }\n  \
+                          sets: { data: { schedule: '0 2 * * *', sources: [{ path: ./data }] } }\n\
+                          drills:\n  weekly: { of: data, checks: [{ sqlite: data/app.db, integrity: true }] }\n";
+
+    struct Deaf;
+
+    impl Watch for Deaf {
+        fn hear(&self, _: crate::run::News) {}
+    }
+
+    #[tokio::test]
+    async fn what_it_was_begun_with_is_held_until_there_is_nothing_to_try_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let compose = "name: ark\nservices: { web: { image: web } }\n";
+        std::fs::write(path("compose.yaml"), compose).expect("written");
+        std::fs::write(path("arkwright.yaml"), CONFIG).expect("written");
+        let selection = Selection {
+            files: vec![path("compose.yaml")],
+            host: Some(format!("unix://{}", path("none.sock").display())),
+            ..Selection::default()
+        };
+        let living = Living::of(Project::load(&selection).expect("a project"))
+            .await
+            .expect("alive");
+        let id: OperationId = "20261120T120000Z-000001".parse().expect("an id");
+        let project = living.last();
+        let planned = drill::plan(
+            &id,
+            "weekly",
+            &project.config,
+            project.stack(),
+            Timestamp::UNIX_EPOCH,
+            &mut |_| {},
+        );
+        let (subject, plan) = planned.expect("a plan");
+        let ledger = living.host.ledger();
+        ledger.begin::<DrillStep>(&id, subject, plan, "a test").expect("begun");
+        let logins = Logins::default();
+        whole(&living.begun).insert(id.clone(), Begun { project, logins });
+        let finish = async || living.finish(&id, &Deaf, mpsc::channel(1).1).await;
+        finish().await.expect_err("no engine");
+        assert!(whole(&living.begun).contains_key(&id), "it is tried again");
+        std::fs::remove_dir_all(living.host.folder.root().join("journal")).expect("removed");
+        let error = finish().await.expect_err("no journal");
+        assert_eq!(error.blame, Blame::NotFound, "{error}");
+        assert!(whole(&living.begun).is_empty());
     }
 }

@@ -7,7 +7,6 @@ use crate::ports::Clock;
 use crate::release::{Pruning, short_id};
 use crate::run::release::releases;
 use crate::run::{PruneScope, plan_prune, prune};
-use crate::state::HostLock;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,9 +35,16 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::configured(global)?;
     stack_view::warnings(&terminal, &project);
     let engine = project.engine().await.or_fail(Kind::Engine)?;
-    owner::no_release_under_way(&project).await?;
+    let _lock = match args.yes {
+        true => Some(owner::stack_lock(&project, "arkwright prune").await?),
+        false => {
+            if let Err(busy) = owner::no_release_under_way(&project).await {
+                terminal.warn(&busy.to_string());
+            }
+            None
+        }
+    };
     let folder = project.folder().or_fail(Kind::Host)?;
-    let _lock = HostLock::take(&folder.stack_lock(), "arkwright prune").or_fail(Kind::Busy)?;
     let past = releases(&folder)?;
     let scope = PruneScope {
         stack: project.stack(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::stack::Port;
 
 use super::bollard::Bollard;
 use super::lenient;
+use super::wire::Address;
 
 impl Bollard {
     /// Podman takes no range of host ports, so one of it is chosen that neither a container nor a process of this host
@@ -31,13 +33,16 @@ impl Bollard {
         let choosing = self.choosing.lock().await;
         let list = self.list("/containers/json", "{}", true).await?;
         let mut taken = taken(&list);
+        let here = matches!(self.address, Address::Unix(_));
         let mut ports = spec.ports.clone();
         for port in &mut ports {
             let Some((first, last)) = range(&port.published) else {
                 continue;
             };
-            let free = (first..=last)
-                .find(|number| !taken.contains(&(*number, port.protocol.clone())) && bindable(port, *number));
+            let free = (first..=last).find(|number| {
+                let held = taken.contains(&(*number, port.protocol.clone()));
+                !(held || here && held_here(port, *number))
+            });
             let Some(number) = free else {
                 return Err(EngineError::PortTaken {
                     what: format!("container {}", spec.name),
@@ -86,16 +91,18 @@ fn taken(list: &Value) -> BTreeSet<(u16, String)> {
     ports.flat_map(lenient::items).filter_map(numbered).collect()
 }
 
-fn bindable(port: &Port, number: u16) -> bool {
+/// Whether a process of this host has the port; whatever else keeps us from trying, the engine is the one to say.
+fn held_here(port: &Port, number: u16) -> bool {
     let address = if port.host_ip.is_empty() {
         "0.0.0.0"
     } else {
         &port.host_ip
     };
-    match port.protocol.as_str() {
-        "udp" => UdpSocket::bind((address, number)).is_ok(),
-        _ => TcpListener::bind((address, number)).is_ok(),
-    }
+    let bound = match port.protocol.as_str() {
+        "udp" => UdpSocket::bind((address, number)).map(drop),
+        _ => TcpListener::bind((address, number)).map(drop),
+    };
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 #[cfg(test)]
@@ -110,6 +117,25 @@ mod tests {
         for other in ["8000", "", "a-b", "1-99999", "-"] {
             assert_eq!(range(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn only_a_port_in_use_is_held() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let number = listener.local_addr().expect("an address").port();
+        let on = |host_ip: &str| Port {
+            host_ip: host_ip.into(),
+            target: 80,
+            published: String::new(),
+            protocol: "tcp".into(),
+        };
+        assert!(held_here(&on("127.0.0.1"), number));
+        assert!(
+            !held_here(&on("192.0.2.1"), number),
+            "an address this host does not have"
+        );
+        drop(listener);
+        assert!(!held_here(&on("127.0.0.1"), number));
     }
 
     #[test]

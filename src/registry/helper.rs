@@ -105,10 +105,9 @@ async fn run(name: &str, key: &str) -> Result<Option<Login>, HelperError> {
         }));
     }
     // What fails says so on its standard output.
-    let message = match said(&answer) {
-        text if text.is_empty() => said(&complaint),
-        text => text,
-    };
+    let said = [&answer, &complaint].map(|bytes| said(bytes));
+    let message = said.into_iter().find(|text| !text.is_empty());
+    let message = message.unwrap_or_else(|| format!("{status}, and no reason; run it by hand"));
     match message.contains("credentials not found") {
         true => Ok(None),
         false => Err(HelperError::Failed {
@@ -126,9 +125,12 @@ async fn heard(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// One line of a person's length.
+/// One line of a person's length; nothing where it is JSON, or begins as such, which may be a login.
 fn said(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    if text.trim_start().starts_with(['{', '[']) || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
+        return String::new();
+    }
     let line = text.trim().lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
 }
@@ -145,6 +147,21 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn an_answer_is_no_complaint() {
+        for login in [
+            r#"{"Username":"ark","Secret":"s3cret"}"#,
+            "\n {\"Secret\": \"s3cret\"}\nerror: and then it failed",
+            "{\"Secret\":\"s3cr",
+            r#"["s3cret"]"#,
+            r#""s3cret""#,
+        ] {
+            assert_eq!(said(login.as_bytes()), "", "{login}");
+        }
+        assert_eq!(said(b" locked\x1b\nunlock it\n"), "locked");
+        assert_eq!(said("x".repeat(1000).as_bytes()).len(), 200);
     }
 
     #[tokio::test]

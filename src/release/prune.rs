@@ -26,7 +26,8 @@ pub struct Holdings {
     pub images: Vec<Listed>,
     /// Ids that stay, with who needs them: containers of anyone, the Compose file, a rollback.
     pub needed: BTreeMap<String, String>,
-    /// Repositories of the services' images, as [`Reference::repository`] has them.
+    /// Repositories of the services' images, as [`Reference::repository`] has them. Other projects may use them too, so
+    /// that they say only which names of an image the project's releases fetched are its own.
     pub repositories: BTreeSet<String>,
     /// Ids the project's releases fetched.
     pub fetched: BTreeSet<String>,
@@ -79,12 +80,12 @@ impl Holdings {
     pub fn prune(&self) -> Pruning {
         let mut pruning = Pruning::default();
         for image in &self.images {
-            let ours: Vec<&String> = image.names.iter().filter(|name| self.is_ours(name)).collect();
+            let mut names = image.names.clone();
+            names.retain(|name| self.is_named_alike(name));
             let nameless = image.names.is_empty() && self.left_by_us(image);
-            if ours.is_empty() && !nameless {
+            if names.is_empty() && !nameless {
                 continue;
             }
-            let names: Vec<String> = ours.iter().map(|name| (*name).clone()).collect();
             if let Some(reason) = self.needed.get(&image.id) {
                 pruning.keep.push(Stay {
                     id: image.id.clone(),
@@ -92,6 +93,12 @@ impl Holdings {
                     reason: reason.clone(),
                 });
                 continue;
+            }
+            if !self.fetched.contains(&image.id) {
+                names.retain(|name| self.kept.contains(name));
+                if names.is_empty() {
+                    continue;
+                }
             }
             let whole = names.len() == image.names.len();
             let size = if whole { image.size } else { 0 };
@@ -106,7 +113,7 @@ impl Holdings {
         pruning
     }
 
-    fn is_ours(&self, name: &str) -> bool {
+    fn is_named_alike(&self, name: &str) -> bool {
         let repository = |name: &str| {
             name.parse::<Reference>()
                 .is_ok_and(|r| self.repositories.contains(&r.repository()))
@@ -114,13 +121,9 @@ impl Holdings {
         self.kept.contains(name) || repository(name)
     }
 
-    /// Whose names went to other images: by what a registry calls it, or by the journals.
+    /// Whose names went to other images, and which no registry knows by a name of somebody else's.
     fn left_by_us(&self, image: &Listed) -> bool {
-        let ours = |name: &String| self.is_ours(name);
-        match image.digests.is_empty() {
-            true => self.fetched.contains(&image.id),
-            false => image.digests.iter().all(ours),
-        }
+        self.fetched.contains(&image.id) && image.digests.iter().all(|name| self.is_named_alike(name))
     }
 
     fn reason(&self, image: &Listed, names: &[String], whole: bool) -> String {
@@ -129,7 +132,7 @@ impl Holdings {
             names if names.iter().all(|name| self.kept.contains(name)) => {
                 "kept for a rollback that cannot happen any more".to_owned()
             }
-            _ => "of a service's repository, and nothing uses it".to_owned(),
+            _ => "a release fetched it, and nothing uses it".to_owned(),
         };
         if !whole {
             reason += "; the image stays under other names";
@@ -161,7 +164,7 @@ mod tests {
             images,
             needed: [("sha256:serving".to_owned(), "web serves it".to_owned())].into(),
             repositories: ["r.example/team/web".to_owned()].into(),
-            fetched: ["sha256:old".to_owned()].into(),
+            fetched: ["old", "before", "serving"].map(|id| format!("sha256:{id}")).into(),
             kept: [KEPT.to_owned()].into(),
         }
     }
@@ -211,16 +214,32 @@ mod tests {
                 &["r.example/team/web@sha256:00", "elsewhere.example/x@sha256:00"],
             ),
             listed("f", &[], &[]),
+            listed("old", &["elsewhere.example/team/web:1"], &[]),
+            listed("old", &[], &["elsewhere.example/team/web@sha256:00"]),
         ];
         assert_eq!(removed(others), [""; 0]);
     }
 
     #[test]
+    fn what_only_shares_a_repository_stays() {
+        let digest = "r.example/team/web@sha256:00";
+        let others = vec![
+            listed("a", &["r.example/team/web:9"], &[digest]),
+            listed("b", &[], &[digest]),
+        ];
+        assert_eq!(removed(others), [""; 0]);
+        let both = listed("c", &["r.example/team/web:9", KEPT], &[]);
+        let pruning = holdings(vec![both]).prune();
+        assert_eq!(pruning.remove[0].names, [KEPT]);
+        assert_eq!(pruning.bytes, 0);
+    }
+
+    #[test]
     fn an_image_without_a_name_goes_where_it_was_ours() {
-        let by_digest = listed("x", &[], &["r.example/team/web@sha256:00"]);
+        let by_digest = listed("before", &[], &["r.example/team/web@sha256:00"]);
         assert_eq!(
             removed(vec![by_digest, listed("old", &[], &[])]),
-            ["sha256:x", "sha256:old"]
+            ["sha256:before", "sha256:old"]
         );
         assert_eq!(
             removed(vec![listed("serving", &[], &["r.example/team/web@sha256:01"])]),
@@ -230,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_name_of_somebody_elses_keeps_the_image() {
-        let pruning = holdings(vec![listed("x", &["r.example/team/web:1", "theirs/app:1"], &[])]).prune();
+        let pruning = holdings(vec![listed("old", &["r.example/team/web:1", "theirs/app:1"], &[])]).prune();
         assert_eq!(pruning.remove[0].names, ["r.example/team/web:1"]);
         assert_eq!((pruning.remove[0].size, pruning.bytes), (0, 0));
         assert!(pruning.remove[0].reason.contains("stays under other names"));

@@ -44,4 +44,5 @@ pub use model::*;
 pub use redact::{REDACTED, Secrets, password_of, telling};
 pub use render::{redact_tree, render_json, render_yaml};
 pub use request::{Files, LoadRequest, Loaded, Unread, Variables, Warning};
+pub use validate::MOST_REPLICAS;
 pub use yaml::place_of;

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::Fault;
 use super::tree::{Entry, Map, Node};
 
+/// Replicas of one service, far beyond what a host runs: a slip of the pen shall not fill it with containers.
+pub const MOST_REPLICAS: u32 = 1000;
+
 /// Checks the enabled services and the top-level sections; of several faults the first by place is returned.
 pub(super) fn project(root: &Node, disabled: &Node) -> Result<(), Fault> {
     let mut faults = Vec::new();
@@ -280,6 +283,12 @@ impl Scene<'_> {
             }
         }
         let replicas = service.dig(&["deploy", "replicas"]);
+        for count in service.get("scale").into_iter().chain(replicas) {
+            if number(count) > f64::from(MOST_REPLICAS) {
+                let what = format!("service `{name}` has more than {MOST_REPLICAS} replicas");
+                faults.push(quoted(count, what).help("a single host runs no more of one service; correct the number"));
+            }
+        }
         if let (Some(scale), Some(replicas)) = (service.get("scale"), replicas)
             && number(scale) != number(replicas)
         {

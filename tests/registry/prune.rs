@@ -1,11 +1,15 @@
 use arkwright::engine;
-use arkwright::ports::{Engine, EngineKind};
+use arkwright::ports::Engine;
 use arkwright::release::short_id;
+use arkwright::state::{HostLock, ProjectFolder};
 use serde_json::Value;
 
 use crate::image::{make, unique};
 use crate::project::{BACKEND, Project};
 use crate::server::{PASSWORD, Registry, forget};
+
+/// The exit code where another process is at work on the project.
+const BUSY: i32 = 6;
 
 fn names(pruning: &Value, list: &str) -> Vec<String> {
     let all = pruning[list].as_array().into_iter().flatten();
@@ -38,18 +42,25 @@ pub async fn images_nothing_needs_are_told_and_then_removed(host: &str, registry
         .expect("here")
         .id;
     let sick_kept = format!("localhost/arkwright-keep/{}-web:{}", project.name, short_id(&sick));
-    // Of the project's repository and of nobody's use; and of somebody else's.
-    let marker = unique("old");
-    make(&engine, &name("prune/web:old"), &marker, 4096).await;
-    let theirs = format!("localhost/arkwright-test/{}:1", unique("theirs"));
-    make(&engine, &theirs, &unique("theirs"), 4096).await;
-    let old = engine
-        .image(&name("prune/web:old"))
+    // One that no other image has a layer or a name of, and that cannot be started.
+    let made = format!("localhost/arkwright-test/{}:1", unique("odd"));
+    make(&engine, &made, &unique("odd"), 4096).await;
+    registry.push(host, &made, "prune/web:odd").await;
+    forget(host, &made).await;
+    project.ends(1, &["deploy", &format!("web={}", name("prune/web:odd")), "--yes"]);
+    let odd = engine
+        .image(&name("prune/web:odd"))
         .await
         .expect("asked")
-        .expect("made")
+        .expect("here")
         .id;
-    let mut expected = vec![name("prune/web:old"), name("prune/web:sick"), sick_kept];
+    let odd_kept = format!("localhost/arkwright-keep/{}-web:{}", project.name, short_id(&odd));
+    // Another project's, which is stopped: it shares the repository, and no release of this one fetched it.
+    let alike = name("prune/web:alike");
+    make(&engine, &alike, &unique("alike"), 4096).await;
+    let theirs = format!("localhost/arkwright-test/{}:1", unique("theirs"));
+    make(&engine, &theirs, &unique("theirs"), 4096).await;
+    let mut expected = vec![name("prune/web:odd"), odd_kept, name("prune/web:sick"), sick_kept];
     expected.sort();
 
     let dry = project.json(&["prune", "--images", "--json"]);
@@ -59,18 +70,17 @@ pub async fn images_nothing_needs_are_told_and_then_removed(host: &str, registry
         (Some(false), expected.clone())
     );
     let mut removals = dry["remove"].as_array().into_iter().flatten();
-    let of_old = removals.find(|removal| removal["id"] == old.as_str()).expect("listed");
-    // Podman gives every image a digest, whether a registry has it or not.
-    let known = of_old["reason"]
+    let of_odd = removals.find(|removal| removal["id"] == odd.as_str()).expect("listed");
+    let known = of_odd["reason"]
         .as_str()
-        .is_some_and(|why| why.contains("no registry is known"));
-    assert!(known || engine.info().kind == EngineKind::Podman, "{dry}");
+        .is_some_and(|why| !why.contains("no registry is known"));
+    assert!(known, "it was fetched from one: {dry}");
     assert_eq!(
-        dry["bytes"], of_old["size"],
+        dry["bytes"], of_odd["size"],
         "the sick one stays under a name of its own"
     );
     assert!(
-        engine.image(&old).await.expect("asked").is_some(),
+        engine.image(&odd).await.expect("asked").is_some(),
         "nothing was changed"
     );
 
@@ -79,18 +89,32 @@ pub async fn images_nothing_needs_are_told_and_then_removed(host: &str, registry
     assert!(String::from_utf8_lossy(&shown.stdout).contains("at most"), "{shown:?}");
     assert_eq!(project.run(&["prune"]).status.code(), Some(2));
 
+    // Listing waits for nobody; removing is refused while containers are being changed.
+    let name_of_project = project.name.parse().expect("a name");
+    let folder = ProjectFolder::named(&project.path("state"), &name_of_project);
+    let lock = HostLock::take(&folder.stack_lock(), "a test").expect("free");
+    let listed = project.json(&["prune", "--images", "--json"]);
+    assert_eq!(names(&listed, "remove"), expected);
+    project.ends(BUSY, &["prune", "--images", "--yes"]);
+    drop(lock);
+
     let done = project.json(&["prune", "--images", "--yes", "--json"]);
     assert_eq!(
         (done["performed"].as_bool(), names(&done, "remove")),
         (Some(true), expected)
     );
     assert!(done["freed"].as_u64().is_some_and(|bytes| bytes > 4096), "{done}");
-    assert!(engine.image(&old).await.expect("asked").is_none());
+    assert!(engine.image(&odd).await.expect("asked").is_none());
     assert!(
         engine.image(&sick).await.expect("asked").is_some(),
         "under the name that is not ours"
     );
-    assert!(engine.image(&theirs).await.expect("asked").is_some(), "it is not ours");
+    for other in [&alike, &theirs] {
+        assert!(
+            engine.image(other).await.expect("asked").is_some(),
+            "{other} is not ours"
+        );
+    }
     let again = project.json(&["prune", "--images", "--json"]);
     assert_eq!(names(&again, "remove"), [""; 0]);
 
@@ -114,7 +138,10 @@ pub async fn images_nothing_needs_are_told_and_then_removed(host: &str, registry
     let why = down["keep"].to_string();
     assert!(why.contains("a rollback needs it"), "{down}");
     drop(project);
-    for left in kept.iter().chain([&theirs, &name("prune/web:1"), &name("prune/web:2")]) {
+    for left in kept
+        .iter()
+        .chain([&alike, &theirs, &name("prune/web:1"), &name("prune/web:2")])
+    {
         forget(host, left).await;
     }
 }

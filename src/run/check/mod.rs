@@ -41,7 +41,7 @@ mod tests;
 
 pub use finding::{Finding, Severity, Subject, Summary};
 pub use operations::{Affairs, AgentState};
-pub use scene::{EngineView, Scene};
+pub use scene::{EngineView, Scene, VolumePlace};
 
 /// Looks at everything; the worst comes first, and what is alike stands together.
 pub async fn check(scene: &Scene<'_>, affairs: &Affairs) -> Vec<Finding> {

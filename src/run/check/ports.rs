@@ -163,7 +163,10 @@ enum State {
     Orphan(String),
     Taken,
     NoAddress(IpAddr),
-    Unknown(io::Error),
+    Unknown {
+        why: String,
+        remedy: &'static str,
+    },
 }
 
 fn taken(scene: &Scene<'_>, engine: &EngineView, service: &Service, port: &Port) -> Option<Finding> {
@@ -209,28 +212,23 @@ fn taken(scene: &Scene<'_>, engine: &EngineView, service: &Service, port: &Port)
             "its container would be made and could not start",
             "correct the address, or leave it out",
         ),
-        State::Unknown(error) => Finding::unchecked(
+        State::Unknown { why, remedy } => Finding::unchecked(
             Severity::Note,
             "port-unchecked",
             subject(port),
             format!("whether {} is free for {}", port.published, service.name),
-            error.to_string(),
-            "run this as root",
+            why,
+            remedy,
         ),
     })
 }
 
 fn look(scene: &Scene<'_>, engine: &EngineView, port: &Port, number: u16, protocol: Protocol) -> State {
     let wanted = addresses(&port.host_ip);
-    let holder = engine
-        .observed
-        .containers
-        .iter()
-        .filter(|c| c.running())
-        .find(|container| {
-            held(container)
-                .any(|(ip, theirs, word)| theirs == number && word == port.protocol && overlap(&[ip], &wanted))
-        });
+    let containers = engine.observed.iter().flat_map(|observed| &observed.containers);
+    let holder = containers.filter(|c| c.running()).find(|container| {
+        held(container).any(|(ip, theirs, word)| theirs == number && word == port.protocol && overlap(&[ip], &wanted))
+    });
     if let Some(holder) = holder {
         let orphan = scene
             .plan
@@ -243,11 +241,22 @@ fn look(scene: &Scene<'_>, engine: &EngineView, port: &Port, number: u16, protoc
     for ip in wanted {
         match scene.machine.listen(ip, number, protocol) {
             Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && engine.observed.is_none() => {
+                return State::Unknown {
+                    why: "it is held, and the engine did not say whether by this project".into(),
+                    remedy: "look at the engine's own log, then check again",
+                };
+            }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return State::Taken,
             // A host without IPv6 publishes on IPv4 alone.
             Err(_) if port.host_ip.is_empty() && ip.is_ipv6() => {}
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => return State::NoAddress(ip),
-            Err(error) => return State::Unknown(error),
+            Err(error) => {
+                return State::Unknown {
+                    why: error.to_string(),
+                    remedy: "run this as root",
+                };
+            }
         }
     }
     State::Free

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Swap;
 use crate::stack::{Mount, Service};
 
-use super::scene::{Scene, list};
+use super::scene::{Scene, VolumePlace, list, written};
 use super::{Finding, Severity, Subject};
 
 /// How a SQLite database begins.
@@ -26,8 +26,9 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
             .into_iter()
             .flatten()
             .collect();
-            if !held && scene.engine.is_none_or(|engine| engine.local()) {
-                found.extend(databases(scene, service));
+            if !held {
+                found.extend(binds(scene, service));
+                found.extend(volumes(scene, service));
             }
             found
         })
@@ -90,10 +91,11 @@ fn replicas(service: &Service) -> Option<Finding> {
     })
 }
 
-/// SQLite files both colours would have open.
-fn databases(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
-    let name = &service.name;
-    let mut found = Vec::new();
+/// SQLite files of the host both colours would have open.
+fn binds(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
+    if scene.engine.is_some_and(|engine| !engine.local()) {
+        return Vec::new();
+    }
     let writable = service.mounts.iter().filter_map(|mount| match mount {
         Mount::Bind {
             source,
@@ -102,43 +104,73 @@ fn databases(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
         } => Some(source),
         _ => None,
     });
-    for source in writable {
-        match sqlite_below(scene, source) {
-            Ok((databases, cut)) => {
-                let names: Vec<String> = databases.iter().map(|path| scene.shown(path)).collect();
-                if !names.is_empty() {
-                    found.push(Finding::new(
-                        Severity::Warning,
-                        "sqlite-two-colours",
-                        Subject::service(name),
-                        format!("both colours of {name} would open {}", list(&names)),
-                        "two processes writing one SQLite file wait for each other or fail, and a new version may \
-                         change its tables under the old one",
-                        "`swap: hold` in its `release`, which never runs two of them at once",
-                    ));
-                } else if cut {
-                    found.push(Finding::unchecked(
-                        Severity::Note,
-                        "sqlite-unchecked",
-                        Subject::service(name),
-                        format!("whether {name} keeps a SQLite database deep in {}", scene.shown(source)),
-                        "there are too many files, or folders that may not be listed; what lies near the top was looked at",
-                        "`swap: hold`, if only one process may open its data",
-                    ));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => found.push(Finding::unchecked(
-                Severity::Warning,
+    writable
+        .filter_map(|source| databases(scene, service, source))
+        .collect()
+}
+
+/// The same in its volumes.
+fn volumes(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
+    let name = &service.name;
+    let unchecked = |volume: &str, why: String| {
+        Some(Finding::unchecked(
+            Severity::Note,
+            "sqlite-unchecked",
+            Subject::service(name),
+            format!("whether {name} keeps a SQLite database in the volume {volume}"),
+            why,
+            "`swap: hold`, if only one process may open its data",
+        ))
+    };
+    let look = |key: &String| {
+        let Some(engine) = scene.local_engine() else {
+            return unchecked(key, "volumes are looked at where the engine is on this machine".into());
+        };
+        match engine.volumes.get(key) {
+            Some(VolumePlace::At(path)) => databases(scene, service, path),
+            Some(VolumePlace::Elsewhere) => unchecked(key, "its driver keeps the files elsewhere".into()),
+            Some(VolumePlace::Unknown(why)) => unchecked(key, why.clone()),
+            Some(VolumePlace::Missing) | None => None,
+        }
+    };
+    written(service).filter_map(look).collect()
+}
+
+fn databases(scene: &Scene<'_>, service: &Service, source: &Path) -> Option<Finding> {
+    let name = &service.name;
+    match sqlite_below(scene, source) {
+        Ok((databases, cut)) if databases.is_empty() => cut.then(|| {
+            Finding::unchecked(
+                Severity::Note,
                 "sqlite-unchecked",
                 Subject::service(name),
-                format!("whether both colours of {name} would open one SQLite file"),
-                format!("{}: {error}", source.display()),
-                "run this as root; and `swap: hold`, if only one process may open its data",
-            )),
+                format!("whether {name} keeps a SQLite database deep in {}", scene.shown(source)),
+                "there are too many files, or folders that may not be listed; what lies near the top was looked at",
+                "`swap: hold`, if only one process may open its data",
+            )
+        }),
+        Ok((databases, _)) => {
+            let names: Vec<String> = databases.iter().map(|path| scene.shown(path)).collect();
+            Some(Finding::new(
+                Severity::Warning,
+                "sqlite-two-colours",
+                Subject::service(name),
+                format!("both colours of {name} would open {}", list(&names)),
+                "two processes writing one SQLite file wait for each other or fail, and a new version may change its \
+                 tables under the old one",
+                "`swap: hold` in its `release`, which never runs two of them at once",
+            ))
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Finding::unchecked(
+            Severity::Warning,
+            "sqlite-unchecked",
+            Subject::service(name),
+            format!("whether both colours of {name} would open one SQLite file"),
+            format!("{}: {error}", source.display()),
+            "run this as root; and `swap: hold`, if only one process may open its data",
+        )),
     }
-    found
 }
 
 fn sqlite_below(scene: &Scene<'_>, source: &Path) -> io::Result<(Vec<PathBuf>, bool)> {

@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Release, Swap};
 use crate::model::{Colour, Timestamp};
 use crate::plan::{Container, Observed, Plan, labels};
-use crate::ports::{Engine, EngineInfo, EngineKind, ImageInfo, Machine};
-use crate::stack::{Service, Stack};
+use crate::ports::{Engine, EngineError, EngineInfo, EngineKind, ImageInfo, Machine};
+use crate::stack::{Mount, Service, Stack};
 use crate::state::ProjectFolder;
 
 use super::{Finding, Severity, Subject};
@@ -27,18 +27,44 @@ pub struct Scene<'a> {
 #[derive(Clone, Debug)]
 pub struct EngineView {
     pub info: EngineInfo,
-    pub observed: Observed,
+    /// `None` where that could not be asked.
+    pub observed: Option<Observed>,
+    /// By key in the Compose file: the volumes both colours of a service would write.
+    pub volumes: BTreeMap<String, VolumePlace>,
     /// By the reference asked for; `None`: not on the engine's host. One that could not be asked about is left out.
     pub images: BTreeMap<String, Option<ImageInfo>>,
     /// Bytes of memory by container name, where the engine says.
     pub memory: BTreeMap<String, u64>,
 }
 
+/// Where the files of a volume lie.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VolumePlace {
+    /// There is no such volume yet.
+    Missing,
+    At(PathBuf),
+    /// With a driver that keeps them where they cannot be looked at.
+    Elsewhere,
+    /// The engine did not say, for this reason.
+    Unknown(String),
+}
+
+impl VolumePlace {
+    async fn of(engine: &dyn Engine, name: &str) -> Self {
+        match engine.volume_path(name).await {
+            Ok(Some(path)) => VolumePlace::At(path),
+            Ok(None) => VolumePlace::Elsewhere,
+            Err(EngineError::NotFound { .. }) => VolumePlace::Missing,
+            Err(error) => VolumePlace::Unknown(error.to_string()),
+        }
+    }
+}
+
 impl EngineView {
     /// Asks for everything of a project; what does not answer is a finding.
     pub async fn ask(engine: &dyn Engine, stack: &Stack, config: &Config) -> (Self, Vec<Finding>) {
         let mut found = Vec::new();
-        let mut silent = |what: String, error: crate::ports::EngineError| {
+        let mut silent = |what: String, error: EngineError| {
             found.push(Finding::unchecked(
                 Severity::Warning,
                 "engine-silent",
@@ -48,10 +74,13 @@ impl EngineView {
                 "look at the engine's own log, then check again",
             ));
         };
-        let observed = engine.observe(&stack.name).await.unwrap_or_else(|error| {
-            silent("the project's containers and what depends on them".into(), error);
-            Observed::default()
-        });
+        let observed = match engine.observe(&stack.name).await {
+            Ok(observed) => Some(observed),
+            Err(error) => {
+                silent("the project's containers and what depends on them".into(), error);
+                None
+            }
+        };
         let router = (!config.services.is_empty()).then_some(&config.router.image);
         let wanted = stack.services.values().filter_map(|service| service.image.as_ref());
         let mut images = BTreeMap::new();
@@ -64,7 +93,8 @@ impl EngineView {
             }
         }
         let mut memory = BTreeMap::new();
-        let running = observed.containers.iter().filter(|container| container.running());
+        let containers = observed.iter().flat_map(|observed| &observed.containers);
+        let running = containers.filter(|container| container.running());
         for container in running.filter(|c| {
             c.label(labels::SERVICE)
                 .is_some_and(|name| unlimited(stack, config, name))
@@ -77,9 +107,16 @@ impl EngineView {
                 Err(error) => silent(format!("the memory {} uses", container.name), error),
             }
         }
+        let mut volumes = BTreeMap::new();
+        for key in written_by_two(stack, config) {
+            if let Some(volume) = stack.volumes.get(key) {
+                volumes.insert(key.clone(), VolumePlace::of(engine, &volume.name).await);
+            }
+        }
         let view = EngineView {
             info: engine.info().clone(),
             observed,
+            volumes,
             images,
             memory,
         };
@@ -104,10 +141,8 @@ impl EngineView {
     }
 
     pub fn running<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Container> {
-        self.observed
-            .containers
-            .iter()
-            .filter(|c| c.running() && c.label(labels::SERVICE) == Some(service.name.as_str()))
+        let containers = self.observed.iter().flat_map(|observed| &observed.containers);
+        containers.filter(|c| c.running() && c.label(labels::SERVICE) == Some(service.name.as_str()))
     }
 
     /// Whether containers of both colours run: a second one needs no more room.
@@ -126,6 +161,25 @@ fn unlimited(stack: &Stack, config: &Config, service: &str) -> bool {
     released.is_some_and(|(name, config)| {
         let limits = stack.services.get(name).map(|service| &service.resources);
         config.release.swap == Swap::Overlap && limits.is_some_and(|r| r.memory.or(r.memory_reserved).is_none())
+    })
+}
+
+/// Keys of the volumes that released services may write and do not hold.
+fn written_by_two<'a>(stack: &'a Stack, config: &'a Config) -> BTreeSet<&'a String> {
+    let shared = config.services.iter().filter(|(_, c)| c.release.swap != Swap::Hold);
+    let services = shared.filter_map(|(name, _)| stack.services.get(name));
+    services.flat_map(written).collect()
+}
+
+/// Keys of the volumes a service may write.
+pub fn written(service: &Service) -> impl Iterator<Item = &String> {
+    service.mounts.iter().filter_map(|mount| match mount {
+        Mount::Volume {
+            source,
+            read_only: false,
+            ..
+        } => source.as_ref(),
+        _ => None,
     })
 }
 

@@ -128,6 +128,16 @@ fn contradictions_are_errors_with_a_place() {
             "cc",
             "service `a` has a `container_name` and more than one replica",
         ),
+        (
+            "a: {image: a, scale: 1001}",
+            "1001",
+            "service `a` has more than 1000 replicas",
+        ),
+        (
+            "a: {image: a, deploy: {replicas: 4000000000}}",
+            "4000000000",
+            "service `a` has more than 1000 replicas",
+        ),
         ("ab: {}", "ab", "service `ab` has neither `image` nor `build`"),
         (
             "a: {image: a, restart: sometimes}",

@@ -1,6 +1,6 @@
 //! What can be said of the Compose file and its images.
 
-use super::super::{Severity, images, leftovers, mounts, ports, released, services};
+use super::super::{Severity, VolumePlace, images, leftovers, mounts, ports, released, services};
 use super::world::{World, codes, image};
 use crate::model::ContainerId;
 use crate::plan::{Adoption, Leftover, Notice};
@@ -289,6 +289,47 @@ fn a_sqlite_file_both_colours_would_open_is_found_unless_held() {
         ..world
     };
     assert_eq!(released::check(&held.scene()), []);
+}
+
+#[test]
+fn whose_a_held_port_is_stays_open_where_the_engine_does_not_say() {
+    let mut world = World::of("services:\n  a: { image: 'a:1', ports: ['80:80'] }\n", NONE);
+    world.engine().observed = None;
+    assert_eq!(ports::check(&world.scene()), []);
+    world.machine.taken.insert(("::".parse().expect("an address"), 80));
+    let found = ports::check(&world.scene());
+    assert_eq!(codes(&found), ["port-unchecked 80/tcp"]);
+    assert!(
+        found[0].unchecked && found[0].reason.contains("by this project"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn volumes_are_looked_into_for_sqlite_where_that_can_be_done() {
+    let compose =
+        "services:\n  a: { image: 'a:1', volumes: ['data:/data', 'ro:/ro:ro', /cache] }\nvolumes: { data: , ro: }\n";
+    let config = "services:\n  a: { release: { port: 80, health: { http: / } } }\n";
+    let mut world = World::of(compose, config);
+    world.machine.folder("/v/data");
+    world.machine.file("/v/data/app.db", "SQLite format 3\0...");
+    let mut found = |place: VolumePlace| {
+        world.engine().volumes = [("data".to_owned(), place)].into();
+        released::check(&world.scene())
+    };
+    assert_eq!(found(VolumePlace::Missing), []);
+    let open = found(VolumePlace::At("/v/data".into()));
+    assert_eq!(codes(&open), ["sqlite-two-colours a"]);
+    assert!(open[0].what.contains("/v/data/app.db"), "{open:?}");
+    for place in [VolumePlace::Elsewhere, VolumePlace::Unknown("out of order".into())] {
+        let told = found(place);
+        assert_eq!(codes(&told), ["sqlite-unchecked a"]);
+        assert!(told[0].unchecked);
+    }
+    world.engine().info.host = "tcp://elsewhere.example:2375".into();
+    assert_eq!(codes(&released::check(&world.scene())), ["sqlite-unchecked a"]);
+    world.engine = None;
+    assert_eq!(codes(&released::check(&world.scene())), ["sqlite-unchecked a"]);
 }
 
 #[test]

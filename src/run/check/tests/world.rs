@@ -71,7 +71,8 @@ impl World {
         let images = references.chain([config.router.image.clone()]);
         let engine = EngineView {
             info: info(),
-            observed: Observed::default(),
+            observed: Some(Observed::default()),
+            volumes: BTreeMap::new(),
             images: images.map(|reference| (reference, Some(image()))).collect(),
             memory: BTreeMap::new(),
         };
@@ -110,7 +111,8 @@ impl World {
     /// A container of a service that runs.
     pub fn runs(&mut self, service: &str, name: &str, ports: &[&str]) -> &mut Container {
         let labels = [(labels::PROJECT, "ark"), (labels::SERVICE, service)];
-        self.engine().observed.containers.push(Container {
+        let observed = self.engine().observed.as_mut().expect("observed");
+        observed.containers.push(Container {
             id: ContainerId::new(name),
             name: name.to_owned(),
             image: "i".into(),
@@ -125,7 +127,7 @@ impl World {
             ports: ports.iter().map(|port| (*port).to_owned()).collect(),
             restart_count: 0,
         });
-        self.engine().observed.containers.last_mut().expect("pushed")
+        observed.containers.last_mut().expect("pushed")
     }
 }
 
