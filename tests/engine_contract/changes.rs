@@ -2,7 +2,7 @@
 
 use arkwright::plan::{TearDown, Wishes};
 use arkwright::ports::Engine;
-use arkwright::stack::{Condition, Mount, Restart, Service};
+use arkwright::stack::{Condition, Mount, NetworkMode, Restart, Service};
 
 use crate::bench::{Bench, until};
 use crate::stacks::{Project, data, depends, network, service, words};
@@ -311,4 +311,68 @@ pub async fn what_waits_for_a_start_begins_after_it(bench: &Bench) {
         web.started,
         cache.started
     );
+}
+
+/// A volume that nobody named goes over into the container that takes the old one's place; `down` leaves it.
+pub async fn data_in_a_volume_without_a_name_outlives_a_recreation(bench: &Bench) {
+    let web = Service {
+        mounts: vec![arkwright::stack::Mount::Volume {
+            source: None,
+            target: "/kept".into(),
+            read_only: false,
+            nocopy: false,
+        }],
+        ..service(bench, "web", "echo once >> /kept/log; sleep 600")
+    };
+    let mut project = Project::of(bench, [web]);
+    project.up().await;
+    let log = || async {
+        let web = project.find("web").await;
+        bench.sh(&web.id, "cat /kept/log 2>/dev/null || true").await
+    };
+    until("a line", || async { log().await == "once\n" }).await;
+    project
+        .service("web")
+        .environment
+        .insert("NEW".into(), Some("1".into()));
+    project.up().await;
+    let web = project.find("web").await;
+    until("a second line", || async {
+        bench.sh(&web.id, "cat /kept/log").await == "once\nonce\n"
+    })
+    .await;
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
+    let volumes = bench.engine.anonymous_volumes(&web.id).await.expect("asked");
+    project.down(TearDown::default()).await;
+    let [volume] = volumes.as_slice() else {
+        panic!("{volumes:?}");
+    };
+    let left = bench.engine.volume(&volume.name).await.expect("asked");
+    bench.engine.remove_volume(&volume.name).await.expect("removed");
+    assert!(left.is_some(), "nobody asked for its removal");
+}
+
+pub async fn what_shares_a_network_is_made_anew_with_it(bench: &Bench) {
+    let side = Service {
+        network_mode: Some(NetworkMode::Service("web".parse().expect("a name"))),
+        networks: Default::default(),
+        ..service(bench, "side", "sleep 600")
+    };
+    let mut project = Project::of(bench, [service(bench, "web", "sleep 600"), side]);
+    project.up().await;
+    project
+        .service("web")
+        .environment
+        .insert("NEW".into(), Some("1".into()));
+    project.up().await;
+    let (web, side) = (project.find("web").await, project.find("side").await);
+    let address = "cat /proc/net/fib_trie | grep -B1 'host LOCAL' | grep -o '[0-9.]*' | sort -u";
+    assert_eq!(bench.sh(&web.id, address).await, bench.sh(&side.id, address).await);
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
+    // Somebody started the host of the network anew.
+    bench.engine.stop_container(&web.id, None).await.expect("stopped");
+    project.up().await;
+    let (web, side) = (project.find("web").await, project.find("side").await);
+    assert_eq!(bench.sh(&web.id, address).await, bench.sh(&side.id, address).await);
+    assert_eq!(words(&project.plan().await), Vec::<String>::new());
 }

@@ -143,6 +143,8 @@ contract! {
     changes::a_killed_container_is_started_again_by_up,
     changes::a_paused_container_is_told_and_left_to_whoever_paused_it,
     changes::a_network_removed_by_hand_is_made_again_with_everything_on_it,
+    changes::data_in_a_volume_without_a_name_outlives_a_recreation,
+    changes::what_shares_a_network_is_made_anew_with_it,
     changes::down_keeps_named_volumes_and_up_finds_the_data_again,
     changes::wishes_about_releases_change_nothing_where_nothing_is_released,
     changes::what_waits_for_a_start_begins_after_it,

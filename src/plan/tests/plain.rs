@@ -149,11 +149,12 @@ fn what_shares_a_network_follows_its_host_and_what_asks_is_restarted() {
     assert_eq!(
         words(&plan),
         [
+            "remove container ark-side-1",
             "recreate container ark-web-1",
             "start container ark-web-1",
             "wait for web to be running",
             "restart container ark-follower-1",
-            "recreate container ark-side-1",
+            "create container ark-side-1",
             "start container ark-side-1",
         ]
     );
@@ -236,5 +237,30 @@ fn only_what_is_named_is_looked_at_and_force_recreates_it() {
     assert_eq!(
         only(forced),
         ["recreate container ark-redis-1", "start container ark-redis-1"]
+    );
+}
+
+#[test]
+fn what_shares_a_network_that_began_after_it_is_made_anew() {
+    let mut stack = stack();
+    let side = Service {
+        network_mode: Some(NetworkMode::Service(name("redis"))),
+        networks: BTreeMap::new(),
+        ..service("side")
+    };
+    stack.services.insert(name("side"), side);
+    let desired = desired(&stack, None);
+    let (mut observed, facts) = settled(&desired);
+    let at = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0).map(Into::into);
+    container(&mut observed, "ark-side-1").started = at(100);
+    container(&mut observed, "ark-redis-1").started = at(90);
+    assert_eq!(
+        words(&diff(&desired, &observed, &facts, Wishes::default())),
+        Vec::<String>::new()
+    );
+    container(&mut observed, "ark-redis-1").started = at(110);
+    assert_eq!(
+        words(&diff(&desired, &observed, &facts, Wishes::default())),
+        ["recreate container ark-side-1", "start container ark-side-1"]
     );
 }

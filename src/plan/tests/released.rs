@@ -203,3 +203,69 @@ fn who_calls_a_released_service_is_started_anew_when_the_router_takes_its_place(
     let last = plan.changes.last().expect("changes");
     assert!(last.after.contains(&(words.len() - 2)), "{last:?}");
 }
+
+#[test]
+fn a_proxy_that_started_before_the_router_is_started_anew_once() {
+    let mut stack = stack();
+    let proxy = Service {
+        depends_on: depends("web", Condition::Started),
+        ..service("proxy")
+    };
+    stack.services.insert(name("proxy"), proxy);
+    let config = released_web();
+    let desired = desired(&stack, Some(&config));
+    let (mut observed, facts) = settled(&desired);
+    let at = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0).map(Into::into);
+    container(&mut observed, "ark-arkwright-router-1").started = at(100);
+    container(&mut observed, "ark-proxy-1").started = at(90);
+    let plan = diff(&desired, &observed, &facts, Wishes::default());
+    assert_eq!(words(&plan), ["restart container ark-proxy-1"]);
+    container(&mut observed, "ark-proxy-1").started = at(101);
+    let plan = diff(&desired, &observed, &facts, Wishes::default());
+    assert_eq!(words(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn a_colour_that_nobody_releases_any_more_is_not_taken_for_a_replica() {
+    let config = released_web();
+    let (observed, facts) = settled(&desired(&stack(), Some(&config)));
+    let plan = diff(&desired(&stack(), None), &observed, &facts, Wishes::default());
+    assert!(
+        plan.blocked.iter().any(|why| why.contains("arkwright eject")),
+        "{:?}",
+        plan.blocked
+    );
+    assert_eq!(words(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_that_serves_is_removed_before_what_replaces_it_is_here() {
+    let (observed, mut facts) = settled(&desired(&stack(), None));
+    let config = released_web();
+    facts.images.insert(config.router.image.clone(), None);
+    let adopt = Wishes {
+        adopt: true,
+        ..Wishes::default()
+    };
+    let plan = diff(&desired(&stack(), Some(&config)), &observed, &facts, adopt);
+    let words = words(&plan);
+    let pull = words
+        .iter()
+        .position(|word| word.starts_with("pull image"))
+        .expect("a pull");
+    let remove = words
+        .iter()
+        .position(|word| word == "remove container ark-web-1")
+        .expect("a removal");
+    assert!(plan.changes[remove].after.contains(&pull), "{words:?}");
+}
+
+#[test]
+fn a_slot_the_router_finds_down_is_pointed_to_again() {
+    let config = released_web();
+    let desired = desired(&stack(), Some(&config));
+    let (observed, mut facts) = settled(&desired);
+    facts.down.insert(name("web"));
+    let plan = diff(&desired, &observed, &facts, Wishes::default());
+    assert_eq!(words(&plan), ["point router web blue"]);
+}
