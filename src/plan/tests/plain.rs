@@ -251,7 +251,7 @@ fn what_shares_a_network_that_began_after_it_is_made_anew() {
     stack.services.insert(name("side"), side);
     let desired = desired(&stack, None);
     let (mut observed, facts) = settled(&desired);
-    let at = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0).map(Into::into);
+    let at = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0);
     container(&mut observed, "ark-side-1").started = at(100);
     container(&mut observed, "ark-redis-1").started = at(90);
     assert_eq!(

@@ -215,7 +215,7 @@ fn a_proxy_that_started_before_the_router_is_started_anew_once() {
     let config = released_web();
     let desired = desired(&stack, Some(&config));
     let (mut observed, facts) = settled(&desired);
-    let at = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0).map(Into::into);
+    let at = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0);
     container(&mut observed, "ark-arkwright-router-1").started = at(100);
     container(&mut observed, "ark-proxy-1").started = at(90);
     let plan = diff(&desired, &observed, &facts, Wishes::default());
