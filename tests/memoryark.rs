@@ -1,16 +1,18 @@
 //! The real MemoryArk project, as its owners wrote it, on every engine there is: only images and their probes are others.
 
+#[path = "common/cli.rs"]
+mod cli;
 mod common;
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use cli::Cli;
 
 const PROJECT: &str = "memoryark-real";
 
@@ -66,45 +68,6 @@ fn memoryark() -> Option<tempfile::TempDir> {
     Some(copy)
 }
 
-struct Cli<'a> {
-    folder: &'a Path,
-    host: &'a str,
-}
-
-impl Cli<'_> {
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_arkwright"))
-            .args(["--host", self.host, "-p", PROJECT])
-            .args(args)
-            .current_dir(self.folder)
-            .env_clear()
-            .env("HOME", self.folder)
-            .env("ARKWRIGHT_STATE", self.folder.join("state"))
-            .output()
-            .expect("the binary runs")
-    }
-
-    fn ends(&self, code: i32, args: &[&str]) -> String {
-        let output = self.run(args);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ends(0, args)).expect("JSON")
-    }
-}
-
-impl Drop for Cli<'_> {
-    fn drop(&mut self) {
-        let output = self.run(&["down", "--volumes", "--remove-orphans", "--yes"]);
-        if !output.status.success() {
-            eprintln!("not cleaned up: {}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
-}
-
 /// The answer of the project's own nginx, once there is one.
 fn answer(port: u16, path: &str) -> String {
     let ask = || -> std::io::Result<String> {
@@ -135,6 +98,7 @@ fn the_real_memoryark_goes_up_plain_and_released_and_answers_through_its_own_ngi
         let cli = Cli {
             folder: copy.path(),
             host: &host,
+            project: PROJECT.into(),
         };
 
         let config = cli.ends(0, &["config", "--format", "json"]);

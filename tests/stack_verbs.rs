@@ -1,56 +1,19 @@
 //! `plan`, `up`, `ps`, `logs` and `down` as a person runs them, on every engine there is.
 
+#[path = "common/cli.rs"]
+mod cli;
 mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
+use cli::Cli;
+
 fn image() -> String {
     std::env::var("ARKWRIGHT_TEST_IMAGE").unwrap_or_else(|_| "localhost/memoryark/debian:bookworm".into())
-}
-
-struct Cli<'a> {
-    folder: &'a Path,
-    host: &'a str,
-    project: String,
-}
-
-impl Cli<'_> {
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_arkwright"))
-            .args(["--host", self.host, "-p", &self.project])
-            .args(args)
-            .current_dir(self.folder)
-            .env("ARKWRIGHT_STATE", self.folder.join("state"))
-            .env_remove("DOCKER_HOST")
-            .output()
-            .expect("the binary runs")
-    }
-
-    /// Standard output of a run that must end with this exit code.
-    fn ends(&self, code: i32, args: &[&str]) -> String {
-        let output = self.run(args);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ends(0, args)).expect("JSON")
-    }
-}
-
-/// Removes what a failed run leaves.
-impl Drop for Cli<'_> {
-    fn drop(&mut self) {
-        let output = self.run(&["down", "--volumes", "--remove-orphans", "--yes"]);
-        if !output.status.success() {
-            eprintln!("not cleaned up: {}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
 }
 
 fn compose(folder: &Path, command: &str) {

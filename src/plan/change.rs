@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Colour, ContainerId, ProjectName, ServiceName, Span};
 use crate::stack::{Condition, FileSource};
 
-use super::{ContainerSpec, NetworkSpec, Route, VolumeSpec};
+use super::{Container, ContainerSpec, DesiredService, NetworkSpec, Route, VolumeSpec};
 
 /// Everything that will be done, in an order that works one by one, and everything that was noticed and will not be.
 ///
@@ -163,6 +163,26 @@ impl Change {
 }
 
 impl Action {
+    pub(super) fn restart(service: &DesiredService, container: &Container) -> Self {
+        Action::RestartContainer {
+            service: service.name.to_string(),
+            id: container.id.clone(),
+            name: container.name.clone(),
+            grace: service.containers.first().and_then(|spec| spec.stop_grace),
+        }
+    }
+
+    /// Anonymous volumes stay.
+    pub(super) fn remove(service: &DesiredService, container: &Container) -> Self {
+        Action::RemoveContainer {
+            service: service.name.to_string(),
+            id: container.id.clone(),
+            name: container.name.clone(),
+            grace: service.containers.first().and_then(|spec| spec.stop_grace),
+            volumes: false,
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             Action::CreateNetwork { .. } => "create network",

@@ -93,12 +93,7 @@ pub fn eject(plain: &Desired, observed: &Observed, routes: &[Route]) -> Plan {
             .first()
             .is_some_and(|spec| spec.restart != Restart::No);
         for container in of(service.name.as_str()).into_iter().filter(|c| c.running() || runs) {
-            let action = Action::RestartContainer {
-                service: service.name.to_string(),
-                id: container.id.clone(),
-                name: container.name.clone(),
-                grace: service.containers.first().and_then(|spec| spec.stop_grace),
-            };
+            let action = Action::restart(service, container);
             plan.push(action, format!("it calls {called}, which has another address now"));
         }
     }
@@ -137,13 +132,7 @@ fn crowded(service: &DesiredService) -> Option<String> {
 }
 
 fn remove(service: &DesiredService, container: &Container, reason: &str) -> Change {
-    let action = Action::RemoveContainer {
-        service: service.name.to_string(),
-        id: container.id.clone(),
-        name: container.name.clone(),
-        grace: service.containers.first().and_then(|spec| spec.stop_grace),
-        volumes: false,
-    };
+    let action = Action::remove(service, container);
     Change::new(action, reason)
 }
 

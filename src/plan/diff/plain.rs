@@ -40,13 +40,7 @@ impl<'a> Differ<'a> {
         }
         for container in observed {
             self.step(
-                Action::RemoveContainer {
-                    service: service.name.to_string(),
-                    id: container.id.clone(),
-                    name: container.name.clone(),
-                    grace: service.containers.first().and_then(|spec| spec.stop_grace),
-                    volumes: false,
-                },
+                Action::remove(service, container),
                 format!("{} has {} replicas", service.name, service.containers.len()),
             );
         }
@@ -203,13 +197,7 @@ impl<'a> Differ<'a> {
                 continue;
             }
             for container in self.containers(sharer.name.as_str()) {
-                let remove = Action::RemoveContainer {
-                    service: sharer.name.to_string(),
-                    id: container.id.clone(),
-                    name: container.name.clone(),
-                    grace: sharer.containers.first().and_then(|spec| spec.stop_grace),
-                    volumes: false,
-                };
+                let remove = Action::remove(sharer, container);
                 self.step(
                     remove,
                     format!("it shares the network of {}, which is recreated", service.name),
@@ -276,12 +264,7 @@ impl<'a> Differ<'a> {
         self.waits(service);
         for container in running {
             self.step(
-                Action::RestartContainer {
-                    service: service.name.to_string(),
-                    id: container.id.clone(),
-                    name: container.name.clone(),
-                    grace: service.containers.first().and_then(|spec| spec.stop_grace),
-                },
+                Action::restart(service, container),
                 format!("{cause} is recreated, and it asks to be restarted with it"),
             );
         }

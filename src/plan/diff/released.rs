@@ -40,13 +40,7 @@ impl<'a> Differ<'a> {
                 }
             } else if self.wishes.adopt {
                 for container in plain {
-                    let remove = Action::RemoveContainer {
-                        service: service.name.to_string(),
-                        id: container.id.clone(),
-                        name: container.name.clone(),
-                        grace: service.containers.first().and_then(|spec| spec.stop_grace),
-                        volumes: false,
-                    };
+                    let remove = Action::remove(service, container);
                     self.step(remove, "the router takes over its name and port");
                 }
                 // One that is there takes these names too.
@@ -173,12 +167,7 @@ impl<'a> Differ<'a> {
                 .filter(|c| c.running());
             for container in running.filter(|c| stale(c)) {
                 self.step(
-                    Action::RestartContainer {
-                        service: service.name.to_string(),
-                        id: container.id.clone(),
-                        name: container.name.clone(),
-                        grace: service.containers.first().and_then(|spec| spec.stop_grace),
-                    },
+                    Action::restart(service, container),
                     format!("it calls {called}, whose address is that of the router, which is newer"),
                 );
             }
