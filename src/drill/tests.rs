@@ -164,7 +164,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn operation() -> OperationId {
-    OperationId::new(at(0), [1, 2, 3])
+    OperationId::new(at(0), [1, 2])
 }
 
 fn planned() -> (DrillSubject, Plan<DrillStep>) {
@@ -495,7 +495,7 @@ fn a_guest_reaches_nothing_of_production() {
         !written.contains("very-secret-1"),
         "no production secret in the journal"
     );
-    let shelter = Shelter::Network("ark-drill-010203-net".into());
+    let shelter = Shelter::Network("ark-drill-000102-net".into());
     let site = site(&subject, &shelter);
     let backend = subject
         .guests
@@ -505,7 +505,7 @@ fn a_guest_reaches_nothing_of_production() {
     let there = |_: &EntryPath| Found::Folder;
     let placed = place(backend, &site, "sha256:pinned", &there).expect("placed");
     let spec = &placed.spec;
-    assert_eq!(spec.name, "ark-drill-010203-backend");
+    assert_eq!(spec.name, "ark-drill-000102-backend");
     assert_eq!(spec.image, "sha256:pinned");
     assert_eq!(
         source_of(spec, "/data"),
@@ -535,7 +535,7 @@ fn a_guest_reaches_nothing_of_production() {
         "both sides get the same stand-in"
     );
     let placed = place(redis, &site, "sha256:pinned", &there).expect("placed");
-    assert_eq!(placed.volumes, ["ark-drill-010203-redis-data"]);
+    assert_eq!(placed.volumes, ["ark-drill-000102-redis-data"]);
     let fresh = "`/data` is a fresh volume: its data is not in the snapshot".to_owned();
     assert!(placed.deviations.contains(&fresh), "{:?}", placed.deviations);
 }
@@ -543,7 +543,7 @@ fn a_guest_reaches_nothing_of_production() {
 #[test]
 fn binds_resolve_to_data_then_to_the_stacks_files_and_links_are_refused() {
     let (subject, _) = planned();
-    let shelter = Shelter::Namespace("ark-drill-010203-arkwright".into());
+    let shelter = Shelter::Namespace("ark-drill-000102-arkwright".into());
     let site = site(&subject, &shelter);
     let mut guest = subject
         .guests
@@ -574,7 +574,7 @@ fn binds_resolve_to_data_then_to_the_stacks_files_and_links_are_refused() {
     );
     assert_eq!(
         placed.spec.network_mode.as_deref(),
-        Some("container:ark-drill-010203-arkwright")
+        Some("container:ark-drill-000102-arkwright")
     );
     let link = place(&guest, &site, "i", &only("data", Found::Link));
     assert_eq!(link, Err(Barred::Link("/srv/ark/data".into())));
@@ -674,7 +674,7 @@ fn readings_become_verdicts() {
 fn a_chain_of_records_shows_what_is_missing_or_changed() {
     let record = |second: i64, previous: Option<&(Digest, Evidence)>| {
         let (_, _, mut evidence) = run(&Twist::None);
-        evidence.operation = OperationId::new(at(second), [0; 3]);
+        evidence.operation = OperationId::new(at(second), [0; 2]);
         evidence.previous = previous.map(|(sha256, evidence)| PreviousEvidence {
             operation: evidence.operation.clone(),
             sha256: *sha256,

@@ -39,8 +39,12 @@ impl fmt::Display for ContainerId {
 pub struct OperationId(String);
 
 impl OperationId {
-    pub fn new(now: Timestamp, chance: [u8; 3]) -> Self {
-        OperationId(format!("{}-{}", now.format("%Y%m%dT%H%M%SZ"), hex::encode(chance)))
+    /// Three of the last six digits are the second's part in 4096ths, so that two of one second sort by time as well.
+    pub fn new(now: Timestamp, chance: [u8; 2]) -> Self {
+        // A leap second's milliseconds go on to 1999.
+        let part = now.timestamp_subsec_millis().min(999) * 4096 / 1000;
+        let chance = u16::from_be_bytes(chance) & 0xfff;
+        OperationId(format!("{}-{part:03x}{chance:03x}", now.format("%Y%m%dT%H%M%SZ")))
     }
 
     pub fn as_str(&self) -> &str {
@@ -169,11 +173,19 @@ mod tests {
 
     #[test]
     fn an_operation_id_reads_back_and_refuses_paths() {
-        let id = OperationId::new(Timestamp::UNIX_EPOCH, [1, 2, 0xff]);
-        assert_eq!(id.as_str(), "19700101T000000Z-0102ff");
+        let id = OperationId::new(Timestamp::UNIX_EPOCH, [1, 0xff]);
+        assert_eq!(id.as_str(), "19700101T000000Z-0001ff");
         assert_eq!(id.as_str().parse(), Ok(id));
         assert!("../../etc/passwd".parse::<OperationId>().is_err());
         assert!("19700101T000000Z-0102f/".parse::<OperationId>().is_err());
+    }
+
+    #[test]
+    fn operations_of_one_second_sort_by_time() {
+        let at = |millis| Timestamp::from_timestamp_millis(millis).expect("a time");
+        let ids = [at(500), at(501), at(999), at(1000)].map(|now| OperationId::new(now, [0xff, 0xff]));
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert_eq!(ids[0].as_str(), "19700101T000000Z-800fff");
     }
 
     #[test]

@@ -322,7 +322,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut journal = journal(&folder, 1);
         let (clock, slow) = (Passing(Instant::now()), Slow(AtomicU32::new(0)));
-        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 3]);
+        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 2]);
         let (sender, mut petitions) = mpsc::channel(4);
         let driving = drive(&id, &mut journal, &slow, &clock, &Deaf, &mut petitions);
         let aborting = async {
@@ -341,7 +341,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut journal = journal(&folder, 0);
         let (clock, jammed) = (Passing(Instant::now()), Jammed(AtomicU32::new(5)));
-        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 3]);
+        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 2]);
         let (sender, mut petitions) = mpsc::channel(1);
         for _ in 0..2 {
             let stuck = drive(&id, &mut journal, &jammed, &clock, &Deaf, &mut petitions).await;

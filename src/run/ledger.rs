@@ -19,7 +19,7 @@ pub struct Ledger<'a> {
 impl Ledger<'_> {
     /// A name for an operation that is about to begin.
     pub fn new_id(&self) -> OperationId {
-        let mut chance = [0; 3];
+        let mut chance = [0; 2];
         self.entropy.fill(&mut chance);
         OperationId::new(self.clock.now(), chance)
     }

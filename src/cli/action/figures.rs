@@ -216,7 +216,7 @@ mod tests {
 
     fn receipt(kind: &str, lines: &[(&str, &str)], detail: &str) -> Receipt {
         Receipt {
-            operation: crate::model::OperationId::new(Default::default(), [0; 3]),
+            operation: crate::model::OperationId::new(Default::default(), [0; 2]),
             kind: kind.into(),
             subject: String::new(),
             outcome: "failed".into(),

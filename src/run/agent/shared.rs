@@ -204,7 +204,7 @@ impl Shared {
 
     pub fn new_id(&self, state: &State, now: Timestamp) -> OperationId {
         loop {
-            let mut chance = [0; 3];
+            let mut chance = [0; 2];
             self.entropy.fill(&mut chance);
             let id = OperationId::new(now, chance);
             if !state.operations.contains_key(&id) {
