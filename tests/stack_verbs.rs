@@ -6,7 +6,8 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -146,6 +147,56 @@ fn services_are_chosen_scaled_and_only_shown() {
             assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
             assert!(errors.contains(said), "{args:?}: {errors}");
         }
+    }
+}
+
+#[test]
+fn an_interrupt_lets_what_has_begun_end_and_the_next_up_does_the_rest() {
+    for (engine, host) in common::engines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Takes three seconds to stop, and `late` needs it.
+        let write = |value: &str| {
+            let text = format!(
+                "services:\n  slow:\n    image: {0}\n    environment: {{ VALUE: '{value}' }}\n    \
+                 command: [sh, -c, \"trap 'sleep 3; exit 0' TERM; sleep 600 & wait\"]\n  \
+                 late:\n    image: {0}\n    environment: {{ VALUE: '{value}' }}\n    command: [sleep, '600']\n    \
+                 stop_signal: SIGKILL\n    depends_on: [slow]\n",
+                image()
+            );
+            fs::write(folder.path().join("compose.yaml"), text).expect("written");
+        };
+        write("one");
+        let cli = Cli {
+            folder: folder.path(),
+            host: &host,
+            project: format!("arkv-i{}{}", engine.to_lowercase(), std::process::id()),
+        };
+        cli.ends(0, &["up"]);
+        write("two");
+        let up = cli
+            .command(&["up"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let up = up.expect("the binary runs");
+        std::thread::sleep(Duration::from_secs(2));
+        let pid = rustix::process::Pid::from_child(&up);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+        let output = up.wait_with_output().expect("it ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{engine}: {errors}");
+        assert!(errors.contains("what has begun comes to its end"), "{engine}: {errors}");
+        assert!(errors.contains("interrupted after 2 of"), "{engine}: {errors}");
+        let rows = cli.json(&["ps", "--json"]);
+        let states: Vec<&Value> = rows
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|row| &row["state"])
+            .collect();
+        assert_eq!(states, ["running", "running"], "{engine}: what was taken away is back");
+        cli.ends(0, &["up"]);
+        assert!(cli.ends(0, &["up"]).contains("nothing to do"), "{engine}");
     }
 }
 

@@ -12,16 +12,20 @@ pub struct Cli<'a> {
 
 impl Cli<'_> {
     pub fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_arkwright"))
+        self.command(args).output().expect("the binary runs")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arkwright"));
+        command
             .args(["--host", self.host, "-p", &self.project])
             .args(args)
             .current_dir(self.folder)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("HOME", self.folder)
-            .env("ARKWRIGHT_STATE", self.folder.join("state"))
-            .output()
-            .expect("the binary runs")
+            .env("ARKWRIGHT_STATE", self.folder.join("state"));
+        command
     }
 
     /// Standard output of a run that must end with this exit code.
