@@ -61,13 +61,18 @@ pub async fn facts(
     }
     if let Some(router) = router.filter(|_| desired.router.is_some()) {
         facts.routes = router.routes().await?;
-        for route in &facts.routes {
+        // A router that does not answer is looked after by its container's own state.
+        let answering = if router.alive().await {
+            facts.routes.as_slice()
+        } else {
+            &[]
+        };
+        for route in answering {
             let serving = route
                 .slots
                 .iter()
                 .max_by_key(|slot| slot.weight)
                 .map(|slot| slot.colour);
-            // A router that does not answer is looked after by its container's own state.
             let Ok(slots) = router.slots(&route.service).await else {
                 continue;
             };
