@@ -26,8 +26,9 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::project(global)?;
     stack_view::warnings(&terminal, &project);
     let failure = |error| stack_view::failure(&project, error);
-    let site = project.site().await.map_err(failure)?;
+    let engine = project.engine().await.map_err(|error| failure(error.into()))?;
     if !args.yes {
+        let site = project.site_on(engine).await.map_err(failure)?;
         let observed = site.observe().await.map_err(failure)?;
         let plan = site.ejection(&observed).await.map_err(failure)?;
         return show(&terminal, &plan);
@@ -37,8 +38,8 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         _ => None,
     };
     let _lock = owner::stack_lock(&project, "arkwright eject").await?;
-    // What serves may have changed until the lock was had.
-    let site = project.site().await.map_err(failure)?;
+    // Looked at under the lock: what serves may have changed until then.
+    let site = project.site_on(engine).await.map_err(failure)?;
     let observed = site.observe().await.map_err(failure)?;
     let plan = site.ejection(&observed).await.map_err(failure)?;
     stack_view::blocked(&plan)?;

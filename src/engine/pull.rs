@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 
-use crate::model::{Login, Reference};
+use crate::model::{Login, Reference, chain};
 use crate::ports::{EngineError, Found, KeyringError, PullError, PullProgress, PullTrouble};
 
 use super::bollard::Bollard;
@@ -104,13 +104,8 @@ impl Bollard {
 
 /// Name and tag or digest, `latest` where nothing is said: without a tag the API pulls all of them.
 fn split(reference: &str) -> (&str, &str) {
-    if let Some((name, digest)) = reference.split_once('@') {
-        return (name, digest);
-    }
-    match reference.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (reference, "latest"),
-    }
+    let (name, version) = Reference::split(reference);
+    (name, version.unwrap_or("latest"))
 }
 
 /// A login as the engines' API takes it.
@@ -220,16 +215,6 @@ fn trouble(message: &str, looked: &Looked) -> PullTrouble {
         return PullTrouble::Unreachable;
     }
     PullTrouble::Other
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

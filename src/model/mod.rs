@@ -1,5 +1,6 @@
 //! The nouns every other room uses: names, identifiers, digests, colours, health, quantities.
 
+mod chain;
 mod colour;
 mod digest;
 mod health;
@@ -12,6 +13,7 @@ mod reference;
 mod size;
 mod span;
 
+pub use chain::chain;
 pub use colour::Colour;
 pub use digest::{Digest, NotADigest};
 pub use health::Health;

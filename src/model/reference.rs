@@ -23,7 +23,24 @@ pub struct NotAReference(String);
 impl Reference {
     /// Docker's rule: what stands before the first slash is a registry if it has a dot or colon or is `localhost`.
     pub fn names_registry(text: &str) -> bool {
-        text.split_once('/').is_some_and(|(host, _)| is_registry(host))
+        Self::named_registry(text).is_some()
+    }
+
+    /// The registry a text names; without one it is Docker Hub.
+    pub fn named_registry(text: &str) -> Option<&str> {
+        let (host, _) = text.split_once('/')?;
+        is_registry(host).then_some(host)
+    }
+
+    /// What stands before the tag or digest, and that; a tag beside a digest stays with the name.
+    pub fn split(text: &str) -> (&str, Option<&str>) {
+        if let Some((name, digest)) = text.split_once('@') {
+            return (name, Some(digest));
+        }
+        match text.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (text, None),
+        }
     }
 
     /// Registry and path, which tags and digests of one image have in common: `docker.io/library/redis`.

@@ -137,11 +137,9 @@ fn remove(service: &DesiredService, container: &Container, reason: &str) -> Chan
 }
 
 fn wait(service: &DesiredService, spec: &ContainerSpec) -> Change {
-    let test = spec.healthcheck.as_ref().map_or(&[][..], |check| &check.test);
-    let checked = test.first().is_some_and(|word| word != "NONE");
     let action = Action::WaitFor {
         service: service.name.clone(),
-        condition: if checked {
+        condition: if spec.checked() {
             Condition::Healthy
         } else {
             Condition::Started

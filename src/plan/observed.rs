@@ -81,6 +81,14 @@ impl Container {
         self.labels.get(key).map(String::as_str)
     }
 
+    /// It does not run, and the engine does nothing about it.
+    pub fn stopped(&self) -> bool {
+        matches!(
+            self.state,
+            ContainerState::Exited | ContainerState::Created | ContainerState::Dead
+        )
+    }
+
     pub fn running(&self) -> bool {
         self.state == ContainerState::Running
     }

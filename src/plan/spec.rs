@@ -124,6 +124,12 @@ pub struct VolumeSpec {
 }
 
 impl ContainerSpec {
+    /// Whether it has a health check of its own, that is not switched off.
+    pub fn checked(&self) -> bool {
+        let test = self.healthcheck.as_ref().and_then(|check| check.test.first());
+        test.is_some_and(|word| word != "NONE")
+    }
+
     /// Changes whenever anything a person could have changed in the Compose file changes the container; the name and
     /// the labels that only say where it came from do not count.
     pub fn hash(&self) -> Digest {

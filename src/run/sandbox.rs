@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::drill::{Answer, CheckResult, Guest, HOSTS, Placed, Prepared, Shelter, Site, sealed};
-use crate::model::{ContainerId, Health, OperationId, Span, Timestamp};
+use crate::model::{ContainerId, Health, OperationId, Span, Timestamp, chain};
 use crate::plan::{
     Container, ContainerSpec, ContainerState, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec, labels,
 };
@@ -444,16 +444,6 @@ fn read_only(source: &Path, target: &str) -> SpecMount {
         propagation: None,
         selinux: None,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 /// The end of an output on one line.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use crate::model::Colour;
 use crate::plan::desired::ROUTER;
 use crate::plan::{
-    Action, Adoption, Container, ContainerState, DesiredService, Leftover, Notice, Released, Route, Slot, SlotState,
+    Action, Adoption, Container, ContainerSpec, DesiredService, Leftover, Notice, Released, Route, Slot, SlotState,
     labels,
 };
 use crate::stack::Condition;
@@ -103,10 +103,7 @@ impl<'a> Differ<'a> {
             false => None,
             true => self.image_moved(spec, router),
         };
-        let stopped = matches!(
-            router.state,
-            ContainerState::Exited | ContainerState::Created | ContainerState::Dead
-        );
+        let stopped = router.stopped();
         let gone = self
             .detached(spec, router)
             .filter(|_| stopped && self.left_alone.is_empty());
@@ -215,13 +212,11 @@ impl<'a> Differ<'a> {
         };
         let observed = of(released.colour);
         let find = |name: &str| observed.iter().find(|c| c.name == name).copied();
-        let down = |container: &Container| {
-            matches!(
-                container.state,
-                ContainerState::Exited | ContainerState::Created | ContainerState::Dead
-            )
-        };
-        if service.containers.iter().any(|spec| find(&spec.name).is_none_or(down)) {
+        if service
+            .containers
+            .iter()
+            .any(|spec| find(&spec.name).is_none_or(Container::stopped))
+        {
             self.waits(service);
         }
         let mut told = BTreeSet::new();
@@ -247,9 +242,9 @@ impl<'a> Differ<'a> {
                     format!("{differs}; `arkwright deploy {}` takes it", service.name),
                 );
             }
-            if let Some(reason) = self.detached(spec, container).filter(|_| down(container)) {
+            if let Some(reason) = self.detached(spec, container).filter(|_| container.stopped()) {
                 self.recreate(service, spec, container, reason);
-            } else if down(container) {
+            } else if container.stopped() {
                 self.start(
                     service,
                     spec,
@@ -317,10 +312,7 @@ impl<'a> Differ<'a> {
             false => running.map(|c| c.name.clone()).collect(),
         };
         if touched {
-            let checked = service.containers.iter().any(|spec| {
-                let test = spec.healthcheck.as_ref().map(|check| check.test.as_slice());
-                test.is_some_and(|test| test.first().is_some_and(|word| word != "NONE"))
-            });
+            let checked = service.containers.iter().any(ContainerSpec::checked);
             self.step(
                 Action::WaitFor {
                     service: service.name.clone(),

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::model::Reference;
 use crate::ports::ImageInfo;
 
 use super::engine::version;
@@ -41,19 +42,8 @@ fn users<'a>(scene: &Scene<'a>) -> BTreeMap<&'a str, Vec<&'a str>> {
     users
 }
 
-/// What stands behind the last colon, where that is no registry's port; a digest counts for a tag.
-fn tag(image: &str) -> Option<&str> {
-    if let Some((_, digest)) = image.split_once('@') {
-        return Some(digest);
-    }
-    image
-        .rsplit_once(':')
-        .map(|(_, tag)| tag)
-        .filter(|tag| !tag.contains('/'))
-}
-
 fn unpinned(image: &str, who: &[&str]) -> Option<Finding> {
-    matches!(tag(image), None | Some("latest")).then(|| {
+    matches!(Reference::split(image).1, None | Some("latest")).then(|| {
         Finding::new(
             Severity::Note,
             "image-unpinned",
@@ -159,7 +149,7 @@ fn router_version(scene: &Scene<'_>) -> Option<Finding> {
     if scene.config.services.is_empty() {
         return None;
     }
-    let tag = tag(image)?;
+    let tag = Reference::split(image).1?;
     let found = version(tag.split('-').next().unwrap_or_default());
     let haproxy = image.split(['/', ':', '@']).any(|part| part == "haproxy");
     (haproxy && found > (0, 0) && found < ROUTER).then(|| {
@@ -179,8 +169,5 @@ fn router_version(scene: &Scene<'_>) -> Option<Finding> {
 
 /// The registry an image comes from, as Docker reads references.
 pub fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => "docker.io",
-    }
+    Reference::named_registry(image).unwrap_or("docker.io")
 }
