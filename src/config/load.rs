@@ -243,6 +243,12 @@ impl Reading<'_> {
                 nearest(gate, gates.keys().map(String::as_str)),
             ));
         }
+        if release.swap == Swap::Hold && (!release.gates.is_empty() || release.settle.is_some()) {
+            let key = if release.gates.is_empty() { "settle" } else { "gates" };
+            let help = "once a held swap is made its data is the new version's: nothing may take it back by itself";
+            let message = format!("`{key}` and `swap: hold` exclude each other");
+            return Err(self.at(&inside(key), message, Some(help.into())));
+        }
         if !release.gates.is_empty() && release.steps.is_empty() && release.settle.is_none() {
             let help = "give the release `steps`, or a time to `settle` after it";
             return Err(self.at(

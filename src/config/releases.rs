@@ -99,7 +99,7 @@ pub struct Preview {
 }
 
 /// What happens when gates cannot tell: thin traffic, a source that does not answer, a value that is none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inconclusive {
     /// How much longer a hold waits for an answer.
