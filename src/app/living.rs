@@ -152,7 +152,7 @@ fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether there is nothing left to try again: it came to an end, or has no journal.
 fn over(receipt: &Result<Receipt, OperationError>) -> bool {
     match receipt {
-        Ok(receipt) => !["running", "stuck"].contains(&receipt.outcome.as_str()),
+        Ok(receipt) => !receipt.open(),
         Err(error) => error.blame == Blame::NotFound,
     }
 }

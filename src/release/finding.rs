@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Size, Span, Timestamp};
 use crate::plan::Figures;
 
+use super::Judged;
+
 /// What a finished step found out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "found", rename_all = "snake_case")]
@@ -53,6 +55,10 @@ pub enum Finding {
     Warm {
         until: Timestamp,
     },
+    /// The gates at the end of a hold.
+    Judged {
+        gates: Vec<Judged>,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -72,6 +78,10 @@ impl fmt::Display for Finding {
             Finding::Cut { sessions } => write!(f, "{sessions} WebSockets closed"),
             Finding::Copied { files, bytes } => write!(f, "{files} files, {}", Size(*bytes)),
             Finding::Proven { image_id } => write!(f, "it runs {image_id}"),
+            Finding::Judged { gates } => {
+                let gates: Vec<String> = gates.iter().map(ToString::to_string).collect();
+                f.write_str(&gates.join("; "))
+            }
             Finding::Warm { until } => write!(f, "until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
         }
     }

@@ -4,6 +4,7 @@
 //! colour warm. In place (`swap: hold`): requests wait at the router while one process replaces the other.
 
 mod finding;
+mod gate;
 mod past;
 mod planning;
 mod prune;
@@ -11,6 +12,7 @@ mod step;
 mod subject;
 
 pub use finding::Finding;
+pub use gate::{Judged, Look, Reading, Verdict, judge, seen};
 pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
 pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
 pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};

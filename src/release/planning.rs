@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config::{Config, Release, Source, Swap};
-use crate::journal::Plan;
-use crate::model::{Colour, ServiceName};
+use crate::config::{Config, Inconclusive, Release, Source, Swap, Then};
+use crate::journal::{Patience, Plan};
+use crate::model::{Colour, ServiceName, Span};
 use crate::plan::desired::{self, DesiredError, HostFolders};
 use crate::plan::{Container, ContainerSpec, Observed, Route, labels};
 use crate::stack::{Service, Stack};
@@ -265,6 +265,8 @@ impl Ground<'_> {
             },
             data: self.data(),
             reason,
+            gates: self.ask.config.gates_of(self.release),
+            probe: self.release.probe.clone(),
             logins: BTreeSet::new(),
             pull: make && goal == Goal::Deploy && always(self.service),
         })
@@ -318,20 +320,33 @@ impl Ground<'_> {
                     colour: to,
                     weight: step.weight,
                 });
-                forward.push(ReleaseStep::Hold {
-                    weight: step.weight,
-                    span: step.hold,
-                });
+                forward.push(self.hold(step.weight, step.hold));
             }
             forward.push(ReleaseStep::Shift {
                 colour: to,
                 weight: 100,
             });
             forward.push(ReleaseStep::Prove { colour: to });
+            // The other colour runs on, so that what the gates see now can still take everything back.
+            forward.extend(self.release.settle.map(|settle| self.hold(100, settle)));
             forward.len()
         };
         forward.push(keep);
         finished(forward, commit)
+    }
+
+    fn hold(&self, weight: u8, span: Span) -> ReleaseStep {
+        let Inconclusive { after, then } = self.release.inconclusive;
+        let patience = Patience {
+            span: after,
+            fails: then == Then::Abort,
+        };
+        let judged = !self.release.gates.is_empty();
+        ReleaseStep::Hold {
+            weight,
+            span,
+            patience: judged.then_some(patience),
+        }
     }
 
     /// One process for another behind the closed gate. There is no way back once the new one is healthy: from the

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::Step;
+use crate::journal::{Patience, Step};
 use crate::model::{Colour, Span};
 
 use super::{Finding, Subject};
@@ -50,9 +50,13 @@ pub enum ReleaseStep {
         colour: Colour,
         weight: u8,
     },
+    /// At 100: the new colour settles, and can still be taken back.
     Hold {
         weight: u8,
         span: Span,
+        /// Where gates judge it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        patience: Option<Patience>,
     },
     /// New requests wait at the router.
     CloseGate,
@@ -111,6 +115,30 @@ impl Step for ReleaseStep {
             _ => None,
         }
     }
+
+    fn patience(&self) -> Option<Patience> {
+        match self {
+            ReleaseStep::Hold { patience, .. } => *patience,
+            _ => None,
+        }
+    }
+
+    /// Not while the new colour comes up, and never while requests wait at the gate.
+    fn pausable(&self) -> bool {
+        matches!(
+            self,
+            ReleaseStep::Fetch
+                | ReleaseStep::Backup { .. }
+                | ReleaseStep::Create { .. }
+                | ReleaseStep::Shift { .. }
+                | ReleaseStep::Hold { .. }
+                | ReleaseStep::CloseGate
+        )
+    }
+
+    fn skippable(&self) -> bool {
+        matches!(self, ReleaseStep::Hold { weight: ..100, .. })
+    }
 }
 
 impl fmt::Display for ReleaseStep {
@@ -127,7 +155,8 @@ impl fmt::Display for ReleaseStep {
             ReleaseStep::Unpoint { colour } => write!(f, "take {colour} from the router"),
             ReleaseStep::AwaitHealthy { colour } => write!(f, "wait for {colour} to be healthy"),
             ReleaseStep::Shift { colour, weight } => write!(f, "shift {weight} % to {colour}"),
-            ReleaseStep::Hold { weight, span } => write!(f, "hold at {weight} % for {}", span.human()),
+            ReleaseStep::Hold { weight: 100, span, .. } => write!(f, "settle for {}", span.human()),
+            ReleaseStep::Hold { weight, span, .. } => write!(f, "hold at {weight} % for {}", span.human()),
             ReleaseStep::CloseGate => f.write_str("close the gate"),
             ReleaseStep::OpenGate => f.write_str("open the gate"),
             ReleaseStep::Drain { colour } => write!(f, "let {colour} finish"),

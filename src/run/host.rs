@@ -169,7 +169,7 @@ impl Host {
     async fn sweep(&self) {
         let over = |id: &OperationId| {
             let told = self.receipt(id);
-            told.is_ok_and(|receipt| !matches!(receipt.outcome.as_str(), "running" | "stuck"))
+            told.is_ok_and(|receipt| !receipt.open())
         };
         let Ok(engine) = self.engine() else { return };
         match super::sweep(engine.as_ref(), self.clock.now(), &over).await {
@@ -392,9 +392,7 @@ impl Operator for Host {
 
     fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {
         let receipts = self.history()?;
-        let open = receipts
-            .into_iter()
-            .filter(|receipt| receipt.outcome == "running" || receipt.outcome == "stuck");
+        let open = receipts.into_iter().filter(Receipt::open);
         open.map(|receipt| Ok((receipt.operation, lane_of(&receipt.kind))))
             .collect()
     }

@@ -24,7 +24,7 @@ mod turn;
 pub mod verify;
 
 pub use converge::{Converge, ConvergeError, Patience};
-pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
+pub use drive::{DriveError, Judgement, Perform, Petition, StepFailed, drive};
 pub use facts::{FactsError, facts};
 pub use host::{Host, history};
 pub use ledger::Ledger;

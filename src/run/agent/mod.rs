@@ -93,7 +93,7 @@ impl Agent {
         let memory_path = folder.last_runs();
         let mut tally = BTreeMap::new();
         for receipt in operator.history().map_err(AgentError::Operations)? {
-            if receipt.outcome != "running" && receipt.outcome != lane::STUCK {
+            if !receipt.open() {
                 *tally.entry((receipt.kind, receipt.outcome)).or_default() += 1;
             }
         }
@@ -182,9 +182,9 @@ impl Agent {
         if request == Request::Abort && self.shared.withdraw(&operation, by) {
             return Ok(());
         }
-        if self.shared.is_held(&operation) && request == Request::Abort {
+        if self.shared.is_held(&operation) && !matches!(request, Request::Retry | Request::GiveUp) {
             let trouble = operation.trouble().map(|e| e.message).unwrap_or_default();
-            let message = format!("it cannot be aborted now, for it is held up: {trouble}");
+            let message = format!("it cannot be steered now, for it is held up: {trouble}");
             return Err(OperationError::because(Blame::Busy, message).hinted("mend the cause, then `arkwright resume`"));
         }
         let (answer, answered) = oneshot::channel();
