@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use arkwright::config;
+use arkwright::model::Span;
 use serde_json::Value;
 
 use cli::Cli;
@@ -105,6 +107,53 @@ async fn ask(to: SocketAddr, method: &str, path: &str) -> (u16, Value) {
     let answer = async { Connection::open(to).await?.send(method, path, "", "").await };
     let (status, body) = answer.await.unwrap_or_default();
     (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+#[test]
+fn what_is_shipped_is_the_release_that_was_asked_for() {
+    let file = shipped().join("arkwright.yaml");
+    let text = fs::read_to_string(&file).expect("read");
+    let services = HEALTH.map(|(name, _)| name.parse().expect("a name")).into();
+    let config = config::load(&file, &text, &services).expect("a configuration");
+    for (name, path) in HEALTH {
+        let release = &config.services[name].release;
+        assert_eq!(release.health.http, path);
+        let steps = release.steps.iter().map(|step| (step.weight, step.hold.to_string()));
+        let asked = [(5, "15m"), (25, "30m"), (50, "30m")].map(|(weight, hold)| (weight, hold.to_owned()));
+        assert_eq!(steps.collect::<Vec<_>>(), asked, "{name}");
+        assert_eq!(release.settle, Some(Span::seconds(600)), "{name}");
+        assert_eq!(release.keep_warm, Span::seconds(24 * 3600), "{name}");
+        // Whoever asks for more than the four that hold everywhere.
+        let own: &[&str] = match name {
+            "api-gateway" => &["availability"],
+            "auth" => &["logins"],
+            "workflow" => &["submissions"],
+            "report" => &["reports"],
+            _ => &[],
+        };
+        let gates: Vec<String> = config.gates_of(release).into_iter().map(|gate| gate.name).collect();
+        assert_eq!(
+            gates,
+            [&["errors", "latency", "cpu", "memory"][..], own].concat(),
+            "{name}"
+        );
+    }
+    for (gate, key, limits) in [
+        ("errors", "max", ["1 %", "5 %"]),
+        ("latency", "max", ["2 s", "5 s"]),
+        ("cpu", "max", ["80 %", "95 %"]),
+        ("memory", "max", ["85 %", "95 %"]),
+        ("logins", "min", ["95", "90"]),
+        ("submissions", "min", ["98", "95"]),
+        ("reports", "min", ["99", "98"]),
+    ] {
+        let gate = &config.gates[gate];
+        let have = match key {
+            "max" => [gate.max, gate.abort_over],
+            _ => [gate.min, gate.abort_under],
+        };
+        assert_eq!(have.map(|limit| limit.expect("a limit").to_string()), limits);
+    }
 }
 
 #[test]
