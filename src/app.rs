@@ -17,7 +17,7 @@ use crate::engine;
 use crate::machine::ThisHost;
 use crate::model::{Logins, ServiceName, Timestamp};
 use crate::plan::needs;
-use crate::ports::{Clock, Engine, EngineError, Entropy, Given, Router, Store};
+use crate::ports::{Clock, Engine, EngineError, EngineInfo, Entropy, Given, Router, Store};
 use crate::registry::{HostKeyring, Places};
 use crate::run::backup::Stores;
 use crate::run::{Blame, Host, OperationError};
@@ -289,7 +289,7 @@ impl Project {
     }
 
     async fn engine_with(&self, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
-        connect(self.selection.host.as_deref(), given).await
+        connect(self.selection.host.as_deref(), given, None).await
     }
 
     /// The stores of arkwright.yaml by name.
@@ -310,9 +310,14 @@ impl Project {
     /// Everything operations are driven through. An engine that does not answer, or a store that cannot be opened,
     /// fails what needs it and nothing else.
     pub async fn host(&self) -> Result<Host, BuildError> {
+        self.host_near(None).await
+    }
+
+    /// The same; an engine that is still the one `known` is not asked again what it is.
+    pub async fn host_near(&self, known: Option<&EngineInfo>) -> Result<Host, BuildError> {
         let folder = self.folder()?;
         let given = Given::of(self.logins.clone());
-        let engine = self.engine_with(given.clone()).await;
+        let engine = connect(self.selection.host.as_deref(), given.clone(), known).await;
         Ok(Host {
             stack: self.loaded.stack.clone(),
             secrets: self.loaded.secrets.clone(),
@@ -354,7 +359,11 @@ fn program() -> io::Result<PathBuf> {
 }
 
 /// Connects to the engine named, or to the first that answers; it pulls with the logins given and those of this host.
-pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
+pub async fn connect(
+    host: Option<&str>,
+    given: Given,
+    known: Option<&EngineInfo>,
+) -> Result<Arc<dyn Engine>, EngineError> {
     let environment = environment();
     let named = host
         .map(str::to_owned)
@@ -368,7 +377,15 @@ pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>
     }
     let uid = rustix::process::getuid().as_raw();
     let places = Places::new(|name| environment.get(name).cloned(), uid);
-    let engine = engine::connect(named.as_deref(), &usual).await?;
+    let known = known.filter(|known| named.as_ref().is_none_or(|named| *named == known.host));
+    let again = match known {
+        Some(known) => engine::reconnect(known).await,
+        None => None,
+    };
+    let engine = match again {
+        Some(engine) => engine,
+        None => engine::connect(named.as_deref(), &usual).await?,
+    };
     Ok(Arc::new(engine.with_keyring(Arc::new(HostKeyring::new(given, places)))))
 }
 

@@ -154,6 +154,16 @@ impl Owner {
         }
     }
 
+    /// What has no end yet, without reading what has.
+    pub async fn open(project: &Project) -> Result<Vec<Receipt>, Failure> {
+        let found = AgentClient::find(&project.socket()).await;
+        let receipts = match found.map_err(|e| Failure::new(Kind::Host, e))? {
+            Some(client) => client.under_way().await.map_err(client_failure)?,
+            None => Self::history(project).await?,
+        };
+        Ok(receipts.into_iter().filter(Receipt::open).collect())
+    }
+
     /// Operations without an end, oldest first.
     pub async fn unfinished(&self) -> Result<Vec<OperationId>, Failure> {
         let receipts = match self {

@@ -8,10 +8,10 @@ use crate::run::Receipt;
 /// The release that has no end yet, of this service or the only one.
 pub async fn open_release(project: &Project, service: Option<&ServiceName>) -> Result<Option<Receipt>, Failure> {
     let of = |receipt: &Receipt| receipt.detail["service"].as_str() == service.map(ServiceName::as_str);
-    let mut open: Vec<Receipt> = Owner::history(project)
+    let mut open: Vec<Receipt> = Owner::open(project)
         .await?
         .into_iter()
-        .filter(|receipt| receipt.kind == "release" && receipt.open())
+        .filter(|receipt| receipt.kind == "release")
         .filter(|receipt| service.is_none() || of(receipt))
         .collect();
     if open.len() > 1 {

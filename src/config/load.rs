@@ -9,7 +9,9 @@ use crate::model::ServiceName;
 use crate::schedule::Crontab;
 use crate::stack::place_of;
 
-use super::{Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, Release, ServiceConfig, Source, Swap};
+use super::{
+    Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, ServiceConfig, Source, Swap,
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -203,11 +205,25 @@ impl Reading<'_> {
                     Some("the last move, to 100, is implied".into()),
                 ));
             }
+            if release.after.iter().any(|after| after.run.is_empty()) {
+                let message = "say what to `run`: [program, argument, …]".into();
+                return Err(self.at(&inside("after"), message, None));
+            }
+            let irreversible = release.hooks().any(|hook| hook.class == HookClass::Irreversible);
+            if release.swap == Swap::Hold && irreversible {
+                let help = "until the new one is healthy a held swap puts its files back and starts the old one again";
+                let message = "`class: irreversible` and `swap: hold` exclude each other".into();
+                return Err(self.at(&inside("before"), message, Some(help.into())));
+            }
             for before in &release.before {
+                before
+                    .checked()
+                    .map_err(|message| self.at(&inside("before"), message, None))?;
+                let Some(backup) = &before.backup else { continue };
                 let sets = config.backups.iter().flat_map(|b| b.sets.keys().map(String::as_str));
-                if !sets.clone().any(|set| set == before.backup) {
-                    let message = format!("there is no backup set `{}`", before.backup);
-                    return Err(self.at(&inside("before"), message, nearest(&before.backup, sets)));
+                if !sets.clone().any(|set| set == backup) {
+                    let message = format!("there is no backup set `{backup}`");
+                    return Err(self.at(&inside("before"), message, nearest(backup, sets)));
                 }
             }
         }
@@ -604,6 +620,32 @@ timezone: Asia/Taipei
             assert!(text.contains(says), "{gate}: {text}");
             assert!(text.starts_with("arkwright.yaml:"), "{text}");
         }
+    }
+
+    #[test]
+    fn programs_around_a_release_say_what_class_they_are_of() {
+        let release = "healthy_after: 3, within: 600s }";
+        let with = |before: &str| GOOD.replace(release, &format!("{release}\n      before: [{before}]"));
+        let good = with("{ backup: full }, { run: [./migrate], class: expand_contract }");
+        let config = load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+        assert_eq!(config.services["line-service"].release.hooks().count(), 1);
+        for (before, says) in [
+            ("{ backup: ful }", "did you mean `full`?"),
+            ("{ run: [./migrate] }", "what `class`"),
+            ("{ backup: full, run: [x], class: reversible }", "either a `backup`"),
+            ("{ backup: full, class: reversible }", "belong to `run`"),
+            ("{ run: [x], class: hard }", "unknown variant"),
+            ("{}", "either a `backup`"),
+        ] {
+            let text = refusal(&with(before));
+            assert!(text.contains(says), "{before}: {text}");
+        }
+        let held = with("{ run: [x], class: irreversible }").replace(
+            "      steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]\n",
+            "      swap: hold\n",
+        );
+        let text = refusal(&held);
+        assert!(text.contains("exclude each other"), "{text}");
     }
 
     #[test]

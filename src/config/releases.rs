@@ -3,6 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Span;
 
+use super::{After, Before, Hook};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceConfig {
@@ -29,6 +31,8 @@ pub struct Release {
     pub drain_limit: Span,
     #[serde(default)]
     pub before: Vec<Before>,
+    #[serde(default)]
+    pub after: Vec<After>,
     /// How long the previous colour stays ready for a rollback.
     #[serde(default = "defaults::keep_warm")]
     pub keep_warm: Span,
@@ -48,6 +52,14 @@ pub struct Release {
     /// A client stays with the colour that answered it first.
     #[serde(default)]
     pub sticky: bool,
+}
+
+impl Release {
+    /// Programs run around a release, in order.
+    pub fn hooks(&self) -> impl Iterator<Item = Hook> {
+        let before = self.before.iter().filter_map(Before::hook);
+        before.chain(self.after.iter().map(After::hook))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,14 +93,6 @@ pub enum Swap {
     Overlap,
     /// Requests wait at the router while one process replaces the other: for data only one process may open.
     Hold,
-}
-
-/// What must have succeeded before a release touches anything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Before {
-    /// A set of `backups.sets`.
-    pub backup: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

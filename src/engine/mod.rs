@@ -22,4 +22,4 @@ mod volumes;
 mod wire;
 
 pub use bollard::Bollard;
-pub use connect::connect;
+pub use connect::{connect, reconnect};

@@ -338,7 +338,12 @@ impl<S: Step> Saga<S> {
                         },
                     );
                 } else {
-                    self.strikes += 1;
+                    // What was judged is not judged better by waiting once more: someone has to look.
+                    self.strikes = if step.wait().is_some() {
+                        STRIKES
+                    } else {
+                        self.strikes + 1
+                    };
                     self.struck = Some((record.at, error.clone()));
                 }
             }

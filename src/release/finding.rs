@@ -29,6 +29,10 @@ pub enum Finding {
     Healthy {
         after: Span,
     },
+    /// A program, and how long it took.
+    Ran {
+        took: Span,
+    },
     /// How long the router's command took.
     Shifted {
         took: Span,
@@ -71,6 +75,7 @@ impl fmt::Display for Finding {
             Finding::Image { id, .. } => f.write_str(id),
             Finding::Backup { snapshot } => f.write_str(snapshot),
             Finding::Healthy { after } => write!(f, "after {}", after.human()),
+            Finding::Ran { took } => write!(f, "took {}", took.human()),
             Finding::Shifted { took } => write!(f, "in {}", took.human()),
             Finding::Closed { at } => write!(f, "at {}", at.format("%H:%M:%S%.3f")),
             Finding::Opened { longest } => write!(f, "the longest wait was {}", longest.human()),

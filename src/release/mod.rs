@@ -9,6 +9,7 @@ mod past;
 mod planning;
 mod prune;
 mod step;
+mod strikes;
 mod subject;
 
 pub use finding::Finding;
@@ -17,6 +18,7 @@ pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
 pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
 pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};
 pub use step::ReleaseStep;
+pub use strikes::Strikes;
 pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
 #[cfg(test)]
 mod tests;

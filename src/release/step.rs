@@ -45,6 +45,17 @@ pub enum ReleaseStep {
     AwaitHealthy {
         colour: Colour,
     },
+    /// Runs a program of the subject's, once, from the new image.
+    RunHook {
+        at: usize,
+        program: String,
+        timeout: Span,
+    },
+    /// Takes [`ReleaseStep::RunHook`] back as far as that goes: it runs no more, and its container is gone.
+    EndHook {
+        at: usize,
+        program: String,
+    },
     /// This share of new requests goes to the colour, the rest to the other.
     Shift {
         colour: Colour,
@@ -54,9 +65,8 @@ pub enum ReleaseStep {
     Hold {
         weight: u8,
         span: Span,
-        /// Where gates judge it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        patience: Option<Patience>,
+        #[serde(default = "an_hour")]
+        patience: Patience,
     },
     /// New requests wait at the router.
     CloseGate,
@@ -91,6 +101,14 @@ pub enum ReleaseStep {
     Count,
 }
 
+/// Of releases that were planned before this was a matter of configuration.
+fn an_hour() -> Patience {
+    Patience {
+        span: Span::seconds(3600),
+        fails: false,
+    }
+}
+
 impl Step for ReleaseStep {
     const KIND: &'static str = "release";
     type Subject = Subject;
@@ -105,6 +123,10 @@ impl Step for ReleaseStep {
             ReleaseStep::CloseGate => Some(ReleaseStep::OpenGate),
             ReleaseStep::StopServing { colour } => Some(ReleaseStep::StartAgain { colour }),
             ReleaseStep::CopyData => Some(ReleaseStep::RestoreData),
+            ReleaseStep::RunHook { at, ref program, .. } => Some(ReleaseStep::EndHook {
+                at,
+                program: program.clone(),
+            }),
             _ => None,
         }
     }
@@ -118,7 +140,7 @@ impl Step for ReleaseStep {
 
     fn patience(&self) -> Option<Patience> {
         match self {
-            ReleaseStep::Hold { patience, .. } => *patience,
+            ReleaseStep::Hold { patience, .. } => Some(*patience),
             _ => None,
         }
     }
@@ -154,6 +176,8 @@ impl fmt::Display for ReleaseStep {
             ReleaseStep::Point { colour } => write!(f, "show {colour} to the router"),
             ReleaseStep::Unpoint { colour } => write!(f, "take {colour} from the router"),
             ReleaseStep::AwaitHealthy { colour } => write!(f, "wait for {colour} to be healthy"),
+            ReleaseStep::RunHook { program, .. } => write!(f, "run {program}"),
+            ReleaseStep::EndHook { program, .. } => write!(f, "end {program}"),
             ReleaseStep::Shift { colour, weight } => write!(f, "shift {weight} % to {colour}"),
             ReleaseStep::Hold { weight: 100, span, .. } => write!(f, "settle for {}", span.human()),
             ReleaseStep::Hold { weight, span, .. } => write!(f, "hold at {weight} % for {}", span.human()),

@@ -64,6 +64,9 @@ pub struct Subject {
     /// Files put back when a held swap fails: the SQLite databases of the sets in `before`, absolute.
     pub data: Vec<PathBuf>,
     pub reason: Option<String>,
+    /// Programs that are run around the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ContainerSpec>,
     /// All must pass when a hold ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,

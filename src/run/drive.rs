@@ -19,7 +19,7 @@ pub trait Perform<S: Step>: Send + Sync {
     async fn perform(&self, step: &S, saga: &Saga<S>, progress: &dyn Progress) -> Result<S::Output, StepFailed>;
 
     /// How often a wait is judged while it lasts; `None`: not before its end.
-    fn look_every(&self, _: &S) -> Option<Duration> {
+    fn look_every(&self, _: &S, _: &Saga<S>) -> Option<Duration> {
         None
     }
 
@@ -177,7 +177,7 @@ impl<S: Step> Drive<'_, S> {
 
     /// Lets time pass until the next look, and looks; `None`: until someone asks for something.
     async fn stand(&mut self, step: Option<&S>, until: Option<Timestamp>, over: bool) -> Result<(), JournalError> {
-        let every = step.and_then(|step| self.performer.look_every(step));
+        let every = step.and_then(|step| self.performer.look_every(step, self.journal.saga()));
         let left = until.map(|until| (until - self.clock.now()).to_std().unwrap_or_default());
         let pause = match (every, left) {
             (Some(every), Some(left)) => every.min(left),

@@ -272,6 +272,8 @@ impl Host {
             router: self.router()?,
             clock: self.clock.clone(),
             before: Arc::new(self.clone()),
+            gauges: todo!("merge gates"),
+            watch: Default::default(),
             state: self.folder.clone(),
             secrets: self.secrets.clone(),
         })

@@ -165,6 +165,19 @@ impl Agent {
         Ok(receipt)
     }
 
+    /// What is at work or waits for its turn.
+    pub fn under_way(&self) -> Result<Vec<Receipt>, OperationError> {
+        let lanes: Vec<OperationId> = {
+            let state = self.shared.state();
+            let operations = state
+                .lanes
+                .values()
+                .flat_map(|lane| lane.current.iter().chain(&lane.queue));
+            operations.map(|operation| operation.id.clone()).collect()
+        };
+        lanes.iter().map(|id| self.receipt(id)).collect()
+    }
+
     /// Everything there is a journal of, then what waits for its turn.
     pub fn history(&self) -> Result<Vec<Receipt>, OperationError> {
         let mut history = self.shared.operator.history()?;

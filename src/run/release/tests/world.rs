@@ -10,10 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::config::Swap;
+use crate::config::{Gate, Swap};
 use crate::model::{Colour, ContainerId, Health, ProjectName, ServiceName, Span, Timestamp};
 use crate::plan::{Endpoint, labels};
 use crate::ports::*;
+use crate::release::{Look, Subject};
+use crate::run::release::Gauges;
 
 pub const SERVICE: &str = "app";
 pub const NETWORK: &str = "p_default";
@@ -57,6 +59,8 @@ pub struct World {
     pub busy: u64,
     /// A colour that has fallen ill may keep its weight while the other one can answer for it.
     pub mortal: bool,
+    /// What a look at each gate shows.
+    pub readings: BTreeMap<String, Look>,
     ips: u8,
     ids: u32,
     begun: Instant,
@@ -97,6 +101,7 @@ impl World {
             hanging: false,
             busy: 0,
             mortal: false,
+            readings: BTreeMap::new(),
             ips: 0,
             ids: 0,
             begun: Instant::now(),
@@ -364,6 +369,26 @@ impl Router for Edge {
     }
 }
 
+#[async_trait]
+impl Gauges for Edge {
+    async fn look(&self, gate: &Gate, _: &Subject) -> Look {
+        let shown = self.world().readings.get(&gate.name).cloned();
+        shown.unwrap_or_else(|| Look::Unknown("nobody shows anything".into()))
+    }
+    async fn health(&self, subject: &Subject) -> Look {
+        let world = self.world();
+        let route = world.routes.iter().find(|route| route.service == subject.service);
+        let slots = route.iter().flat_map(|route| &route.slots);
+        let mut addresses = slots
+            .filter(|slot| slot.colour == subject.to)
+            .flat_map(|slot| &slot.addresses);
+        Look::Decided(match addresses.all(|ip| world.well(ip)) {
+            true => Ok(()),
+            false => Err("it does not answer".into()),
+        })
+    }
+}
+
 fn not_here<T>(what: &str) -> Result<T, EngineError> {
     Err(EngineError::Unsupported {
         what: what.to_owned(),
@@ -459,8 +484,13 @@ impl Engine for Edge {
         self.call(broken, |_| Ok(())).await
     }
 
-    async fn containers_labelled(&self, _: &str) -> Result<Vec<Container>, EngineError> {
-        not_here("list by label")
+    async fn containers_labelled(&self, label: &str) -> Result<Vec<Container>, EngineError> {
+        let (name, value) = label.split_once('=').expect("a label with its value");
+        self.call(broken, |w| {
+            let all = w.containers.iter().map(|(name, made)| w.view(name, made));
+            Ok(all.filter(|container| container.label(name) == Some(value)).collect())
+        })
+        .await
     }
     async fn wait_exit(&self, _: &ContainerId) -> Result<i64, EngineError> {
         not_here("wait")
