@@ -14,7 +14,7 @@ mod time;
 
 pub use engine::{
     AnonymousVolume, Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
-    PullError, PullProgress, PullTrouble,
+    PullError, PullProgress, PullTrouble, Stats,
 };
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;

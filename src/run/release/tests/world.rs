@@ -526,6 +526,10 @@ impl Engine for Edge {
         Ok(())
     }
 
+    async fn stats(&self, _: &ContainerId) -> Result<Stats, EngineError> {
+        not_here("measure")
+    }
+
     fn writes(&self) -> u64 {
         0
     }
