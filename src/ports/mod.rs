@@ -11,6 +11,7 @@ mod router;
 mod source;
 mod store;
 mod time;
+mod web;
 
 pub use engine::{
     AnonymousVolume, Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
@@ -27,6 +28,7 @@ pub use router::{Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
+pub use web::{LARGEST_PAGE, Page, PageRequest, Web, WebError};
 
 pub use crate::plan::{
     Container, ContainerSpec, ContainerState, Figures, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route,
