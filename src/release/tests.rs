@@ -68,6 +68,8 @@ fn ground(more: &str) -> Ground {
             slots: [slot(Colour::Blue, 100), slot(Colour::Green, 0)],
             preview: None,
             hold_limit: None,
+            sticky: false,
+            page: None,
         }],
         observed: Observed::default(),
         stack,

@@ -2,6 +2,7 @@
 
 mod answers;
 mod haproxy;
+mod process;
 mod render;
 mod socket;
 mod stored;

@@ -106,6 +106,8 @@ mod tests {
                 ],
                 preview: None,
                 hold_limit: Some(Span::seconds(30)),
+                sticky: false,
+                page: None,
             }],
             gates: [("web".parse().expect("a name"), 17)].into(),
         }

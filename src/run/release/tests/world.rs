@@ -556,6 +556,8 @@ pub fn route(hold: bool) -> Route {
         ],
         preview: None,
         hold_limit: hold.then_some(Span::seconds(30)),
+        sticky: false,
+        page: None,
     }
 }
 
