@@ -89,6 +89,10 @@ pub(super) fn container(inspected: &Value) -> Option<Container> {
         networks,
         ports: ports(inspected),
         restart_count: number(inspected, "/RestartCount").unwrap_or(0),
+        oom_killed: inspected
+            .pointer("/State/OOMKilled")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
     })
 }
 

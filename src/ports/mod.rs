@@ -7,6 +7,7 @@ mod host;
 mod inspector;
 mod keyring;
 mod machine;
+mod program;
 mod router;
 mod source;
 mod store;
@@ -24,6 +25,7 @@ pub use keyring::{Found, Given, Keyring, KeyringError};
 pub use machine::{
     ClockState, DiskSpace, Files, Firewall, Limit, Machine, Place, PlaceKind, ProcessLimits, Protocol, User,
 };
+pub use program::{Program, Programs, Ran};
 pub use router::{Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};

@@ -217,6 +217,7 @@ impl World {
             .into(),
             ports: Vec::new(),
             restart_count: 0,
+            oom_killed: false,
         }
     }
 
