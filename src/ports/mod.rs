@@ -29,6 +29,6 @@ pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, Figures, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route,
-    Slot, SlotState, VolumeSpec,
+    Container, ContainerSpec, ContainerState, Figures, Latency, NetworkSpec, Observed, ObservedNetwork, ObservedVolume,
+    Route, Slot, SlotState, VolumeSpec,
 };
