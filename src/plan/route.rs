@@ -98,6 +98,21 @@ impl Figures {
     }
 }
 
+/// How long one colour took to answer, from the request's first byte to the answer's last, upgraded connections apart.
+///
+/// The router's log is a sample: under load some requests are not told. How many there were is in [`Figures`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Requests the times are taken from.
+    pub seen: u64,
+    /// How much of the asked window was listened to; less than the window shortly after listening began.
+    pub listened: Span,
+    /// Each is right to 1/32 of itself, and to a millisecond; `None` where nothing was seen.
+    pub p50: Option<Span>,
+    pub p95: Option<Span>,
+    pub p99: Option<Span>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

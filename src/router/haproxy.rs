@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::model::{Colour, ServiceName, Span};
-use crate::ports::{Figures, Route, Router, RouterError, SlotState, SlotView};
+use crate::ports::{Figures, Latency, Route, Router, RouterError, SlotState, SlotView};
 use crate::state::{make_folder, write_atomic};
 
 use super::answers;
+use super::log::{self, Listener};
 use super::process::{Process, Server};
 use super::render::{self, HOLD};
 use super::stored::Stored;
@@ -48,6 +49,7 @@ pub struct HaProxy {
     run: PathBuf,
     inside: Inside,
     process: Process,
+    listener: Mutex<Option<Listener>>,
     /// One change at a time: each reads the stored routes and writes them back.
     turn: Arc<Mutex<()>>,
 }
@@ -64,6 +66,7 @@ impl HaProxy {
             process: Process::new(run.clone()),
             run,
             inside,
+            listener: Mutex::default(),
             turn: Arc::default(),
         }
     }
@@ -75,6 +78,24 @@ impl HaProxy {
     async fn stored(&self) -> Result<Stored, RouterError> {
         let file = self.file();
         blocking(move || Ok(Stored::read(&file)?.unwrap_or_default())).await
+    }
+
+    /// Every stored service is listened to, anew where our socket was taken away.
+    async fn listening(&self, stored: &Stored) -> Result<MutexGuard<'_, Option<Listener>>, RouterError> {
+        let mut listener = self.listener.lock().await;
+        if !listener.as_ref().is_some_and(Listener::reached) {
+            let begun = Listener::begin(&self.run, self.inside.owner);
+            *listener = Some(begun.map_err(|source| RouterError::Deaf {
+                socket: self.run.join(log::SOCKET).display().to_string(),
+                source,
+            })?);
+        }
+        for route in &stored.routes {
+            if let Some(listener) = &*listener {
+                listener.open(&route.service);
+            }
+        }
+        Ok(listener)
     }
 
     async fn turn(&self) -> Turn {
@@ -120,10 +141,10 @@ impl Router for HaProxy {
             .gates
             .retain(|service, _| routes.iter().any(|r| r.service == *service));
         let turn = self.store(&after, turn).await?;
-        if !self.process.present().await? {
+        let Some(loaded) = self.process.shape().await? else {
             return Ok(());
-        }
-        if shape(&before.routes) == shape(routes) {
+        };
+        if loaded == render::shape(&after, &self.inside) {
             for route in routes {
                 self.process.change(&self.process.differences(route).await?).await?;
             }
@@ -240,20 +261,21 @@ impl Router for HaProxy {
         Ok(figures)
     }
 
+    async fn listen(&self) -> Result<(), RouterError> {
+        self.listening(&self.stored().await?).await.map(drop)
+    }
+
+    async fn latency(&self, service: &ServiceName, window: Span) -> Result<[(Colour, Latency); 2], RouterError> {
+        let listener = self.listening(&self.stored().await?).await?;
+        listener
+            .as_ref()
+            .and_then(|listener| listener.latency(service, window))
+            .ok_or_else(|| RouterError::UnknownService(service.clone()))
+    }
+
     async fn alive(&self) -> bool {
         self.process.alive().await
     }
-}
-
-/// What only a reload changes.
-fn shape(routes: &[Route]) -> Vec<Route> {
-    let mut shape = routes.to_vec();
-    for slot in shape.iter_mut().flat_map(|route| &mut route.slots) {
-        slot.addresses.clear();
-        slot.weight = 0;
-        slot.state = SlotState::Maint;
-    }
-    shape
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,6 +2,8 @@
 
 mod answers;
 mod haproxy;
+mod latency;
+mod log;
 mod process;
 mod render;
 mod socket;

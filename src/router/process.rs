@@ -77,12 +77,13 @@ impl Process {
         Process { run }
     }
 
-    /// Whether a process listens at all.
-    pub async fn present(&self) -> Result<bool, RouterError> {
+    /// The shape of the configuration that the process has loaded, empty where it is an older arkwright's; `None` where
+    /// no process listens.
+    pub async fn shape(&self) -> Result<Option<String>, RouterError> {
         match ask(&self.run, ADMIN, "show info").await {
-            Err(RouterError::Unreachable { source, .. }) if absent(&source) => Ok(false),
+            Err(RouterError::Unreachable { source, .. }) if absent(&source) => Ok(None),
             Err(other) => Err(other),
-            Ok(_) => Ok(true),
+            Ok(answer) => Ok(Some(answers::shape(&answer).to_owned())),
         }
     }
 

@@ -5,6 +5,7 @@ mod common;
 mod figures;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod latency;
 #[path = "../lab/local.rs"]
 mod local;
 mod traffic;
