@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
+use crate::http::WebClient;
 use crate::machine::ThisHost;
 use crate::model::{Logins, ServiceName, Timestamp};
 use crate::plan::needs;
@@ -331,6 +332,8 @@ impl Project {
             sources: Arc::new(HostSources),
             inspector: Arc::new(TreeInspector),
             machine: Arc::new(ThisHost),
+            web: Arc::new(WebClient::default()),
+            programs: Arc::new(ThisHost),
             program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),

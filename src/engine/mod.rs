@@ -18,6 +18,7 @@ mod networks;
 mod podman;
 mod published;
 mod pull;
+mod stats;
 mod volumes;
 mod wire;
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::model::{Colour, ServiceName, Span};
-use crate::plan::{Figures, Route, SlotState};
+use crate::plan::{Figures, Latency, Route, SlotState};
 
 /// The HAProxy in front of the colours.
 ///
@@ -33,6 +33,12 @@ pub trait Router: Send + Sync {
     async fn shut_sessions(&self, service: &ServiceName, colour: Colour) -> Result<u64, RouterError>;
     /// Counters since the router process began, by colour.
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError>;
+    /// Begins to listen to the router's log, for every service it has now; goes on until this value is dropped.
+    /// Listening twice is listening once, and whoever begins later is the one who is told.
+    async fn listen(&self) -> Result<(), RouterError>;
+    /// How long the requests of the last `window` took, by colour; at most 30 minutes are kept. Listens from the first
+    /// call on.
+    async fn latency(&self, service: &ServiceName, window: Span) -> Result<[(Colour, Latency); 2], RouterError>;
     /// Whether the router process answers.
     async fn alive(&self) -> bool;
 }
@@ -71,6 +77,14 @@ pub enum RouterError {
     Garbled { command: String, answer: String },
     #[error("the router cannot be given {what}: {why}")]
     Unrenderable { what: String, why: String },
+    #[error(
+        "the router's log cannot be listened to at {socket}; its folder has to belong to this user or to the router's"
+    )]
+    Deaf {
+        socket: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the router's configuration could not be written")]
     Write(#[source] std::io::Error),
     #[error(

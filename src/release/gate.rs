@@ -49,7 +49,7 @@ pub struct Judged {
     pub verdict: Verdict,
 }
 
-/// What a look at this gate means.
+/// What a look at this gate means. A gate without a limit says nothing of a figure.
 pub fn judge(gate: &Gate, look: &Look) -> Verdict {
     let reading = match look {
         Look::Unknown(why) => return Verdict::Inconclusive(why.clone()),
@@ -69,6 +69,10 @@ pub fn judge(gate: &Gate, look: &Look) -> Verdict {
         ));
     }
     let seen = seen(gate, look);
+    let limits = [gate.max, gate.min, gate.abort_over, gate.abort_under];
+    if limits.iter().all(Option::is_none) && gate.max_ratio.is_none() {
+        return Verdict::Inconclusive(format!("{seen}, and the gate has no limit"));
+    }
     let over = |limit: Option<Figure>| limit.filter(|limit| reading.value > limit.value);
     let under = |limit: Option<Figure>| limit.filter(|limit| reading.value < limit.value);
     if let Some(limit) = over(gate.abort_over) {
@@ -92,7 +96,7 @@ pub fn judge(gate: &Gate, look: &Look) -> Verdict {
 /// Nought compared with nought is the same; anything more cannot be told as a ratio.
 fn against_the_other(gate: &Gate, reading: &Reading, ratio: f64, seen: &str) -> Verdict {
     let told = |value| unit(gate).map_or_else(|| format!("{value}"), |unit| Figure::new(value, unit).to_string());
-    match reading.other {
+    match reading.other.filter(|other| other.is_finite()) {
         Some(other) if reading.value <= other * ratio => Verdict::Passed,
         Some(other) if other > 0.0 => Verdict::Failed(format!(
             "{seen}, over max_ratio {ratio} of the other colour's {}",
@@ -122,8 +126,8 @@ pub fn seen(gate: &Gate, look: &Look) -> String {
     format!("{} {figure}{requests}", subject(gate))
 }
 
-/// The unit its limits are written in.
-fn unit(gate: &Gate) -> Option<Unit> {
+/// The unit its limits are written in; `None` of a gate without any.
+pub fn unit(gate: &Gate) -> Option<Unit> {
     match &gate.source {
         GateSource::Router { metric } | GateSource::Engine { metric } => Some(metric.unit()),
         _ => [gate.max, gate.min, gate.abort_over, gate.abort_under]
@@ -150,6 +154,212 @@ impl fmt::Display for Judged {
             Verdict::Passed => write!(f, "{}: passed, {}", self.gate, self.seen),
             Verdict::Inconclusive(why) => write!(f, "{}: inconclusive, {why}", self.gate),
             Verdict::Failed(why) | Verdict::Breached(why) => write!(f, "{}: failed, {why}", self.gate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::release::tests::router_gate;
+
+    fn percent(value: f64) -> Option<Figure> {
+        Some(Figure::new(value, Unit::Percent))
+    }
+
+    /// `max: 1%, abort_over: 5%, min_requests: 50`
+    fn errors() -> Gate {
+        Gate {
+            max: percent(1.0),
+            abort_over: percent(5.0),
+            min_requests: 50,
+            ..router_gate("errors")
+        }
+    }
+
+    /// `min: 95, abort_under: 90`
+    fn logins() -> Gate {
+        Gate {
+            source: GateSource::Prometheus {
+                url: "http://127.0.0.1:9090".into(),
+                query: "logins".into(),
+                range: None,
+            },
+            min: Some(Figure::new(95.0, Unit::Plain)),
+            abort_under: Some(Figure::new(90.0, Unit::Plain)),
+            ..router_gate("logins")
+        }
+    }
+
+    fn of(value: f64, requests: u64) -> Look {
+        Look::Seen(Reading {
+            value,
+            other: None,
+            requests: Some(requests),
+        })
+    }
+
+    fn plain(value: f64) -> Look {
+        Look::Seen(Reading {
+            value,
+            ..Reading::default()
+        })
+    }
+
+    #[test]
+    fn limits_themselves_are_still_within() {
+        assert_eq!(judge(&errors(), &of(1.0, 812)), Verdict::Passed);
+        assert_eq!(judge(&logins(), &plain(95.0)), Verdict::Passed);
+        assert_eq!(
+            judge(&errors(), &of(5.0, 812)),
+            Verdict::Failed("error_rate 5 % of 812 requests, over max 1 %".into())
+        );
+        assert_eq!(
+            judge(&errors(), &of(5.1, 812)),
+            Verdict::Breached("error_rate 5.1 % of 812 requests, over abort_over 5 %".into())
+        );
+        assert_eq!(
+            judge(&logins(), &plain(94.9)),
+            Verdict::Failed("the query's value 94.9, under min 95".into())
+        );
+        assert_eq!(
+            judge(&logins(), &plain(89.0)),
+            Verdict::Breached("the query's value 89, under abort_under 90".into())
+        );
+    }
+
+    #[test]
+    fn too_few_requests_say_nothing_even_of_a_breach() {
+        assert_eq!(
+            judge(&errors(), &of(100.0, 49)),
+            Verdict::Inconclusive("49 requests in 1m, and min_requests is 50".into())
+        );
+        assert!(matches!(judge(&errors(), &of(100.0, 50)), Verdict::Breached(_)));
+    }
+
+    #[test]
+    fn a_source_that_decides_is_believed_and_one_that_is_silent_never_passes() {
+        let gate = logins();
+        assert_eq!(judge(&gate, &Look::Decided(Ok(()))), Verdict::Passed);
+        assert_eq!(
+            judge(&gate, &Look::Decided(Err("no".into()))),
+            Verdict::Failed("no".into())
+        );
+        assert_eq!(
+            judge(&gate, &Look::Unknown("gone".into())),
+            Verdict::Inconclusive("gone".into())
+        );
+    }
+
+    #[test]
+    fn a_gate_without_a_limit_passes_nothing() {
+        let verdict = judge(&router_gate("open"), &of(0.0, 1000));
+        assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_ratio_needs_another_figure() {
+        let gate = Gate {
+            max_ratio: Some(1.2),
+            ..router_gate("ratio")
+        };
+        let against = |value: f64, other: Option<f64>| {
+            let reading = Reading {
+                value,
+                other,
+                requests: Some(1000),
+            };
+            judge(&gate, &Look::Seen(reading))
+        };
+        assert_eq!(against(1.2, Some(1.0)), Verdict::Passed);
+        assert_eq!(
+            against(1.3, Some(1.0)),
+            Verdict::Failed("error_rate 1.3 % of 1000 requests, over max_ratio 1.2 of the other colour's 1 %".into())
+        );
+        assert_eq!(against(0.0, Some(0.0)), Verdict::Passed, "nought is as good as nought");
+        for other in [
+            Some(0.0),
+            None,
+            Some(f64::NAN),
+            Some(f64::INFINITY),
+            Some(f64::NEG_INFINITY),
+        ] {
+            let verdict = against(0.1, other);
+            assert!(matches!(verdict, Verdict::Inconclusive(_)), "{other:?}: {verdict:?}");
+        }
+    }
+
+    /// How bad a verdict is; nothing for one that says nothing.
+    fn severity(verdict: &Verdict) -> Option<u8> {
+        match verdict {
+            Verdict::Inconclusive(_) => None,
+            Verdict::Passed => Some(0),
+            Verdict::Failed(_) => Some(1),
+            Verdict::Breached(_) => Some(2),
+        }
+    }
+
+    prop_compose! {
+        /// Any limits, as the configuration would let them through or not.
+        fn gates()(
+            limits in prop::array::uniform4(prop::option::of(-1e6..1e6f64)),
+            max_ratio in prop::option::of(0.1..10.0),
+            min_requests in 0u64..200,
+        ) -> Gate {
+            let [max, min, abort_over, abort_under] =
+                limits.map(|limit| limit.map(|value| Figure::new(value, Unit::Percent)));
+            Gate { max, min, abort_over, abort_under, max_ratio, min_requests, ..router_gate("any") }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_number_or_of_too_few_requests_never_passes(
+            gate in gates(),
+            value in prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), any::<f64>()],
+            other in prop::option::of(any::<f64>()),
+            requests in prop::option::of(0u64..400),
+        ) {
+            let verdict = judge(&gate, &Look::Seen(Reading { value, other, requests }));
+            if !value.is_finite() || requests.is_some_and(|requests| requests < gate.min_requests) {
+                prop_assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict:?}");
+            }
+        }
+
+        #[test]
+        fn what_is_unknown_never_passes(gate in gates(), why in ".{0,20}") {
+            prop_assert_eq!(judge(&gate, &Look::Unknown(why.clone())), Verdict::Inconclusive(why));
+        }
+
+        #[test]
+        fn a_larger_figure_is_never_judged_better_by_upper_limits(
+            gate in gates(),
+            values in prop::array::uniform2(-1e7..1e7f64),
+            other in prop::option::of(0.0..1e7),
+        ) {
+            let gate = Gate { min: None, abort_under: None, ..gate };
+            let severe = |value| severity(&judge(&gate, &Look::Seen(Reading { value, other, requests: None })));
+            let (low, high) = (values[0].min(values[1]), values[0].max(values[1]));
+            if let (Some(low), Some(high)) = (severe(low), severe(high)) {
+                prop_assert!(low <= high);
+            }
+            // Beyond all limits it may become a breach, but never a pass where the lower one was none.
+            if severe(low).is_none() {
+                prop_assert_ne!(severe(high), Some(0));
+            }
+        }
+
+        #[test]
+        fn a_smaller_figure_is_never_judged_better_by_lower_limits(
+            gate in gates(),
+            values in prop::array::uniform2(-1e7..1e7f64),
+        ) {
+            let gate = Gate { max: None, abort_over: None, max_ratio: None, ..gate };
+            let severe = |value| severity(&judge(&gate, &Look::Seen(Reading { value, other: None, requests: None })));
+            let (low, high) = (values[0].min(values[1]), values[0].max(values[1]));
+            prop_assert!(severe(low) >= severe(high));
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Gate, GateSource, Metric};
 use crate::journal::{Plan, Step};
-use crate::model::{Colour, ContainerId, Health, ServiceName};
+use crate::model::{Colour, ContainerId, Health, ServiceName, Span};
 use crate::plan::desired::{self, HostFolders};
 use crate::plan::{Container, ContainerState, Observed, Route, Slot, SlotState, labels};
 use crate::stack::{Attachment, Service, Stack};
@@ -17,6 +17,26 @@ struct Ground {
     service: ServiceName,
     routes: Vec<Route>,
     observed: Observed,
+}
+
+/// A gate on the router's error rate that has no limit yet.
+pub(super) fn router_gate(name: &str) -> Gate {
+    Gate {
+        name: name.to_owned(),
+        source: GateSource::Router {
+            metric: Metric::ErrorRate,
+        },
+        max: None,
+        min: None,
+        max_ratio: None,
+        abort_over: None,
+        abort_under: None,
+        min_requests: 20,
+        every: Span::seconds(5),
+        window: Span::seconds(60),
+        failures: 1,
+        timeout: Span::seconds(5),
+    }
 }
 
 /// `web` behind the router, blue serving `web:1`; `more` goes into its `release:`.
@@ -68,6 +88,8 @@ fn ground(more: &str) -> Ground {
             slots: [slot(Colour::Blue, 100), slot(Colour::Green, 0)],
             preview: None,
             hold_limit: None,
+            sticky: false,
+            page: None,
         }],
         observed: Observed::default(),
         stack,
@@ -98,6 +120,7 @@ impl Ground {
             networks: BTreeMap::new(),
             ports: Vec::new(),
             restart_count: 0,
+            oom_killed: false,
         });
     }
 

@@ -183,6 +183,14 @@ pub fn pid(command: &str, answer: &str) -> Result<u64, RouterError> {
         .ok_or_else(|| garbled(command, answer))
 }
 
+/// `description: arkwright:5e8f…` of `show info`; empty where there is none.
+pub fn shape(answer: &str) -> &str {
+    answer
+        .lines()
+        .find_map(|line| line.strip_prefix("description: arkwright:"))
+        .map_or("", str::trim)
+}
+
 /// Comma-separated records; a field in double quotes may hold commas, line ends and doubled quotes.
 fn records(text: &str) -> Vec<Vec<String>> {
     let mut records = Vec::new();

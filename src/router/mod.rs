@@ -2,6 +2,9 @@
 
 mod answers;
 mod haproxy;
+mod latency;
+mod log;
+mod process;
 mod render;
 mod socket;
 mod stored;

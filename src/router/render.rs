@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::{ServiceName, Span};
+use crate::model::{Digest, ServiceName, Span};
 use crate::ports::{Route, RouterError, Slot, SlotState};
 
 use super::haproxy::Inside;
+use super::log;
+use super::stored::Stored;
 
 /// The Lua part, beside the configuration.
 pub const HOLD: &str = include_str!("hold.lua");
@@ -48,23 +49,45 @@ pub fn weight(slot: &Slot) -> u8 {
 }
 
 /// The configuration's text, valid for HAProxy 2.6 and newer.
-pub fn render(routes: &[Route], gates: &BTreeMap<ServiceName, u64>, inside: &Inside) -> Result<String, RouterError> {
-    check(routes)?;
-    let gates: Vec<String> = gates
+pub fn render(stored: &Stored, inside: &Inside) -> Result<String, RouterError> {
+    check(&stored.routes)?;
+    Ok(text(stored, inside, &shape(stored, inside)))
+}
+
+/// What only a reload changes, as a digest; the running process carries that of its own.
+pub fn shape(stored: &Stored, inside: &Inside) -> String {
+    let mut shape = stored.clone();
+    shape.gates.clear();
+    for slot in shape.routes.iter_mut().flat_map(|route| &mut route.slots) {
+        slot.addresses.clear();
+        slot.weight = 0;
+        slot.state = SlotState::Maint;
+    }
+    Digest::of((text(&shape, inside, "") + HOLD).as_bytes()).hex()
+}
+
+fn text(stored: &Stored, inside: &Inside, shape: &str) -> String {
+    let gates: Vec<String> = stored
+        .gates
         .iter()
         .map(|(service, ends)| format!("{service}={ends}"))
         .collect();
     // An empty value is refused, so there is always a word in front.
     let mut text = format!(
         "global
+    description arkwright:{shape}
     setenv ARKWRIGHT_GATES closed:{gates}
     lua-load {config}/hold.lua
+    # Datagrams that nobody takes are dropped, never waited for.
+    log {run}/{socket} len {longest} format raw local0
     stats socket {run}/admin.sock mode 660 level admin expose-fd listeners
     fd-hard-limit 20000
     tune.bufsize 32768
 
 defaults
     mode http
+    log global
+    log-format \"%b %s %ST %Ta\"
     # Nothing is buffered and nobody is hurried: uploads of an hour are somebody's photographs.
     timeout connect 5s
     timeout check 5s
@@ -86,11 +109,13 @@ defaults
         gates = gates.join(","),
         config = inside.config,
         run = inside.run,
+        socket = log::SOCKET,
+        longest = log::LONGEST,
     );
-    for route in routes {
+    for route in &stored.routes {
         text.push_str(&one(route, inside));
     }
-    Ok(text)
+    text
 }
 
 fn one(route: &Route, inside: &Inside) -> String {
@@ -102,6 +127,10 @@ fn one(route: &Route, inside: &Inside) -> String {
     };
     line(format_args!("\nfrontend {service}:in"));
     line(format_args!("    bind {}:{}", inside.listen, route.port));
+    // The time of an upgraded connection is its life, which says nothing.
+    line(format_args!(
+        "    http-request set-log-level silent if {{ req.hdr(upgrade) -m found }}"
+    ));
     if route.hold_limit.is_some() {
         line(format_args!("    http-request lua.arkwright_gate {service}"));
     }

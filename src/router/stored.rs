@@ -63,7 +63,7 @@ impl Stored {
 
     pub fn text(&self, inside: &Inside) -> Result<String, RouterError> {
         let json = serde_json::to_string(self).map_err(|e| RouterError::Write(io::Error::other(e)))?;
-        let rest = format!("# {json}\n{}", render(&self.routes, &self.gates, inside)?);
+        let rest = format!("# {json}\n{}", render(self, inside)?);
         Ok(format!("{HEAD}{}\n{rest}", Digest::of(rest.as_bytes()).hex()))
     }
 
@@ -106,6 +106,8 @@ mod tests {
                 ],
                 preview: None,
                 hold_limit: Some(Span::seconds(30)),
+                sticky: false,
+                page: None,
             }],
             gates: [("web".parse().expect("a name"), 17)].into(),
         }

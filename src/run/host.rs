@@ -10,13 +10,14 @@ use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
 use crate::model::{Logins, OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Router, Sources};
+use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Programs, Router, Sources, Web};
 use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
 
 use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
+use super::gates::Looker;
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
@@ -45,6 +46,8 @@ pub struct Host {
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
     pub machine: Arc<dyn crate::ports::Host>,
+    pub web: Arc<dyn Web>,
+    pub programs: Arc<dyn Programs>,
     /// Our own program on this host.
     pub program: PathBuf,
     pub clock: Arc<dyn Clock>,
@@ -272,7 +275,14 @@ impl Host {
             router: self.router()?,
             clock: self.clock.clone(),
             before: Arc::new(self.clone()),
-            gauges: todo!("merge gates"),
+            gauges: Arc::new(Looker {
+                engine: self.engine()?,
+                router: self.router()?,
+                web: self.web.clone(),
+                programs: self.programs.clone(),
+                clock: self.clock.clone(),
+                windows: Default::default(),
+            }),
             watch: Default::default(),
             state: self.folder.clone(),
             secrets: self.secrets.clone(),

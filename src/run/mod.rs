@@ -8,6 +8,7 @@ mod converge;
 pub mod drill;
 mod drive;
 mod facts;
+pub mod gates;
 mod host;
 pub mod keys;
 mod ledger;

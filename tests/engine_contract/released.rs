@@ -8,7 +8,7 @@ use arkwright::config;
 use arkwright::model::{Colour, ServiceName, Span};
 use arkwright::plan::desired::ROUTER;
 use arkwright::plan::{Change, Desired, Plan, Wishes, diff, labels};
-use arkwright::ports::{Engine, Figures, Route, Router, RouterError, SlotView};
+use arkwright::ports::{Engine, Figures, Latency, Route, Router, RouterError, SlotView};
 use arkwright::run::{Converge, Patience, facts};
 use async_trait::async_trait;
 
@@ -91,6 +91,14 @@ impl Router for Remembered {
     }
 
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError> {
+        Err(RouterError::UnknownService(service.clone()))
+    }
+
+    async fn listen(&self) -> Result<(), RouterError> {
+        Ok(())
+    }
+
+    async fn latency(&self, service: &ServiceName, _: Span) -> Result<[(Colour, Latency); 2], RouterError> {
         Err(RouterError::UnknownService(service.clone()))
     }
 

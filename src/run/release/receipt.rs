@@ -100,8 +100,12 @@ impl Receipted for ReleaseStep {
         }
         if let Some([from, to]) = facts.counted(saga) {
             let told = |figures: Figures| {
+                let broken = match figures.response_errors {
+                    0 => String::new(),
+                    count => format!(", {count} broken off"),
+                };
                 format!(
-                    "{} requests, {} answered 5xx, {} not connected",
+                    "{} requests, {} answered 5xx, {} not connected{broken}",
                     figures.requests, figures.responses_5xx, figures.connection_failures
                 )
             };
@@ -214,24 +218,10 @@ impl<'a> Facts<'a> {
         if self.counters.len() < 2 {
             return None;
         }
-        let [blue, green] = [0, 1].map(|at| since(first[at], last[at]));
+        let [blue, green] = [0, 1].map(|at| last[at].since(first[at]));
         match saga.subject().from {
             Colour::Blue => Some([blue, green]),
             Colour::Green => Some([green, blue]),
         }
-    }
-}
-
-/// A router that was restarted in between counts from nought again.
-fn since(first: Figures, last: Figures) -> Figures {
-    if last.requests < first.requests {
-        return last;
-    }
-    Figures {
-        requests: last.requests - first.requests,
-        responses_4xx: last.responses_4xx.saturating_sub(first.responses_4xx),
-        responses_5xx: last.responses_5xx.saturating_sub(first.responses_5xx),
-        connection_failures: last.connection_failures.saturating_sub(first.connection_failures),
-        in_flight: last.in_flight,
     }
 }

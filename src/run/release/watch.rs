@@ -5,9 +5,11 @@ use async_trait::async_trait;
 
 use crate::config::Gate;
 use crate::journal::Saga;
-use crate::model::Timestamp;
-use crate::release::{Finding, Judged, Look, ReleaseStep, Strikes, Subject, Verdict, judge, seen};
+use crate::model::{Span, Timestamp};
+use crate::plan::labels;
+use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen};
 use crate::run::Judgement;
+use crate::run::gates::{Looker, Scene};
 
 /// How often a held colour's own health is looked at, where no gate is looked at more often.
 const HEALTH: Duration = Duration::from_secs(2);
@@ -19,8 +21,44 @@ const ILL: u32 = 4;
 pub trait Gauges: Send + Sync {
     /// Never an error and never longer than the gate's `timeout`: what cannot be read is [`Look::Unknown`].
     async fn look(&self, gate: &Gate, subject: &Subject) -> Look;
-    /// The new colour itself: its containers run and the router's checks pass.
-    async fn health(&self, subject: &Subject) -> Look;
+    /// The new colour's containers, as they run now.
+    async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String>;
+    /// The new colour itself: its containers run as they `began`, and the router's checks pass.
+    async fn health(&self, subject: &Subject, began: &[Started]) -> Look;
+}
+
+#[async_trait]
+impl Gauges for Looker {
+    async fn look(&self, gate: &Gate, subject: &Subject) -> Look {
+        Looker::look(self, gate, &scene(subject, &[])).await
+    }
+
+    async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String> {
+        let label = format!("{}={}", labels::SERVICE, subject.service);
+        let found = self
+            .engine
+            .containers_labelled(&label)
+            .await
+            .map_err(|e| e.to_string())?;
+        let ours = found.iter().filter(|container| {
+            container.label(labels::PROJECT) == Some(subject.project.as_str())
+                && container.label(labels::COLOUR) == Some(subject.to.as_str())
+        });
+        Ok(ours.map(Started::of).collect())
+    }
+
+    async fn health(&self, subject: &Subject, began: &[Started]) -> Look {
+        Looker::health(self, &scene(subject, began), Span::from(HEALTH * 2)).await
+    }
+}
+
+fn scene(subject: &Subject, began: &[Started]) -> Scene {
+    Scene {
+        project: subject.project.clone(),
+        service: subject.service.clone(),
+        colour: subject.to,
+        began: began.to_vec(),
+    }
 }
 
 /// What is remembered between two looks at a held release.
@@ -28,6 +66,10 @@ pub trait Gauges: Send + Sync {
 pub struct Watch {
     looked: BTreeMap<String, Timestamp>,
     strikes: Strikes,
+    /// The colour's containers when it was first looked at.
+    began: Vec<Started>,
+    /// Looks in a row at which it was ill.
+    ill: u32,
 }
 
 impl Watch {
@@ -51,24 +93,17 @@ impl Watch {
             .filter(|gate| over || self.due(gate, now))
             .collect();
         let looking = futures_util::future::join_all(due.iter().map(|gate| gauges.look(gate, subject)));
-        let (health, looks) = tokio::join!(gauges.health(subject), looking);
+        let (health, looks) = tokio::join!(self.health(gauges, subject), looking);
         if let Look::Decided(Err(why)) = &health
-            && (self.strikes.struck("health", true, ILL) || over)
+            && (self.ill >= ILL || over)
         {
             return Judgement::Failed(format!("{} is not healthy: {why}", subject.to));
-        }
-        if let Look::Decided(Ok(())) = &health {
-            self.strikes.struck("health", false, ILL);
         }
         let mut judged = Vec::new();
         for (gate, look) in due.into_iter().zip(&looks) {
             self.looked.insert(gate.name.clone(), now);
             let verdict = judge(gate, look);
-            let struck = match &verdict {
-                Verdict::Breached(_) => self.strikes.struck(&gate.name, true, gate.failures),
-                Verdict::Inconclusive(_) => false,
-                Verdict::Passed | Verdict::Failed(_) => self.strikes.struck(&gate.name, false, gate.failures),
-            };
+            let struck = self.strikes.count(gate, &verdict);
             if let Verdict::Breached(why) = &verdict
                 && (struck || over)
             {
@@ -84,6 +119,22 @@ impl Watch {
             true => conclude(judged, &health),
             false => Judgement::Passed(Finding::Nothing),
         }
+    }
+
+    async fn health(&mut self, gauges: &dyn Gauges, subject: &Subject) -> Look {
+        if self.began.is_empty() {
+            self.began = match gauges.started(subject).await {
+                Ok(began) => began,
+                Err(why) => return Look::Unknown(why),
+            };
+        }
+        let look = gauges.health(subject, &self.began).await;
+        self.ill = match look {
+            Look::Decided(Err(_)) => self.ill + 1,
+            Look::Unknown(_) => self.ill,
+            Look::Decided(Ok(())) | Look::Seen(_) => 0,
+        };
+        look
     }
 
     fn due(&self, gate: &Gate, now: Timestamp) -> bool {

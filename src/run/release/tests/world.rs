@@ -14,7 +14,7 @@ use crate::config::{Gate, Swap};
 use crate::model::{Colour, ContainerId, Health, ProjectName, ServiceName, Span, Timestamp};
 use crate::plan::{Endpoint, labels};
 use crate::ports::*;
-use crate::release::{Look, Subject};
+use crate::release::{Look, Started, Subject};
 use crate::run::release::Gauges;
 
 pub const SERVICE: &str = "app";
@@ -222,6 +222,7 @@ impl World {
             .into(),
             ports: Vec::new(),
             restart_count: 0,
+            oom_killed: false,
         }
     }
 
@@ -364,6 +365,15 @@ impl Router for Edge {
         })
         .await
     }
+    async fn listen(&self) -> Result<(), RouterError> {
+        Ok(())
+    }
+    async fn latency(&self, _: &ServiceName, _: Span) -> Result<[(Colour, Latency); 2], RouterError> {
+        self.call(unreachable, |_| {
+            Ok(Colour::BOTH.map(|colour| (colour, Latency::default())))
+        })
+        .await
+    }
     async fn alive(&self) -> bool {
         true
     }
@@ -375,7 +385,10 @@ impl Gauges for Edge {
         let shown = self.world().readings.get(&gate.name).cloned();
         shown.unwrap_or_else(|| Look::Unknown("nobody shows anything".into()))
     }
-    async fn health(&self, subject: &Subject) -> Look {
+    async fn started(&self, _: &Subject) -> Result<Vec<Started>, String> {
+        Ok(Vec::new())
+    }
+    async fn health(&self, subject: &Subject, _: &[Started]) -> Look {
         let world = self.world();
         let route = world.routes.iter().find(|route| route.service == subject.service);
         let slots = route.iter().flat_map(|route| &route.slots);
@@ -556,6 +569,10 @@ impl Engine for Edge {
         Ok(())
     }
 
+    async fn stats(&self, _: &ContainerId) -> Result<Stats, EngineError> {
+        not_here("measure")
+    }
+
     fn writes(&self) -> u64 {
         0
     }
@@ -582,6 +599,8 @@ pub fn route(hold: bool) -> Route {
         ],
         preview: None,
         hold_limit: hold.then_some(Span::seconds(30)),
+        sticky: false,
+        page: None,
     }
 }
 
