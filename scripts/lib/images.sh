@@ -33,7 +33,7 @@ HWAYO_IMAGES=(
     "auth:1.1.0               hwayo-service  ROLE=auth          VERSION=1.1.0"
     "auth:1.1.0-errors        hwayo-service  ROLE=auth          VERSION=1.1.0-errors   FAIL=10%"
     "auth:1.1.0-slow          hwayo-service  ROLE=auth          VERSION=1.1.0-slow     DELAY=3s"
-    "auth:1.1.0-crash         hwayo-service  ROLE=auth          VERSION=1.1.0-crash    CRASH_AFTER=5s"
+    "auth:1.1.0-crash         hwayo-service  ROLE=auth          VERSION=1.1.0-crash    CRASH_AFTER=15s"
     "auth:1.1.0-leak          hwayo-service  ROLE=auth          VERSION=1.1.0-leak     GROW=8M"
     "auth:1.1.0-busy          hwayo-service  ROLE=auth          VERSION=1.1.0-busy     SPIN=2"
     "auth:1.1.0-refusing      hwayo-service  ROLE=auth          VERSION=1.1.0-refusing REFUSE=20%"
