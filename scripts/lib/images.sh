@@ -22,7 +22,7 @@ DEMO_IMAGES=(
     "line-service:1.1.0      line-service       VERSION=1.1.0"
     "line-service:broken     line-service       VERSION=broken UNHEALTHY=1"
 )
-# The same below localhost/hwayo: version 1.1.0 is good, and the versions after it fail in one way each, for trying gates.
+# The same below localhost/hwayo: 1.1.0 is good, and the versions after it fail in one way each, for trying gates.
 HWAYO_IMAGES=(
     "postgres:15              postgres"
     "web:1.0.0                hwayo-service  ROLE=web           VERSION=1.0.0"
