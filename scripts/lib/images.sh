@@ -22,7 +22,7 @@ DEMO_IMAGES=(
     "line-service:1.1.0      line-service       VERSION=1.1.0"
     "line-service:broken     line-service       VERSION=broken UNHEALTHY=1"
 )
-# The same below localhost/hwayo: version 1.1.0 is good, and the versions after it fail in one way each, for trying gates.
+# The same below localhost/hwayo: 1.1.0 is good, and the versions after it fail in one way each, for trying gates.
 HWAYO_IMAGES=(
     "postgres:15              postgres"
     "web:1.0.0                hwayo-service  ROLE=web           VERSION=1.0.0"
@@ -33,7 +33,7 @@ HWAYO_IMAGES=(
     "auth:1.1.0               hwayo-service  ROLE=auth          VERSION=1.1.0"
     "auth:1.1.0-errors        hwayo-service  ROLE=auth          VERSION=1.1.0-errors   FAIL=10%"
     "auth:1.1.0-slow          hwayo-service  ROLE=auth          VERSION=1.1.0-slow     DELAY=3s"
-    "auth:1.1.0-crash         hwayo-service  ROLE=auth          VERSION=1.1.0-crash    CRASH_AFTER=5s"
+    "auth:1.1.0-crash         hwayo-service  ROLE=auth          VERSION=1.1.0-crash    CRASH_AFTER=15s"
     "auth:1.1.0-leak          hwayo-service  ROLE=auth          VERSION=1.1.0-leak     GROW=8M"
     "auth:1.1.0-busy          hwayo-service  ROLE=auth          VERSION=1.1.0-busy     SPIN=2"
     "auth:1.1.0-refusing      hwayo-service  ROLE=auth          VERSION=1.1.0-refusing REFUSE=20%"

@@ -87,10 +87,10 @@ impl Database {
 
         let scram = Scram::new("", nonce()?);
         let mut proof = None;
+        let mut proven = false;
         loop {
             let message = receive(&mut stream).await?;
             match (message.kind, message.authentication()) {
-                (b'R', Some((0, _))) if proof.is_some() => {}
                 (b'R', Some((10, _))) => {
                     let first = scram.first();
                     let mut body = b"SCRAM-SHA-256\0".to_vec();
@@ -103,11 +103,9 @@ impl Database {
                     send(&mut stream, Some(b'p'), made.message.as_bytes()).await?;
                     proof = Some(made);
                 }
-                (b'R', Some((12, said))) => {
-                    if !proof.as_ref().is_some_and(|proof| proof.answered_by(said)) {
-                        return Err("the server does not know the password".to_owned());
-                    }
-                }
+                (b'R', Some((12, said))) => proven = proof.as_ref().is_some_and(|proof| proof.answered_by(said)),
+                (b'R', Some((0, _))) if proven => {}
+                (b'R', Some((0, _))) => return Err("the server did not show that it knows the password".to_owned()),
                 (b'R', _) => return Err("the server asks for another login than SCRAM-SHA-256".to_owned()),
                 (b'Z', _) => return Ok(stream),
                 (b'E', _) => return Err(message.complaint()),
@@ -185,7 +183,6 @@ fn nonce() -> Result<String, String> {
     Ok(STANDARD.encode(bytes))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn broken(error: std::io::Error) -> String {
     format!("the connection: {error}")
 }

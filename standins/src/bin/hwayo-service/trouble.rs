@@ -9,8 +9,8 @@ const MEBIBYTE: usize = 1024 * 1024;
 /// How it misbehaves beyond [`standins::switches::Switches`]; all off by default.
 #[derive(Debug, Default)]
 pub struct Trouble {
-    /// `STANDIN_REFUSE`: so many of a hundred logins, submissions and reports come to nothing without an error 5xx, which
-    /// only a gate on business figures sees.
+    /// `STANDIN_REFUSE`: so many of a hundred logins, submissions and reports come to nothing without an error 5xx:
+    /// only a gate on business figures sees it.
     refuse: u64,
     /// `STANDIN_GROW`: mebibytes of memory taken every second and never given back.
     grow: usize,
