@@ -23,7 +23,7 @@ pub use keyring::{Found, Given, Keyring, KeyringError};
 pub use machine::{
     ClockState, DiskSpace, Files, Firewall, Limit, Machine, Place, PlaceKind, ProcessLimits, Protocol, User,
 };
-pub use router::{Router, RouterError, SlotView};
+pub use router::{Notice, Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
