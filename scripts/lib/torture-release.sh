@@ -73,7 +73,7 @@ torture_unload() {
     done
     UPLOADED=$((UPLOADED + $(jq '.by_status["201"] // 0' "$RELEASE_FOLDER/load.archive")))
     wait="$(jq .latency_ms.max "$RELEASE_FOLDER/load.archive")"
-    LONGEST="$(awk -v a="$LONGEST" -v b="$wait" 'BEGIN { print a > b ? a : b }')"
+    LONGEST="$(awk -v a="$LONGEST" -v b="$wait" 'BEGIN { print (a > b ? a : b) }')"
 }
 
 # broke WHAT: a promise is missed at this point.
