@@ -59,8 +59,8 @@ lost_row() {
         MISSED=1
         warn "$label: $(counted "$name" '.lost_by_reason | tojson')"
     fi
-    printf '%-34s %5s %9s %6s %5s %10s %10s  %s\n' "$label" "$swaps" "$(counted "$name" .requests)" "$lost" "$cut" \
-        "$(median "$commands")" "$(counted "$name" .latency_ms.max)" "$word" >>"$TABLE"
+    printf '%-34s %5s %9s %6s %5s %20s %10s  %s\n' "$label" "$swaps" "$(counted "$name" .requests)" "$lost" "$cut" \
+        "$(median "$commands") ($(spread "$commands"))" "$(counted "$name" .latency_ms.max)" "$word" >>"$TABLE"
 }
 
 # The swap itself: traffic goes to and fro between two warm colours, so no WebSocket has to end.
@@ -190,7 +190,7 @@ bench_peers() {
     lost_row "peer: nginx reload, 5 ms away" "nginx-$1" "nginx-$1" none "$SWAPS"
 
     # A published port stays where it is; an address may not.
-    front="127.0.0.1:$((RELEASE_PORT[web] + 30000))"
+    front="127.0.0.1:$((${RELEASE_PORT[web]} + 30000))"
     app published 1.0.0 -p "$front:8081"
     await_url "http://$front/api/health"
     clients "recreate-$1" "http://$front" 5
@@ -260,7 +260,7 @@ bench_canary() {
 # A rollback counts from the start of its process to the last answer that the colour it leaves gave to a request sent after
 # that start.
 bench_rollback() {
-    local name="$1" number left began
+    local name="$1" number left began ended
     say "$RELEASE_ENGINE: $SWAPS rollbacks, $2"
     # Both colours have to be there.
     released "again-$RELEASE_ENGINE" deploy "web=$RELEASE_IMAGE:$(other_version web)" --no-canary
@@ -274,19 +274,20 @@ bench_rollback() {
         left="$(answering_version web)"
         began=$EPOCHREALTIME
         ark_ --json rollback web --yes --reason bench >"$MEASURES/out" 2>"$MEASURES/err" || die "a rollback fails: $(tail -n 2 "$MEASURES/err")"
-        printf '%s %s\n' "${began/./}" "$left" >>"$MEASURES/$name.began"
         sleep 0.3
+        ended=$EPOCHREALTIME
+        printf '%s %s %s\n' "${began/./}" "${ended/./}" "$left" >>"$MEASURES/$name.began"
     done
     clients_done "$name"
-    while read -r began left; do
+    while read -r began ended left; do
         # Requests of the next rollback are not this one's.
-        awk -v began="$began" -v left="$left" '$1 >= began && $1 < began + 300000 && $4 == left && $2 > last { last = $2 }
+        awk -v began="$began" -v ended="$ended" -v left="$left" '$1 >= began && $1 < ended && $4 == left && $2 > last { last = $2 }
             END { printf "%.1f\n", last ? (last - began) / 1000 : 0 }' "$MEASURES/$name.answers" >>"$MEASURES/$name"
     done <"$MEASURES/$name.began"
 }
 
 bench_rollbacks() {
-    local agent waited=0
+    local waited=0
     bench_rollback "rollback-$1" "without an agent"
     "$ARKWRIGHT" --host "$RELEASE_HOST" -f "$RELEASE_FOLDER/compose.yaml" agent >"$RELEASE_FOLDER/agent.log" 2>&1 &
     AGENT_PID=$!
@@ -313,8 +314,8 @@ bench_release_engine() {
     local which="$1" share
     release_stack "$which" bench "[{ weight: 5, hold: 3s }, { weight: 25, hold: 3s }, { weight: 50, hold: 3s }]"
     {
-        printf '\n%s\n%-34s %5s %9s %6s %5s %10s %10s  %s\n' "$which" "" swaps requests lost cut "command" "longest" promised
-        printf '%-34s %5s %9s %6s %5s %10s %10s\n' "" "" "" "" WS "ms, median" ms
+        printf '\n%s\n%-34s %5s %9s %6s %5s %20s %10s  %s\n' "$which" "" swaps requests lost cut "command, ms" "longest" promised
+        printf '%-34s %5s %9s %6s %5s %20s %10s\n' "" "" "" "" WS "median (range)" "wait, ms"
     } >>"$TABLE"
     bench_swaps "$which"
     bench_peers "$which"

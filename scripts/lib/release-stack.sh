@@ -49,6 +49,10 @@ release_stack() {
     docker) RELEASE_HOST="unix://$DOCKER_SOCKET" ;;
     podman) RELEASE_HOST="unix://$PODMAN_SOCKET" ;;
     esac
+    # One run at a time: two would tear down each other's stack.
+    mkdir -p "$DEMO_STATE/$2-release"
+    exec 8>"$DEMO_STATE/$2-release/$1.lock"
+    flock -n 8 || die "another run has the stack $RELEASE_PROJECT"
     unset ARKWRIGHT_STATE ARKWRIGHT_CONFIG COMPOSE_PROJECT_NAME
     "ensure_$1"
     release_images "$1"

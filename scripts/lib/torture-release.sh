@@ -51,7 +51,8 @@ colours() {
 torture_load() {
     LOADS=$((LOADS + 1))
     rm -f "$RELEASE_FOLDER/load.stop"
-    : >"$RELEASE_FOLDER/losses.web" >"$RELEASE_FOLDER/losses.archive"
+    : >"$RELEASE_FOLDER/losses.web"
+    : >"$RELEASE_FOLDER/losses.archive"
     LOSSES_TOLD=0
     "$LOAD" --url "$(url web "/api/files?limit=1")" --connections 16 --rate 200 --json \
         --stop-file "$RELEASE_FOLDER/load.stop" --losses "$RELEASE_FOLDER/losses.web" >"$RELEASE_FOLDER/load.web" &
@@ -85,7 +86,6 @@ broke() {
 # recovered WAY: what a killed operation left is taken to its end: by `resume`, by a `resume` that is killed as well, by an
 # agent that starts, or by the next command.
 recovered() {
-    local id
     case "$1" in
     resume) ;;
     resume-killed)
@@ -199,7 +199,8 @@ tortured() {
 # not; what is left over are moments: `KIND after MS`.
 torture_plan() {
     local wanted="$1" kind records took number
-    : >"$RELEASE_FOLDER/all" >"$RELEASE_FOLDER/moments"
+    : >"$RELEASE_FOLDER/all"
+    : >"$RELEASE_FOLDER/moments"
     for kind in "${TORTURED[@]}"; do
         POINT="$kind, not killed"
         ready "$kind"
@@ -225,29 +226,57 @@ torture_plan() {
     fi >"$RELEASE_FOLDER/plan"
 }
 
-# restarted NUMBER: arkwright is killed in the middle of a deploy, the router is started again, and the deploy goes on. No
-# request is lost before and none after; how long nobody answered is measured.
+# restarted WHAT NUMBER: arkwright is killed in the middle of a deploy, the router or the whole engine is started again,
+# and the deploy goes on. No request is lost before and none after; how long nobody answered is measured.
 restarted() {
-    local began ended kind=side
-    ((${1} % 2)) || kind=held
-    POINT="$kind, the router restarted"
+    local what="$1" began service kind=side
+    (($2 % 2)) || kind=held
+    POINT="$kind, the $what restarted"
     torture_load
     sleep 0.5
     killed "$kind" --record $((10 + RANDOM % 10))
     torture_unload
     began=$EPOCHREALTIME
-    engine "$RELEASE_ENGINE" restart --time 1 "$RELEASE_PROJECT-arkwright-router-1" >/dev/null
-    until release_address && curl -fsS --max-time 1 -o /dev/null "$(url web /api/version)" 2>/dev/null; do
-        awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { exit (b - a > 30) }' || break
-        sleep 0.02
+    case "$what" in
+    router) engine "$RELEASE_ENGINE" restart --time 1 "$RELEASE_PROJECT-arkwright-router-1" >/dev/null ;;
+    engine)
+        engine_again
+        # Containers may have come back under other addresses: whoever goes on tells the router.
+        recovered resume
+        ;;
+    esac
+    for service in web archive; do
+        until release_address 2>/dev/null && [[ -n "$(answering_version "$service")" ]]; do
+            if awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a > 60) }'; then
+                broke "$service does not answer after 60 s"
+                break
+            fi
+            sleep 0.02
+        done
+        # Behind a gate that was closed nobody answers before the deploy has gone on.
+        [[ "$what $kind" != "router held" ]] || break
     done
-    ended=$EPOCHREALTIME
-    awk -v a="$began" -v b="$ended" 'BEGIN { printf "%.0f\n", (b - a) * 1000 }' >>"$MEASURES/restart-$RELEASE_ENGINE"
+    awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.0f\n", (b - a) * 1000 }' >>"$MEASURES/$what-$RELEASE_ENGINE"
     torture_load
     recovered resume
     sleep 0.5
     sound "$kind"
     torture_unload
+}
+
+# engine_again: only an engine that these scripts started, and that nobody else has containers on.
+engine_again() {
+    local name
+    case "$RELEASE_ENGINE" in
+    docker) name=dockerd ;;
+    podman) name=podman ;;
+    esac
+    remembered_pid "$name" >/dev/null || die "$RELEASE_ENGINE was not started here, so it is not started again: end it, then run this"
+    if [[ "$RELEASE_ENGINE" == docker ]] && docker_ ps --format '{{.Names}}' | grep -qv "^$RELEASE_PROJECT-"; then
+        die "containers of somebody else run on this engine: it is not started again"
+    fi
+    stop_remembered "$name" 60
+    "ensure_$RELEASE_ENGINE"
 }
 
 torture_stop() {
@@ -271,13 +300,18 @@ torture_engine() {
     done 3<"$RELEASE_FOLDER/plan"
     torture_unload
     say "$1: the router is started again in the middle of deploys"
-    for number in 1 2 3 4; do restarted "$number"; done
+    for number in 1 2 3 4; do restarted router "$number"; done
+    for ((number = 1; number <= ENGINE_RESTARTS; number++)); do
+        say "$1: the engine is started again in the middle of a deploy"
+        restarted engine "$number"
+    done
 
     # The whole history, once: every operation that was ever begun has an end.
     POINT="afterwards"
     files="$(find "$RELEASE_STATE/journal" -type f | wc -l)"
     ended="$(ark_ --json history --last 1000000 | jq '[.[] | select(.outcome | IN("running", "interrupted", "stuck") | not)] | length')"
     [[ "$files" == "$ended" ]] || broke "$files operations were begun, $ended have an end"
+    for number in 1 2 3; do timed "history-$1" ark_ history --last 1; done
     total="$(curl -fsS --max-time 20 "$(url archive "/api/files?limit=1")" | jq .total)"
     ((total >= UPLOADED)) || broke "$UPLOADED photos were accepted, $total are there"
     {
@@ -294,25 +328,38 @@ torture_engine() {
         figure "operations without an end" $((files - ended)) "" == 0
         figure "promises missed" "$BROKEN" "" == 0
         printf '%-26s %22s\n' "taken back after a kill" "$UNWOUND"
+        printf '%-26s %22s\n' "history of all of them" "$(median "history-$1") ms"
         printf '%-26s %22s\n' "longest wait, held" "$LONGEST ms"
-        printf '%-26s %22s\n' "router restart, unanswered" "$(median "restart-$1") ms ($(spread "restart-$1"))"
+        printf '%-26s %22s\n' "router restart, unanswered" "$(median "router-$1") ms ($(spread "router-$1"))"
+        ((ENGINE_RESTARTS == 0)) ||
+            printf '%-26s %22s\n' "engine restart, unanswered" "$(median "engine-$1") ms ($(spread "engine-$1"))"
     } >>"$TABLE"
     torture_stop
 }
 
 torture_release() {
-    local points="${1:-300}" engines="${2:-docker podman}" which
-    [[ "$points" =~ ^[1-9][0-9]{0,3}$ ]] || die "POINTS is a number from 1 to 9999, not $points"
+    local points=300 engines="docker podman" which
+    ENGINE_RESTARTS=0
+    while (($#)); do
+        case "$1" in
+        docker | podman) engines="$1" ;;
+        --engine-restarts)
+            ENGINE_RESTARTS="${2:-}"
+            [[ "$ENGINE_RESTARTS" =~ ^[0-9]{1,2}$ ]] || die "--engine-restarts takes a number up to 99"
+            shift
+            ;;
+        *) points="$1" ;;
+        esac
+        shift
+    done
+    [[ "$points" =~ ^[1-9][0-9]{0,3}$ ]] || die "POINTS is a number from 1 to 9999, ENGINE docker or podman; not $points"
     release_programs
     TABLE="$MEASURES/table"
     LOAD_PIDS=()
     RELEASE_FOLDER="$DEMO_STATE/torture-release/none"
     trap torture_stop EXIT
     for which in $engines; do
-        case "$which" in
-        docker | podman) torture_engine "$which" "$points" ;;
-        *) die "an engine is docker or podman, not $which" ;;
-        esac
+        torture_engine "$which" "$points"
     done
     trap - EXIT
     printf '\ntorture release: kill -9 under load, %s cores\n' "$(nproc)"

@@ -168,3 +168,55 @@ impl Journal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(words: &[&str]) -> Arguments {
+        Arguments::try_parse_from([&["kill-at"], words].concat()).expect("arguments")
+    }
+
+    #[test]
+    fn a_command_is_killed_when_its_journal_has_the_record() {
+        let folder = std::env::temp_dir().join(format!("kill-at-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("old.release"), "head\na {}\nb {}\n").expect("written");
+        let write = format!(
+            r#"cd {}; echo head >new.release; echo '1 {{"event":"planned"}}' >>new.release
+               echo '2 {{"event":"began","step":{{"step":"check"}}}}' >>new.release; exec sleep 60"#,
+            folder.display()
+        );
+        let at = folder.display().to_string();
+        let report = run(&arguments(&[
+            "--journal",
+            &at,
+            "--record",
+            "2",
+            "--",
+            "sh",
+            "-c",
+            &write,
+        ]));
+        let report = report.expect("run");
+        assert!(report.killed && report.milliseconds < 50_000.0);
+        assert_eq!((report.records, report.last.as_deref()), (2, Some("began check")));
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn one_that_is_faster_tells_its_exit_code() {
+        let report = run(&arguments(&[
+            "--journal",
+            "/nowhere",
+            "--after",
+            "60000",
+            "--",
+            "sh",
+            "-c",
+            "exit 7",
+        ]));
+        let report = report.expect("run");
+        assert_eq!((report.killed, report.code, report.records), (false, Some(7), 0));
+    }
+}
