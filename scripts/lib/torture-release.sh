@@ -41,10 +41,13 @@ ready() {
         >"$RELEASE_FOLDER/ready.log" 2>&1 || broke "a deploy without a kill fails: $(tail -n 2 "$RELEASE_FOLDER/ready.log")"
 }
 
-# colours SERVICE: `blue running 1.0.0` of every container it has.
+# looked: what runs, for everything that asks until the next look; an engine can be slow to tell.
+looked() { PS="$(ark_ --json ps)"; }
+
+# colours SERVICE: `blue running 1.0.0` of every container it had at the last look.
 colours() {
-    ark_ --json ps | jq -r --arg service "$1" '.[] | select(.service == $service) |
-        "\(.colour) \(.state) \(.image | sub(".*:"; ""))"'
+    jq -r --arg service "$1" '.[] | select(.service == $service) |
+        "\(.colour) \(.state) \(.image | sub(".*:"; ""))"' <<<"$PS"
 }
 
 # torture_load: requests to both services that are never sent twice; torture_unload ends it and counts.
@@ -118,6 +121,7 @@ open_operations() {
 sound() {
     local kind="$1" service="${TORTURED_SERVICE[$1]}" one history last version weights serving found count names
     history="$(ark_ --json history --last 50)" || broke "history cannot be read"
+    looked || broke "ps does not answer"
     found="$(jq -r '[.[] | select(.outcome | IN("running", "interrupted", "stuck")) | "\(.operation) \(.outcome)"] | join(", ")' <<<"$history")"
     [[ -z "$found" ]] || broke "without an end: $found; resume said: $(tail -n 3 "$RELEASE_FOLDER/resume.log")"
     if (($(report .records) > 0)); then
@@ -157,7 +161,7 @@ sound() {
         [[ ! -e "$RELEASE_STATE/scratch/release-$service" ]] || broke "$service: the copy of the data is left"
     done
     names="$(engine "$RELEASE_ENGINE" ps -a --format '{{.Names}}' | grep -c "^$RELEASE_PROJECT" || true)"
-    count="$(ark_ --json ps | jq length)"
+    count="$(jq length <<<"$PS")"
     ((names == count)) || broke "the engine has $names containers of ours, ps lists $count"
     found="$(cat "$RELEASE_FOLDER/losses.web" "$RELEASE_FOLDER/losses.archive" | wc -l)"
     if ((found > LOSSES_TOLD)); then
@@ -293,6 +297,7 @@ torture_engine() {
     declare -gA SERVES=([web]=1.0.0 [archive]=1.0.0)
     say "$1: a stack to torture"
     release_stack "$1" torture "[{ weight: 25, hold: 200ms }]"
+    looked
     torture_load
     torture_plan "$2"
     while read -r kind how value <&3; do

@@ -110,8 +110,11 @@ pub async fn run(plan: Arc<Plan>, connector: Arc<Connector>, mut stop: Stopping)
         let lost = match timeout(plan.timeout, ask(&plan, &connector, number, &mut open, &mut count)).await {
             Ok(Ok((status, version))) => {
                 plan.diary.answered(sent, status, version.as_deref());
+                // Without a version it was somebody on the way who answered.
+                let from = version.as_deref().unwrap_or("nobody");
+                let wrong = (!(200..400).contains(&status)).then(|| format!("status {status} from {from}"));
                 count.answered(status, version, asked.elapsed());
-                (!(200..400).contains(&status)).then(|| format!("status {status}"))
+                wrong
             }
             Ok(Err(why)) => Some(why),
             Err(_) => Some("timeout".to_owned()),
