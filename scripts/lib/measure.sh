@@ -51,7 +51,7 @@ figure() {
 
 # promise VALUE OPERATOR LIMIT: what was promised, with MISSED before it where it is.
 promise() {
-    if awk -v v="$1" -v op="$2" -v l="$3" 'BEGIN { exit !(op == ">=" ? v + 0 >= l + 0 : op == "<" ? v + 0 < l + 0 : v + 0 == l + 0) }'; then
+    if awk -v v="$1" -v op="$2" -v l="$3" 'BEGIN { exit !(op == ">=" ? v + 0 >= l + 0 : op == "<" ? v + 0 < l + 0 : op == "<=" ? v + 0 <= l + 0 : v + 0 == l + 0) }'; then
         printf '%s %s' "$2" "$3"
     else
         printf 'MISSED %s %s' "$2" "$3"

@@ -9,7 +9,7 @@ use crate::journal::Request;
 use crate::model::{Logins, OperationId};
 use crate::release::ReleaseStep;
 use crate::run::agent::Submission;
-use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt};
+use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt, take_now};
 use crate::state::{HostLock, LockError, ProjectFolder};
 
 /// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
@@ -29,7 +29,7 @@ impl Owner {
             return Ok(Owner::Agent(client));
         }
         let host = project.host().await.or_fail(Kind::Host)?;
-        let lock = lock(&host.folder, "arkwright in the foreground")?;
+        let lock = lock(&host.folder, "arkwright in the foreground").await?;
         Ok(Owner::Foreground {
             host: Arc::new(host),
             _lock: lock,
@@ -276,8 +276,8 @@ pub fn by() -> String {
     user.unwrap_or_else(|| format!("uid {uid}"))
 }
 
-pub fn lock(folder: &ProjectFolder, who: &str) -> Result<HostLock, Failure> {
-    HostLock::take(&folder.lock(), who).map_err(lock_failure)
+pub async fn lock(folder: &ProjectFolder, who: &str) -> Result<HostLock, Failure> {
+    take_now(&folder.lock(), who).await.map_err(lock_failure)
 }
 
 fn lock_failure(error: LockError) -> Failure {

@@ -35,4 +35,4 @@ pub use prune::{PruneScope, plan_prune, prune};
 pub use pull::pull;
 pub use sandbox::{Sandbox, SandboxError, shelter, sweep};
 pub use schedules::Schedules;
-pub use turn::turn;
+pub use turn::{take_now, turn};

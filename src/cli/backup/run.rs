@@ -49,6 +49,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
 /// Accepts what the stores of these sets have lost: the last snapshot this host published there is no longer expected.
 async fn begin_again(room: &BackupRoom<'_>, sets: &[String], terminal: &Terminal) -> Result<(), Failure> {
     let _lock = lock(&room.folder, "arkwright backup run --begin-again")
+        .await
         .map_err(|failure| failure.hinted("stop the agent for it, where one runs"))?;
     let stores: BTreeSet<&str> = sets.iter().flat_map(|set| room.backups.stores_of(set)).collect();
     for store in stores {

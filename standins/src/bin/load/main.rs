@@ -5,6 +5,7 @@
 
 mod connect;
 mod count;
+mod diary;
 mod sockets;
 mod worker;
 
@@ -26,6 +27,7 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::connect::Connector;
 use crate::count::{Count, SocketCount};
+use crate::diary::Diary;
 use crate::worker::{Plan, Post};
 
 /// Longest run, whatever was asked for.
@@ -52,12 +54,27 @@ struct Arguments {
     /// Requests a second over all connections; as many as possible without it.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
+    /// With --rate: time counts from when a request was due, also when every connection was still busy then.
+    #[arg(long, requires = "rate")]
+    from_due: bool,
+    /// How far away the server is said to be: waited before each request is sent and after each answer.
+    #[arg(long, value_parser = duration)]
+    delay: Option<Duration>,
+    /// Write a line for every answer there: when it was sent and answered (microseconds since 1970), status, version.
+    #[arg(long)]
+    answers: Option<PathBuf>,
+    /// Write a line for every lost request there: when it was sent and lost (microseconds since 1970), and why.
+    #[arg(long)]
+    losses: Option<PathBuf>,
     /// Send POST with a body instead of GET; signed as LINE signs when LINE_CHANNEL_SECRET is set.
     #[arg(long)]
     post: bool,
     /// The body of a POST.
     #[arg(long, default_value = EMPTY_WEBHOOK, requires = "post")]
     body: String,
+    /// End each body with the request's number, so that no two are the same.
+    #[arg(long, requires = "post")]
+    numbered: bool,
     /// A header to send, as `name: value`.
     #[arg(long = "header", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -135,10 +152,16 @@ async fn run(arguments: Arguments) -> Result<u64, String> {
     let plan = Arc::new(Plan {
         urls: arguments.urls,
         headers: arguments.headers,
-        post: arguments.post.then(|| post(arguments.body)).transpose()?,
+        post: arguments
+            .post
+            .then(|| post(arguments.body, arguments.numbered))
+            .transpose()?,
         limit: arguments.requests.unwrap_or(MAX_REQUESTS),
         rate: arguments.rate,
         timeout: arguments.timeout,
+        delay: arguments.delay.unwrap_or_default(),
+        from_due: arguments.from_due,
+        diary: Diary::open(arguments.answers.as_deref(), arguments.losses.as_deref())?,
         ..Plan::default()
     });
     // Without --requests or --duration the run ends at the caps, or when told to.
@@ -203,6 +226,7 @@ async fn run(arguments: Arguments) -> Result<u64, String> {
             failure = Some(format!("a WebSocket broke: {error}"));
         }
     }
+    plan.diary.close()?;
     let report = total.report(took, &sockets);
     let text = if arguments.json {
         serde_json::to_string(&report)
@@ -216,15 +240,19 @@ async fn run(arguments: Arguments) -> Result<u64, String> {
     }
 }
 
-fn post(body: String) -> Result<Post, String> {
+fn post(body: String, numbered: bool) -> Result<Post, String> {
     let mut headers = HashMap::new();
     if let Ok(secret) = std::env::var("LINE_CHANNEL_SECRET") {
+        if numbered {
+            return Err("--numbered bodies are not signed: take LINE_CHANNEL_SECRET away".to_owned());
+        }
         let signature = line_signature(secret.as_bytes(), body.as_bytes());
         let value = HeaderValue::from_str(&signature).map_err(|error| error.to_string())?;
         headers.insert(HeaderName::from_static("x-line-signature"), value);
     }
     Ok(Post {
         body: body.into(),
+        numbered,
         headers,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -17,6 +17,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::connect::Connector;
 use crate::count::Count;
+use crate::diary::Diary;
 
 /// What all workers send, and how far they are together.
 #[derive(Default)]
@@ -28,12 +29,19 @@ pub struct Plan {
     /// Requests a second over all workers.
     pub rate: Option<u32>,
     pub timeout: Duration,
+    /// How far away the server is said to be: waited before a request is sent and after its answer is there.
+    pub delay: Duration,
+    /// Time counts from when a request was due, also when no connection was free then.
+    pub from_due: bool,
+    pub diary: Diary,
     pub taken: AtomicU64,
     pub gone: AtomicU64,
 }
 
 pub struct Post {
     pub body: Bytes,
+    /// Ends every body with the request's number, so that no two are the same.
+    pub numbered: bool,
     pub headers: HashMap<HeaderName, HeaderValue>,
 }
 
@@ -52,7 +60,12 @@ impl Plan {
         (number < self.limit).then_some(number)
     }
 
-    fn request(&self, url: &Uri) -> Result<Request<Full<Bytes>>, String> {
+    /// Addresses take turns.
+    fn which(&self, number: u64) -> usize {
+        usize::try_from(number).unwrap_or_default() % self.urls.len()
+    }
+
+    fn request(&self, url: &Uri, number: u64) -> Result<Request<Full<Bytes>>, String> {
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let host = url.authority().map_or("", |authority| authority.as_str());
         let method = if self.post.is_some() { Method::POST } else { Method::GET };
@@ -63,6 +76,9 @@ impl Plan {
         let mut body = Bytes::new();
         if let Some(post) = &self.post {
             body = post.body.clone();
+            if post.numbered {
+                body = [&body[..], number.to_string().as_bytes()].concat().into();
+            }
             for (name, value) in &post.headers {
                 request = request.header(name, value);
             }
@@ -80,27 +96,34 @@ pub async fn run(plan: Arc<Plan>, connector: Arc<Connector>, mut stop: Stopping)
     let begun = tokio::time::Instant::now();
     while !stop.requested() {
         let Some(number) = plan.take() else { break };
+        let mut due = None;
         if let Some(rate) = plan.rate {
-            let due = begun + Duration::from_secs_f64(number as f64 / f64::from(rate));
+            let then = begun + Duration::from_secs_f64(number as f64 / f64::from(rate));
             tokio::select! {
-                () = sleep_until(due) => {}
+                () = sleep_until(then) => {}
                 () = stop.wait() => break,
             }
+            due = plan.from_due.then_some(then.into_std());
         }
-        let which = usize::try_from(number).unwrap_or_default() % plan.urls.len();
-        let asked = Instant::now();
-        let lost = match timeout(plan.timeout, ask(&plan, &connector, which, &mut open, &mut count)).await {
+        let sent = SystemTime::now();
+        let asked = due.unwrap_or_else(Instant::now);
+        let lost = match timeout(plan.timeout, ask(&plan, &connector, number, &mut open, &mut count)).await {
             Ok(Ok((status, version))) => {
+                plan.diary.answered(sent, status, version.as_deref());
+                // Without a version it was somebody on the way who answered.
+                let from = version.as_deref().unwrap_or("nobody");
+                let wrong = (!(200..400).contains(&status)).then(|| format!("status {status} from {from}"));
                 count.answered(status, version, asked.elapsed());
-                (!(200..400).contains(&status)).then(|| format!("status {status}"))
+                wrong
             }
             Ok(Err(why)) => Some(why),
             Err(_) => Some("timeout".to_owned()),
         };
         if let Some(why) = lost {
             // Whatever state the connection is in, the next request gets a new one.
-            open.remove(&which);
+            open.remove(&plan.which(number));
             let refused = why.starts_with("connect");
+            plan.diary.lost(sent, &why);
             count.lost(why);
             plan.gone.fetch_add(1, Ordering::Relaxed);
             if refused {
@@ -114,10 +137,11 @@ pub async fn run(plan: Arc<Plan>, connector: Arc<Connector>, mut stop: Stopping)
 async fn ask(
     plan: &Plan,
     connector: &Connector,
-    which: usize,
+    number: u64,
     open: &mut HashMap<usize, Sender>,
     count: &mut Count,
 ) -> Result<(u16, Option<String>), String> {
+    let which = plan.which(number);
     let url = &plan.urls[which];
     // A connection the server closed between two requests is replaced: no request was on it.
     let reusable = match open.remove(&which) {
@@ -135,8 +159,10 @@ async fn ask(
             sender
         }
     };
+    // From here on the request is on its way: whatever happens to the connection now happens to it.
+    sleep_for(plan.delay).await;
     let answer = sender
-        .send_request(plan.request(url)?)
+        .send_request(plan.request(url, number)?)
         .await
         .map_err(|error| broke(&error))?;
     let status = answer.status().as_u16();
@@ -149,8 +175,15 @@ async fn ask(
     while let Some(frame) = body.frame().await {
         frame.map_err(|error| broke(&error))?;
     }
+    sleep_for(plan.delay).await;
     open.insert(which, sender);
     Ok((status, version))
+}
+
+async fn sleep_for(span: Duration) {
+    if !span.is_zero() {
+        sleep(span).await;
+    }
 }
 
 fn broke(error: &hyper::Error) -> String {

@@ -1,0 +1,171 @@
+# shellcheck shell=bash
+# A small stack to release under load: `web`, swapped side by side, and `archive`, held, behind their router. Both run the
+# stand-in of MemoryArk's back end. Sourced after demo.sh.
+
+RELEASE_IMAGE="localhost/memoryark/backend"
+RELEASE_TOKEN="token-of-the-bench"
+declare -A RELEASE_PORT=([web]=8081 [archive]=8082)
+
+# release_programs: $ARKWRIGHT, unless it is given, and the stand-ins are built.
+release_programs() {
+    ensure_packages "what measures" jq socat curl gcc libc6-dev ca-certificates
+    [[ -n "${ARKWRIGHT_STANDINS:-}" && -n "${ARKWRIGHT:-}" ]] || ensure_rust
+    if [[ -z "${ARKWRIGHT:-}" ]]; then
+        ARKWRIGHT="$PWD/target/release/arkwright"
+        build_arkwright
+    fi
+    build_standins
+    [[ -n "${ARKWRIGHT_STANDINS:-}" ]] ||
+        cargo rustc --quiet --release --locked -p standins --bin kill-at -- -C target-feature=+crt-static
+    LOAD="$(standins_folder)/load"
+    KILL_AT="$(standins_folder)/kill-at"
+}
+
+# release_images ENGINE: those the stack needs.
+release_images() {
+    local line name folder
+    local -a arguments
+    ensure_base_image "$1"
+    for line in "${DEMO_IMAGES[@]}"; do
+        read -r name folder line <<<"$line"
+        case "$folder" in
+        haproxy | nginx | memoryark-backend)
+            read -r -a arguments <<<"$line"
+            build_image "$1" "$name" "$folder" "${arguments[@]}"
+            ;;
+        esac
+    done
+}
+
+# release_stack ENGINE PURPOSE [STEPS]: the engine, the images, and the stack up with 1.0.0; a stack of an earlier run is
+# removed first. STEPS are those of `web`'s canary.
+release_stack() {
+    local steps="${3:-[]}" service port
+    RELEASE_ENGINE="$1"
+    RELEASE_PROJECT="ark-$2-$1"
+    RELEASE_FOLDER="$DEMO_STATE/$2-release/$1"
+    RELEASE_STATE="$RELEASE_FOLDER/state/$RELEASE_PROJECT"
+    case "$1" in
+    docker) RELEASE_HOST="unix://$DOCKER_SOCKET" ;;
+    podman) RELEASE_HOST="unix://$PODMAN_SOCKET" ;;
+    esac
+    # One run at a time: two would tear down each other's stack.
+    mkdir -p "$DEMO_STATE/$2-release"
+    exec 8>"$DEMO_STATE/$2-release/$1.lock"
+    flock -n 8 || die "another run has the stack $RELEASE_PROJECT"
+    unset ARKWRIGHT_STATE ARKWRIGHT_CONFIG COMPOSE_PROJECT_NAME
+    "ensure_$1"
+    release_images "$1"
+    release_down
+    mkdir -p "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"
+    ((EUID != 0)) || chown 1000:1000 "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"
+    {
+        printf 'name: %s\nservices:\n' "$RELEASE_PROJECT"
+        for service in web archive; do
+            port="${RELEASE_PORT[$service]}"
+            printf '  %s:\n    image: %s:1.0.0\n    restart: unless-stopped\n' "$service" "$RELEASE_IMAGE"
+            printf '    environment: { PORT: "%s", LINE_SERVICE_API_TOKEN: %s, STANDIN_DELAY: 2ms }\n' "$port" "$RELEASE_TOKEN"
+            case "$service" in
+            # Side by side, each colour has a database of its own.
+            web) printf '    tmpfs: ["/data:mode=1777", "/uploads:mode=1777"]\n' ;;
+            archive) printf '    volumes: ["./data:/data", "./uploads:/uploads"]\n' ;;
+            esac
+        done
+    } >"$RELEASE_FOLDER/compose.yaml"
+    cat >"$RELEASE_FOLDER/arkwright.yaml" <<CONFIG
+state: ./state
+agent: { socket: $RELEASE_FOLDER/agent.sock }
+router: { image: "localhost/memoryark/haproxy:2.6" }
+services:
+  web:
+    release:
+      port: ${RELEASE_PORT[web]}
+      health: { http: /api/health, every: 300ms, healthy_after: 2, within: 4s }
+      steps: $steps
+  archive:
+    release:
+      port: ${RELEASE_PORT[archive]}
+      health: { http: /api/health, every: 300ms, healthy_after: 2, within: 4s }
+      swap: hold
+      hold_limit: 60s
+      drain_limit: 10s
+      before: [{ backup: database }]
+backups:
+  recipients: []
+  keys: { signing: keys/signing, drill_identity: keys/drill }
+  stores: { here: { path: ./backups } }
+  sets: { database: { sources: [{ sqlite: ./data/memoryark.db }] } }
+CONFIG
+    ark_ --json key new --recovery "$RELEASE_FOLDER/recovery.key" >"$RELEASE_FOLDER/keys.json"
+    sed -i "s|^  recipients: .*|  recipients: $(jq -c '[.recipients.recovery, .recipients.drill]' "$RELEASE_FOLDER/keys.json")|" \
+        "$RELEASE_FOLDER/arkwright.yaml"
+    ark_ up >"$RELEASE_FOLDER/up.log" 2>&1 || die "the stack does not come up: $(tail -n 3 "$RELEASE_FOLDER/up.log")"
+    release_address
+    for service in web archive; do
+        await_version "$service" 1.0.0 20 || die "$service does not answer behind the router"
+    done
+}
+
+# release_down: the stack, its folder and the names that keep its images are gone afterwards.
+release_down() {
+    local image
+    [[ -d "$RELEASE_FOLDER" ]] || return 0
+    if [[ -e "$RELEASE_FOLDER/arkwright.yaml" ]]; then
+        finish_all >/dev/null 2>&1 || true
+        ark_ down --volumes --remove-orphans --yes >"$RELEASE_FOLDER/down.log" 2>&1 ||
+            warn "the stack is not all removed: $(tail -n 3 "$RELEASE_FOLDER/down.log")"
+    fi
+    for image in $(engine "$RELEASE_ENGINE" images --format '{{.Repository}}:{{.Tag}}' | grep "arkwright-keep/$RELEASE_PROJECT-" || true); do
+        engine "$RELEASE_ENGINE" rmi "$image" >/dev/null || warn "$image is left"
+    done
+    rm -rf --one-file-system "$RELEASE_FOLDER"
+}
+
+# ark_ ARGUMENT...: arkwright on the stack.
+ark_() { "$ARKWRIGHT" --host "$RELEASE_HOST" -f "$RELEASE_FOLDER/compose.yaml" "$@"; }
+
+# finish_all: what is unfinished is taken to its end, or given up.
+finish_all() {
+    local id
+    for id in $(ark_ --json history --last 100000 | jq -r '.[] | select(.outcome | IN("running", "interrupted", "stuck")).operation'); do
+        ark_ resume "$id" >/dev/null 2>&1 || ark_ resume "$id" --give-up || true
+    done
+}
+
+# release_address: where the router is; another one after it was started again, on some engines.
+release_address() {
+    ROUTER="$(engine "$RELEASE_ENGINE" inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' \
+        "$RELEASE_PROJECT-arkwright-router-1" | cut -d ' ' -f 1)"
+    [[ -n "$ROUTER" ]]
+}
+
+# url SERVICE PATH
+url() { printf 'http://%s:%s%s\n' "$ROUTER" "${RELEASE_PORT[$1]}" "$2"; }
+
+# answering_version SERVICE: of one request through the router.
+answering_version() {
+    curl -fsS --max-time 20 -o /dev/null -D - "$(url "$1" /api/version)" 2>/dev/null | tr -d '\r' | sed -n 's/^x-app-version: //p'
+}
+
+# await_version SERVICE VERSION SECONDS
+await_version() {
+    local waited=0
+    until [[ "$(answering_version "$1")" == "$2" ]]; do
+        ((waited < $3 * 20)) || return 1
+        sleep 0.05
+        waited=$((waited + 1))
+    done
+}
+
+# other_version SERVICE: the one that does not serve.
+other_version() {
+    if [[ "$(answering_version "$1")" == 1.0.0 ]]; then echo 1.1.0; else echo 1.0.0; fi
+}
+
+# router_says SOCKET COMMAND: `admin` or `master`.
+router_says() { socat -t 5 - "UNIX-CONNECT:$RELEASE_STATE/router/run/$1.sock" <<<"$2"; }
+
+# weights SERVICE: `blue=100 green=0`, as the running router has them.
+weights() {
+    router_says admin "show servers state $1" | awk '$4 ~ /1$/ { sub(/1$/, "", $4); printf "%s%s=%s", sep, $4, $8; sep = " " }'
+}
