@@ -290,7 +290,7 @@ impl Project {
     }
 
     async fn engine_with(&self, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
-        connect(self.selection.host.as_deref(), given, None).await
+        connect(self.selection.host.as_deref(), given).await
     }
 
     /// The stores of arkwright.yaml by name.
@@ -318,7 +318,7 @@ impl Project {
     pub async fn host_near(&self, known: Option<&EngineInfo>) -> Result<Host, BuildError> {
         let folder = self.folder()?;
         let given = Given::of(self.logins.clone());
-        let engine = connect(self.selection.host.as_deref(), given.clone(), known).await;
+        let engine = connect_near(self.selection.host.as_deref(), given.clone(), known).await;
         Ok(Host {
             stack: self.loaded.stack.clone(),
             secrets: self.loaded.secrets.clone(),
@@ -362,7 +362,12 @@ fn program() -> io::Result<PathBuf> {
 }
 
 /// Connects to the engine named, or to the first that answers; it pulls with the logins given and those of this host.
-pub async fn connect(
+pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
+    connect_near(host, given, None).await
+}
+
+/// The same; an engine that is still the one `known` is not asked again what it is.
+async fn connect_near(
     host: Option<&str>,
     given: Given,
     known: Option<&EngineInfo>,
