@@ -26,7 +26,7 @@ pub use machine::{
     ClockState, DiskSpace, Files, Firewall, Limit, Machine, Place, PlaceKind, ProcessLimits, Protocol, User,
 };
 pub use program::{Program, Programs, Ran};
-pub use router::{Router, RouterError, SlotView};
+pub use router::{Notice, Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};

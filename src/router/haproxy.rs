@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::chown;
@@ -8,15 +9,17 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use crate::model::{Colour, ServiceName, Span};
-use crate::ports::{Figures, Latency, Route, Router, RouterError, SlotState, SlotView};
+use crate::model::{Colour, ServiceName, Span, Timestamp};
+use crate::ports::{Figures, Latency, Notice, Route, Router, RouterError, SlotState, SlotView};
 use crate::state::{make_folder, write_atomic};
 
 use super::answers;
 use super::log::{self, Listener};
+use super::map;
+use super::preview::PreviewKey;
 use super::process::{Process, Server};
 use super::render::{self, HOLD};
-use super::stored::Stored;
+use super::stored::{self, Stored};
 
 /// What the router's process sees of itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +75,7 @@ impl HaProxy {
     }
 
     fn file(&self) -> PathBuf {
-        self.config.join("haproxy.cfg")
+        self.config.join(stored::FILE)
     }
 
     async fn stored(&self) -> Result<Stored, RouterError> {
@@ -103,8 +106,8 @@ impl HaProxy {
     }
 
     async fn store(&self, stored: &Stored, turn: Turn) -> Result<Turn, RouterError> {
-        let (file, inside, stored) = (self.file(), self.inside.clone(), stored.clone());
-        blocking(move || stored.write(&file, &inside).map(|()| turn)).await
+        let (folder, inside, stored) = (self.config.clone(), self.inside.clone(), stored.clone());
+        blocking(move || stored.write(&folder, &inside).map(|()| turn)).await
     }
 
     /// The folders, and the part that is the same for every set of routes.
@@ -135,18 +138,24 @@ impl Router for HaProxy {
         let before = self.stored().await?;
         let mut after = Stored {
             routes: routes.to_vec(),
-            gates: before.gates.clone(),
+            ..before.clone()
         };
-        after
-            .gates
-            .retain(|service, _| routes.iter().any(|r| r.service == *service));
+        let routed = |service: &ServiceName| routes.iter().any(|route| route.service == *service);
+        after.gates.retain(|service, _| routed(service));
+        after.notices.retain(|service, _| routed(service));
+        after.begin(&before.routes);
+        if after.key.is_none() {
+            after.key = Some(PreviewKey::make().map_err(RouterError::Write)?);
+        }
         let turn = self.store(&after, turn).await?;
         let Some(loaded) = self.process.shape().await? else {
             return Ok(());
         };
         if loaded == render::shape(&after, &self.inside) {
             for route in routes {
-                self.process.change(&self.process.differences(route).await?).await?;
+                let mut commands = map::commands(&after, &route.service, &self.inside);
+                commands.extend(self.process.differences(route).await?);
+                self.process.change(&commands).await?;
             }
             return Ok(());
         }
@@ -165,14 +174,20 @@ impl Router for HaProxy {
     async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError> {
         let turn = self.turn().await;
         let mut stored = self.stored().await?;
+        let before = stored.routes.clone();
         let route = stored.route(service)?;
         for slot in &mut route.slots {
             if let Some((_, weight)) = weights.iter().find(|(colour, _)| *colour == slot.colour) {
                 slot.weight = *weight;
             }
         }
+        let route = route.clone();
         let mut commands = Vec::new();
-        for (slot, replica) in render::heaviest_first(route) {
+        // Who was sent to a colour the last time is not sent there again because it begins anew.
+        if stored.begin(&before) {
+            commands = map::commands(&stored, service, &self.inside);
+        }
+        for (slot, replica) in render::heaviest_first(&route) {
             let server = render::server(slot, replica);
             for backend in [service.to_string(), render::upgraded(service)] {
                 commands.push(format!("set server {backend}/{server} weight {}", render::weight(slot)));
@@ -226,6 +241,30 @@ impl Router for HaProxy {
         self.store(&stored, turn).await.map(drop)
     }
 
+    async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError> {
+        let turn = self.turn().await;
+        let mut stored = self.stored().await?;
+        stored.route(service)?;
+        match notice {
+            Some(notice) => stored.notices.insert(service.clone(), notice),
+            None => stored.notices.remove(service),
+        };
+        let commands = map::commands(&stored, service, &self.inside);
+        let _turn = self.store(&stored, turn).await?;
+        self.process.change(&commands).await
+    }
+
+    async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
+        Ok(self.stored().await?.notices)
+    }
+
+    async fn preview_cookie(&self, service: &ServiceName, until: Timestamp) -> Result<String, RouterError> {
+        let mut stored = self.stored().await?;
+        stored.route(service)?;
+        let key = stored.key.ok_or(RouterError::Keyless)?;
+        Ok(key.cookie(service, until))
+    }
+
     async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError> {
         self.process.look(service).await?.iter().map(Server::view).collect()
     }
@@ -236,18 +275,8 @@ impl Router for HaProxy {
         Ok((waiting, longest))
     }
 
-    async fn shut_sessions(&self, service: &ServiceName, colour: Colour) -> Result<u64, RouterError> {
-        let mut commands = Vec::new();
-        let mut count = 0;
-        for server in self.process.look(service).await? {
-            if server.colour == colour {
-                count += server.upgraded.number("scur")?;
-                let backend = render::upgraded(service);
-                commands.push(format!("shutdown sessions server {backend}/{}", server.state.server));
-            }
-        }
-        self.process.change(&commands).await?;
-        Ok(count)
+    async fn shut_sessions(&self, service: &ServiceName, colour: Colour, over: Span) -> Result<u64, RouterError> {
+        self.process.shut(service, colour, over).await
     }
 
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError> {

@@ -92,11 +92,15 @@ impl Process {
         matches!(answer, Ok(Ok(text)) if text.contains("Name: HAProxy"))
     }
 
-    /// One round trip; a router that is just starting is waited for.
     pub async fn admin(&self, command: &str) -> Result<String, RouterError> {
+        self.patiently(ADMIN, command).await
+    }
+
+    /// One round trip; a router that is just starting is waited for. Its master listens last.
+    async fn patiently(&self, socket: &str, command: &str) -> Result<String, RouterError> {
         let begun = Instant::now();
         loop {
-            match ask(&self.run, ADMIN, command).await {
+            match ask(&self.run, socket, command).await {
                 Err(RouterError::Unreachable { source, .. }) if absent(&source) && begun.elapsed() < STARTING => {
                     sleep(Duration::from_millis(50)).await;
                 }
@@ -197,7 +201,8 @@ impl Process {
     pub async fn reload(&self) -> Result<(), RouterError> {
         let info = "show info";
         let before = answers::pid(info, &ask(&self.run, ADMIN, info).await?)?;
-        let (_, failed) = self.reloads().await?;
+        let proc = "show proc";
+        let (_, failed) = answers::reloads(proc, &self.patiently(MASTER, proc).await?)?;
         // Since 2.7 the answer says whether it worked, before that it is empty.
         let answer = ask(&self.run, MASTER, "reload").await?;
         let refused = |answer: &str| RouterError::Refused {

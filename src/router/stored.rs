@@ -6,11 +6,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, ServiceName};
-use crate::ports::{Route, RouterError};
-use crate::state::write_atomic;
+use crate::ports::{Notice, Route, RouterError, Slot};
+use crate::state::write_atomic_for;
 
 use super::haproxy::Inside;
-use super::render::render;
+use super::map;
+use super::preview::PreviewKey;
+use super::render::{self, render};
 
 /// The rendered configuration carries what it was rendered from, so that one atomic write changes both.
 ///
@@ -25,7 +27,20 @@ pub struct Stored {
     pub routes: Vec<Route>,
     /// Closed gates and when they count as open again, in milliseconds since 1970.
     pub gates: BTreeMap<ServiceName, u64>,
+    /// Services under maintenance.
+    #[serde(default)]
+    pub notices: BTreeMap<ServiceName, Notice>,
+    /// How often each colour has begun to take clients that stay. Kept also for services that went away: their clients'
+    /// cookies may come back.
+    #[serde(default)]
+    pub lives: BTreeMap<ServiceName, [u64; 2]>,
+    /// Made when routes are first applied.
+    #[serde(default)]
+    pub key: Option<PreviewKey>,
 }
+
+/// The file's name in the configuration's folder.
+pub const FILE: &str = "haproxy.cfg";
 
 const HEAD: &str = "# arkwright-router 1 ";
 const LARGEST: u64 = 4 << 20;
@@ -67,8 +82,36 @@ impl Stored {
         Ok(format!("{HEAD}{}\n{rest}", Digest::of(rest.as_bytes()).hex()))
     }
 
-    pub fn write(&self, path: &Path, inside: &Inside) -> Result<(), RouterError> {
-        write_atomic(path, self.text(inside)?.as_bytes(), 0o644).map_err(RouterError::Write)
+    /// Into the configuration's folder: the map before the configuration that names it. Only the router's group may
+    /// read what holds the key.
+    pub fn write(&self, folder: &Path, inside: &Inside) -> Result<(), RouterError> {
+        let text = self.text(inside)?;
+        let group = inside.owner.filter(|_| rustix::process::geteuid().is_root());
+        let group = group.map(|(_, gid)| gid);
+        let written = || {
+            let (path, map) = (folder.join(map::NAME), map::text(self));
+            if std::fs::read(&path).ok().as_deref() != Some(map.as_bytes()) {
+                write_atomic_for(&path, map.as_bytes(), 0o640, group)?;
+            }
+            write_atomic_for(&folder.join(FILE), text.as_bytes(), 0o640, group)
+        };
+        written().map_err(RouterError::Write)
+    }
+
+    /// Notes which colours begin to take clients that stay; whether any does.
+    pub fn begin(&mut self, before: &[Route]) -> bool {
+        let mut begun = false;
+        for route in self.routes.iter().filter(|route| route.sticky) {
+            let old = before.iter().find(|old| old.service == route.service && old.sticky);
+            for slot in route.slots.iter().filter(|slot| render::weight(slot) > 0) {
+                let took = |old: &Slot| old.colour == slot.colour && render::weight(old) > 0;
+                if !old.is_some_and(|old| old.slots.iter().any(took)) {
+                    self.lives.entry(route.service.clone()).or_default()[slot.colour as usize] += 1;
+                    begun = true;
+                }
+            }
+        }
+        begun
     }
 
     pub fn route(&mut self, service: &ServiceName) -> Result<&mut Route, RouterError> {
@@ -81,9 +124,11 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::model::{Colour, Span};
-    use crate::ports::{Slot, SlotState};
+    use crate::ports::SlotState;
 
     fn stored() -> Stored {
         let slot = |colour, weight, address: Option<&str>| Slot {
@@ -110,6 +155,8 @@ mod tests {
                 page: None,
             }],
             gates: [("web".parse().expect("a name"), 17)].into(),
+            key: Some(PreviewKey::make().expect("random bytes")),
+            ..Stored::default()
         }
     }
 
@@ -119,8 +166,9 @@ mod tests {
         let path = folder.path().join("haproxy.cfg");
         let inside = Inside::container();
         assert_eq!(Stored::read(&path).expect("none"), None);
-        stored().write(&path, &inside).expect("written");
-        assert_eq!(Stored::read(&path).expect("read"), Some(stored()));
+        let stored = stored();
+        stored.write(folder.path(), &inside).expect("written");
+        assert_eq!(Stored::read(&path).expect("read"), Some(stored));
         let text = std::fs::read(&path).expect("there");
         for at in (0..text.len()).step_by(7) {
             let mut touched = text.clone();
@@ -155,6 +203,49 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_the_key_is_for_the_router_alone_and_what_an_older_arkwright_wrote_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stored = stored();
+        stored.write(folder.path(), &Inside::container()).expect("written");
+        for name in [FILE, map::NAME] {
+            let mode = std::fs::metadata(folder.path().join(name))
+                .expect("there")
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o640, "{name}");
+        }
+        let key = stored.key.as_ref().expect("a key").base64();
+        let text = stored.text(&Inside::container()).expect("rendered");
+        assert!(text.contains(&key) && !format!("{stored:?}").contains(&key));
+        let old = r#"{"routes":[],"gates":{"web":17}}"#;
+        let old: Stored = serde_json::from_str(old).expect("read");
+        assert_eq!((old.gates.len(), old.key), (1, None));
+    }
+
+    #[test]
+    fn a_colour_that_begins_to_take_clients_has_another_life() {
+        let mut stored = stored();
+        let service = stored.routes[0].service.clone();
+        let steered = |stored: &mut Stored, blue, green| {
+            let before = stored.routes.clone();
+            stored.routes[0].slots[0].weight = blue;
+            stored.routes[0].slots[1].weight = green;
+            let begun = stored.begin(&before);
+            (begun, stored.lives.get(&service).copied().unwrap_or_default())
+        };
+        assert_eq!(steered(&mut stored, 100, 0), (false, [0, 0]));
+        assert_eq!(steered(&mut stored, 95, 5), (false, [0, 0]), "nobody stays");
+        let before = stored.routes.clone();
+        stored.routes[0].sticky = true;
+        assert!(stored.begin(&before));
+        assert_eq!(steered(&mut stored, 50, 50), (false, [1, 1]));
+        assert_eq!(steered(&mut stored, 100, 0), (false, [1, 1]));
+        assert_eq!(steered(&mut stored, 95, 5), (true, [1, 2]));
+        assert_eq!(steered(&mut stored, 0, 100), (false, [1, 2]));
+        assert_eq!(steered(&mut stored, 100, 0), (true, [2, 2]));
+    }
+
+    #[test]
     fn two_services_on_one_port_and_hostile_words_are_refused() {
         let refused = |change: &dyn Fn(&mut Stored)| {
             let mut stored = stored();
@@ -172,5 +263,7 @@ mod tests {
         refused(&|s| s.routes[0].preview = Some(("x-a\nfoo".into(), "1".into())));
         refused(&|s| s.routes[0].preview = Some(("x-a".into(), "a' }".into())));
         refused(&|s| s.routes[0].slots[0].weight = 101);
+        refused(&|s| s.routes[0].page = Some("x".repeat(20_000)));
+        refused(&|s| s.routes[0].page = Some("a\0".into()));
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,7 +8,7 @@ use arkwright::config::{Gate, GateConfig};
 use arkwright::http::WebClient;
 use arkwright::machine::ThisHost;
 use arkwright::model::{Colour, ServiceName, Span, Timestamp};
-use arkwright::ports::{Clock, Engine, Figures, Latency, Route, Router, RouterError, SlotState, SlotView};
+use arkwright::ports::{Clock, Engine, Figures, Latency, Notice, Route, Router, RouterError, SlotState, SlotView};
 use arkwright::release::{Look, Verdict, judge};
 use arkwright::run::gates::{Looker, Scene};
 use async_trait::async_trait;
@@ -158,7 +159,19 @@ impl Router for Told {
         panic!("a look asks for figures alone")
     }
 
-    async fn shut_sessions(&self, _: &ServiceName, _: Colour) -> Result<u64, RouterError> {
+    async fn shut_sessions(&self, _: &ServiceName, _: Colour, _: Span) -> Result<u64, RouterError> {
         panic!("a look changes nothing")
+    }
+
+    async fn maintenance(&self, _: &ServiceName, _: Option<Notice>) -> Result<(), RouterError> {
+        panic!("a look changes nothing")
+    }
+
+    async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn preview_cookie(&self, _: &ServiceName, _: Timestamp) -> Result<String, RouterError> {
+        panic!("a look needs no cookie")
     }
 }

@@ -25,16 +25,13 @@ fn prober(port: u16) -> Prober {
 async fn requests_of_our_own_carry_the_preview_header_and_are_counted() {
     let router = Server::start(200, "well").await;
     let (prober, probes) = (prober(router.port), Mutex::new(Probes::default()));
-    let begun = |at_least: u64| {
-        let probes = &probes;
-        async move {
-            loop {
-                let counted = probes.lock().expect("whole").answered + probes.lock().expect("whole").failed;
-                if counted >= at_least {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+    let counted = || {
+        let probes = probes.lock().expect("whole");
+        probes.answered + probes.failed
+    };
+    let begun = async |at_least: u64| {
+        while counted() < at_least {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let phase = async |at_least| {

@@ -58,7 +58,7 @@ async fn rates_are_of_the_window_alone_and_a_restarted_router_tells_nothing_at_f
     let verdict = judge(&errors, &looker.look(&errors, &scene()).await);
     assert_eq!(
         verdict,
-        Verdict::Breached("error_rate 8 % of 125 requests, over abort_over 5 %".into())
+        Verdict::Breached("error_rate 8.333 % of 120 requests, over abort_over 5 %".into())
     );
 
     clock.on(5);

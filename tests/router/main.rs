@@ -8,6 +8,11 @@ mod lab;
 mod latency;
 #[path = "../lab/local.rs"]
 mod local;
+mod maintenance;
+mod preview;
+mod sessions;
+mod speed;
+mod sticky;
 mod traffic;
 
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +22,9 @@ use arkwright::ports::{Route, Router, Slot, SlotState};
 use arkwright::router::HaProxy;
 use common::not_run;
 use lab::{Connection, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use local::{Process, Server, free_port, haproxy_installed};
 
 fn service() -> ServiceName {
@@ -109,6 +117,37 @@ impl Stage {
             .await
             .expect("pointed");
         until("green", 5, || self.up(Colour::Green)).await;
+    }
+
+    async fn whole(&self, headers: &str) -> String {
+        self.raw("GET /client", headers).await
+    }
+
+    async fn work(&self, headers: &str) -> String {
+        self.raw("POST /work", &format!("Content-Length: 0\r\n{headers}")).await
+    }
+
+    /// On a connection of its own: the whole answer, as it came.
+    async fn raw(&self, line: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(self.at).await.expect("connects");
+        let request = format!("{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    }
+
+    /// What the router's process has said, without what it finds odd about its configuration: nothing is odd.
+    fn said(&self) -> String {
+        let said = std::fs::read_to_string(self.folder.path().join("log")).expect("a log");
+        assert!(!said.contains("config :"), "{said}");
+        said
+    }
+
+    async fn restart(&mut self) {
+        self.process.end();
+        self.process = Process::start(self.folder.path());
+        until("the router", 5, || self.router.alive()).await;
     }
 
     async fn ask(&self, headers: &str) -> (u16, String) {

@@ -46,7 +46,7 @@ async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_sock
     assert_eq!(
         stage
             .router
-            .shut_sessions(&service(), Colour::Green)
+            .shut_sessions(&service(), Colour::Green, Span::ZERO)
             .await
             .expect("none there"),
         0
@@ -54,7 +54,7 @@ async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_sock
     assert_eq!(
         stage
             .router
-            .shut_sessions(&service(), Colour::Blue)
+            .shut_sessions(&service(), Colour::Blue, Span::ZERO)
             .await
             .expect("shut"),
         5

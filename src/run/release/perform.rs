@@ -281,7 +281,8 @@ impl Work<'_> {
         // Also when this is done a second time, and the gate has opened in between.
         self.close_gate().await?;
         self.drained(colour).await?;
-        let sessions = self.router.shut_sessions(&self.subject.service, colour).await?;
+        let shut = self.router.shut_sessions(&self.subject.service, colour, Span::ZERO);
+        let sessions = shut.await?;
         self.router.point(&self.subject.service, colour, &[]).await?;
         self.stop(colour, None).await?;
         Ok(Finding::Cut { sessions })

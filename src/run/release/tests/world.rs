@@ -45,6 +45,7 @@ pub struct World {
     pub containers: BTreeMap<String, Made>,
     pub routes: Vec<Route>,
     pub gate: Option<Instant>,
+    pub notices: BTreeMap<ServiceName, Notice>,
     /// Written to by whichever version runs.
     pub data: PathBuf,
     /// What must never be, and was.
@@ -90,6 +91,7 @@ impl World {
             containers: BTreeMap::new(),
             routes: Vec::new(),
             gate: None,
+            notices: BTreeMap::new(),
             data,
             wrong: Vec::new(),
             fault: None,
@@ -347,7 +349,7 @@ impl Router for Edge {
     async fn waiting(&self, _: &ServiceName) -> Result<(u64, Span), RouterError> {
         self.call(unreachable, |_| Ok((0, Span::millis(700)))).await
     }
-    async fn shut_sessions(&self, _: &ServiceName, _: Colour) -> Result<u64, RouterError> {
+    async fn shut_sessions(&self, _: &ServiceName, _: Colour, _: Span) -> Result<u64, RouterError> {
         self.call(unreachable, |_| Ok(3)).await
     }
     async fn figures(&self, _: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError> {
@@ -359,6 +361,22 @@ impl Router for Edge {
             Ok(Colour::BOTH.map(|colour| (colour, figures)))
         })
         .await
+    }
+    async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError> {
+        self.call(unreachable, |w| {
+            match notice {
+                Some(notice) => w.notices.insert(service.clone(), notice),
+                None => w.notices.remove(service),
+            };
+            Ok(())
+        })
+        .await
+    }
+    async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
+        self.call(unreachable, |w| Ok(w.notices.clone())).await
+    }
+    async fn preview_cookie(&self, _: &ServiceName, _: Timestamp) -> Result<String, RouterError> {
+        Err(RouterError::Keyless)
     }
     async fn listen(&self) -> Result<(), RouterError> {
         Ok(())
