@@ -72,9 +72,11 @@ release_stack() {
             esac
         done
     } >"$RELEASE_FOLDER/compose.yaml"
+    # A port that no other agent of this machine has.
+    port=$((37070 + $(cksum <<<"$RELEASE_PROJECT" | cut -d ' ' -f 1) % 900))
     cat >"$RELEASE_FOLDER/arkwright.yaml" <<CONFIG
 state: ./state
-agent: { socket: $RELEASE_FOLDER/agent.sock }
+agent: { listen: "127.0.0.1:$port", socket: $RELEASE_FOLDER/agent.sock }
 router: { image: "localhost/memoryark/haproxy:2.6" }
 services:
   web:
