@@ -4,6 +4,8 @@
 
 RELEASE_IMAGE="localhost/memoryark/backend"
 RELEASE_TOKEN="token-of-the-bench"
+# Side by side, each colour has a database of its own, in the one folder for everybody that every container has.
+OWN_DATABASE=(DATABASE_PATH=/dev/shm/memoryark.db UPLOAD_PATH=/dev/shm/uploads)
 declare -A RELEASE_PORT=([web]=8081 [archive]=8082)
 
 # release_programs: $ARKWRIGHT, unless it is given, and the stand-ins are built.
@@ -64,12 +66,9 @@ release_stack() {
         for service in web archive; do
             port="${RELEASE_PORT[$service]}"
             printf '  %s:\n    image: %s:1.0.0\n    restart: unless-stopped\n' "$service" "$RELEASE_IMAGE"
-            printf '    environment: { PORT: "%s", LINE_SERVICE_API_TOKEN: %s, STANDIN_DELAY: 2ms }\n' "$port" "$RELEASE_TOKEN"
-            case "$service" in
-            # Side by side, each colour has a database of its own.
-            web) printf '    tmpfs: ["/data:mode=1777", "/uploads:mode=1777"]\n' ;;
-            archive) printf '    volumes: ["./data:/data", "./uploads:/uploads"]\n' ;;
-            esac
+            printf '    environment: { PORT: "%s", LINE_SERVICE_API_TOKEN: %s, STANDIN_DELAY: 2ms%s }\n' "$port" "$RELEASE_TOKEN" \
+                "$([[ "$service" != web ]] || printf ', %s' "${OWN_DATABASE[@]/=/: }")"
+            [[ "$service" != archive ]] || printf '    volumes: ["./data:/data", "./uploads:/uploads"]\n'
         done
     } >"$RELEASE_FOLDER/compose.yaml"
     # A port that no other agent of this machine has.
