@@ -14,10 +14,11 @@ use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
 use crate::engine;
+use crate::http::WebClient;
 use crate::machine::ThisHost;
 use crate::model::{Logins, ServiceName, Timestamp};
 use crate::plan::needs;
-use crate::ports::{Clock, Engine, EngineError, Entropy, Given, Router, Store};
+use crate::ports::{Clock, Engine, EngineError, EngineInfo, Entropy, Given, Router, Store};
 use crate::registry::{HostKeyring, Places};
 use crate::run::backup::Stores;
 use crate::run::{Blame, Host, OperationError};
@@ -310,9 +311,14 @@ impl Project {
     /// Everything operations are driven through. An engine that does not answer, or a store that cannot be opened,
     /// fails what needs it and nothing else.
     pub async fn host(&self) -> Result<Host, BuildError> {
+        self.host_near(None).await
+    }
+
+    /// The same; an engine that is still the one `known` is not asked again what it is.
+    pub async fn host_near(&self, known: Option<&EngineInfo>) -> Result<Host, BuildError> {
         let folder = self.folder()?;
         let given = Given::of(self.logins.clone());
-        let engine = self.engine_with(given.clone()).await;
+        let engine = connect_near(self.selection.host.as_deref(), given.clone(), known).await;
         Ok(Host {
             stack: self.loaded.stack.clone(),
             secrets: self.loaded.secrets.clone(),
@@ -326,6 +332,8 @@ impl Project {
             sources: Arc::new(HostSources),
             inspector: Arc::new(TreeInspector),
             machine: Arc::new(ThisHost),
+            web: Arc::new(WebClient::default()),
+            programs: Arc::new(ThisHost),
             program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -355,6 +363,15 @@ fn program() -> io::Result<PathBuf> {
 
 /// Connects to the engine named, or to the first that answers; it pulls with the logins given and those of this host.
 pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>, EngineError> {
+    connect_near(host, given, None).await
+}
+
+/// The same; an engine that is still the one `known` is not asked again what it is.
+async fn connect_near(
+    host: Option<&str>,
+    given: Given,
+    known: Option<&EngineInfo>,
+) -> Result<Arc<dyn Engine>, EngineError> {
     let environment = environment();
     let named = host
         .map(str::to_owned)
@@ -368,7 +385,15 @@ pub async fn connect(host: Option<&str>, given: Given) -> Result<Arc<dyn Engine>
     }
     let uid = rustix::process::getuid().as_raw();
     let places = Places::new(|name| environment.get(name).cloned(), uid);
-    let engine = engine::connect(named.as_deref(), &usual).await?;
+    let known = known.filter(|known| named.as_ref().is_none_or(|named| *named == known.host));
+    let again = match known {
+        Some(known) => engine::reconnect(known).await,
+        None => None,
+    };
+    let engine = match again {
+        Some(engine) => engine,
+        None => engine::connect(named.as_deref(), &usual).await?,
+    };
     Ok(Arc::new(engine.with_keyring(Arc::new(HostKeyring::new(given, places)))))
 }
 

@@ -13,12 +13,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arkwright::app::{Project, Selection, Site, SystemClock, SystemEntropy};
+use arkwright::http::WebClient;
 use arkwright::journal::Saga;
+use arkwright::machine::ThisHost;
 use arkwright::model::{Colour, OperationId, ServiceName};
 use arkwright::plan::{TearDown, Wishes};
 use arkwright::ports::{Engine, Router};
 use arkwright::release::{ReleaseStep, due, keep_repository, past, short_id};
 use arkwright::router::{HaProxy, Inside};
+use arkwright::run::gates::Looker;
 use arkwright::run::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases};
 use arkwright::run::{Ledger, News, OperationError, Order, Progress, Receipt, StepFailed, Watch};
 use arkwright::state::ProjectFolder;
@@ -184,6 +187,15 @@ impl Stage {
             router: self.router.clone(),
             clock: Arc::new(SystemClock),
             before: Arc::new(NoBackups),
+            gauges: Arc::new(Looker {
+                engine: self.engine.clone(),
+                router: self.router.clone(),
+                web: Arc::new(WebClient::default()),
+                programs: Arc::new(ThisHost),
+                clock: Arc::new(SystemClock),
+                windows: Default::default(),
+            }),
+            watch: Default::default(),
             state: self.state.clone(),
             secrets: arkwright::stack::Secrets::default(),
             lost: Default::default(),

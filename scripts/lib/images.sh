@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# The demo's images: built from Debian packages and from the stand-ins, rebuilt only when what goes in changed.
+# The images of both stacks: built from Debian packages and from the stand-ins, rebuilt only when what goes in changed.
 # Sourced after base.sh.
 
-IMAGES_FOLDER="$DEMO_LIB/../../compose/memoryark/images"
+COMPOSE_FOLDER="$DEMO_LIB/../../compose"
 CONTENT_LABEL="arkwright.demo.content"
 
-# NAME:TAG, folder below images/, and build arguments. An image comes after the one it is built on.
+# NAME:TAG below localhost/memoryark, folder below its images/, and build arguments. An image comes after the one it is
+# built on.
 DEMO_IMAGES=(
     "nginx:1.22              nginx"
     "haproxy:2.6             haproxy"
@@ -21,6 +22,28 @@ DEMO_IMAGES=(
     "line-service:1.1.0      line-service       VERSION=1.1.0"
     "line-service:broken     line-service       VERSION=broken UNHEALTHY=1"
 )
+# The same below localhost/hwayo: 1.1.0 is good, and the versions after it fail in one way each, for trying gates.
+HWAYO_IMAGES=(
+    "postgres:15              postgres"
+    "web:1.0.0                hwayo-service  ROLE=web           VERSION=1.0.0"
+    "web:1.1.0                hwayo-service  ROLE=web           VERSION=1.1.0"
+    "api-gateway:1.0.0        hwayo-service  ROLE=api-gateway   VERSION=1.0.0"
+    "api-gateway:1.1.0        hwayo-service  ROLE=api-gateway   VERSION=1.1.0"
+    "auth:1.0.0               hwayo-service  ROLE=auth          VERSION=1.0.0"
+    "auth:1.1.0               hwayo-service  ROLE=auth          VERSION=1.1.0"
+    "auth:1.1.0-errors        hwayo-service  ROLE=auth          VERSION=1.1.0-errors   FAIL=10%"
+    "auth:1.1.0-slow          hwayo-service  ROLE=auth          VERSION=1.1.0-slow     DELAY=3s"
+    "auth:1.1.0-crash         hwayo-service  ROLE=auth          VERSION=1.1.0-crash    CRASH_AFTER=15s"
+    "auth:1.1.0-leak          hwayo-service  ROLE=auth          VERSION=1.1.0-leak     GROW=8M"
+    "auth:1.1.0-busy          hwayo-service  ROLE=auth          VERSION=1.1.0-busy     SPIN=2"
+    "auth:1.1.0-refusing      hwayo-service  ROLE=auth          VERSION=1.1.0-refusing REFUSE=20%"
+    "workflow:1.0.0           hwayo-service  ROLE=workflow      VERSION=1.0.0"
+    "workflow:1.1.0           hwayo-service  ROLE=workflow      VERSION=1.1.0"
+    "notification:1.0.0       hwayo-service  ROLE=notification  VERSION=1.0.0"
+    "notification:1.1.0       hwayo-service  ROLE=notification  VERSION=1.1.0"
+    "report:1.0.0             hwayo-service  ROLE=report        VERSION=1.0.0"
+    "report:1.1.0             hwayo-service  ROLE=report        VERSION=1.1.0"
+)
 # What can only be pulled, and what is left out where no registry answers.
 PULLED_ONLY=("docker.io/grafana/grafana:11.4.0 grafana")
 
@@ -35,7 +58,7 @@ build_standins() {
     have cargo || die "building the stand-ins needs cargo (Rust 1.95 or newer)"
     local program
     say "building the stand-ins"
-    for program in memoryark-backend line-service load; do
+    for program in memoryark-backend line-service hwayo-service load; do
         # Only the programs themselves are linked statically, so that libraries are built once for all.
         (cd "$DEMO_LIB/../.." &&
             cargo rustc --quiet --release --locked -p standins --bin "$program" -- -C target-feature=+crt-static)
@@ -59,16 +82,16 @@ _image_id() {
     engine "$1" image inspect --format '{{.Id}}' "$2"
 }
 
-# build_image ENGINE NAME:TAG FOLDER [ARGUMENT=VALUE...]
+# build_image ENGINE STACK NAME:TAG FOLDER [ARGUMENT=VALUE...]
 build_image() {
-    local which="$1" image="localhost/memoryark/$2" folder="$3" context base hash argument log
+    local which="$1" stack="$2" image="localhost/$2/$3" folder="$4" context base hash argument log
     local -a options=()
-    shift 3
+    shift 4
     for argument in "$@"; do
         options+=(--build-arg "$argument")
     done
     context="$(mktemp -d)"
-    cp -R "$IMAGES_FOLDER/$folder/." "$context/"
+    cp -R "$COMPOSE_FOLDER/$stack/images/$folder/." "$context/"
     base="scratch"
     if grep -q '^FROM scratch' "$context/Dockerfile"; then
         local program
@@ -94,7 +117,7 @@ build_image() {
         options+=(--format docker --layers=false)
     fi
     mkdir -p "$DEMO_STATE"
-    log="${image##*/}"
+    log="$stack-${image##*/}"
     log="$DEMO_STATE/build-${log/:/-}.log"
     if ! engine "$which" build "${options[@]}" "$context" >"$log" 2>&1; then
         rm -rf "$context"
@@ -103,16 +126,23 @@ build_image() {
     rm -rf "$context"
 }
 
-# build_images ENGINE: everything in DEMO_IMAGES; an image whose content did not change is left alone.
+# build_images ENGINE: everything of both stacks; an image whose content did not change is left alone.
 build_images() {
-    local which="$1" line name folder
-    local -a arguments
     build_standins
-    ensure_base_image "$which"
-    for line in "${DEMO_IMAGES[@]}"; do
+    ensure_base_image "$1"
+    _build_all "$1" memoryark "${DEMO_IMAGES[@]}"
+    _build_all "$1" hwayo "${HWAYO_IMAGES[@]}"
+}
+
+# _build_all ENGINE STACK LINE...
+_build_all() {
+    local which="$1" stack="$2" line name folder
+    local -a arguments
+    shift 2
+    for line in "$@"; do
         read -r name folder line <<<"$line"
         read -r -a arguments <<<"$line"
-        build_image "$which" "$name" "$folder" "${arguments[@]}"
+        build_image "$which" "$stack" "$name" "$folder" "${arguments[@]}"
     done
 }
 

@@ -102,7 +102,7 @@ impl Project {
             Err(error) => AgentState::Unreachable(text(error.into())),
         };
         let history = journals(folder).map_err(text);
-        let open = |receipts: &Vec<Receipt>| receipts.iter().any(|receipt| receipt.outcome == "running");
+        let open = |receipts: &Vec<Receipt>| receipts.iter().any(Receipt::under_way);
         Affairs {
             agent,
             driven: history.as_ref().is_ok_and(open) && at_work(folder),

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::config::AgentConfig;
 use crate::model::{Logins, OperationId, ProjectName, Timestamp};
+use crate::ports::EngineInfo;
 use crate::run::{Blame, Host, OperationError, Operator, Order, Petition, Receipt, Schedules, Watch};
 use crate::state::HostLock;
 
@@ -24,6 +25,8 @@ pub struct Living {
     begun: Mutex<BTreeMap<OperationId, Begun>>,
     /// What was logged of the files last, so that it is not logged at every look.
     said: Mutex<Option<String>>,
+    /// The engine as it last described itself.
+    engine: Mutex<Option<EngineInfo>>,
     /// Whether the router's addresses were looked at since the start.
     repointed: AtomicBool,
 }
@@ -73,6 +76,7 @@ impl Living {
             read: Mutex::new(Arc::new(project)),
             begun: Mutex::default(),
             said: Mutex::default(),
+            engine: Mutex::default(),
             repointed: AtomicBool::default(),
         })
     }
@@ -85,7 +89,7 @@ impl Living {
         }
         let lock = HostLock::take(&self.host.folder.stack_lock(), "the agent");
         let _lock = lock.map_err(|e| OperationError::new(Blame::Busy, e))?;
-        host(&self.last()).await?.repoint().await?;
+        self.host(&self.last()).await?.repoint().await?;
         self.repointed.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -137,6 +141,15 @@ impl Living {
         })
     }
 
+    /// The project's edges; an engine that is still the same is not asked again what it is.
+    async fn host(&self, project: &Project) -> Result<Host, OperationError> {
+        let known = whole(&self.engine).clone();
+        let built = project.host_near(known.as_ref()).await;
+        let host = built.map_err(|e| OperationError::new(Blame::Host, e))?;
+        *whole(&self.engine) = host.engine.as_ref().ok().map(|engine| engine.info().clone());
+        Ok(host)
+    }
+
     fn news(&self, said: Option<String>) -> bool {
         let mut last = whole(&self.said);
         let news = *last != said;
@@ -152,14 +165,9 @@ fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether there is nothing left to try again: it came to an end, or has no journal.
 fn over(receipt: &Result<Receipt, OperationError>) -> bool {
     match receipt {
-        Ok(receipt) => !["running", "stuck"].contains(&receipt.outcome.as_str()),
+        Ok(receipt) => !receipt.open(),
         Err(error) => error.blame == Blame::NotFound,
     }
-}
-
-async fn host(project: &Project) -> Result<Host, OperationError> {
-    let built = project.host().await;
-    built.map_err(|e| OperationError::new(Blame::Host, e))
 }
 
 #[async_trait]
@@ -170,7 +178,7 @@ impl Operator for Living {
             // These come by themselves as well: a slip in a file must not cost a night's backup.
             Order::Retire { .. } | Order::Backup { .. } | Order::Drill { .. } => self.read_or_last(),
         };
-        host(&project).await?.begin(id, order, by, logins).await?;
+        self.host(&project).await?.begin(id, order, by, logins).await?;
         let logins = logins.clone();
         whole(&self.begun).insert(id.clone(), Begun { project, logins });
         Ok(())
@@ -188,7 +196,7 @@ impl Operator for Living {
             logins: Logins::default(),
         });
         let ended = async {
-            let host = host(&begun.project).await?;
+            let host = self.host(&begun.project).await?;
             host.given.hold(&begun.logins);
             host.finish(id, watch, petitions).await
         }

@@ -138,7 +138,7 @@ fn verify(project: &Project, receipts: &[Receipt], terminal: &Terminal) -> Resul
         .into_iter()
         .map(|file| file.operation)
         .collect();
-    let over = |receipt: &&Receipt| !matches!(receipt.outcome.as_str(), "running" | "stuck");
+    let over = |receipt: &&Receipt| !receipt.open();
     let lost: Vec<&OperationId> = receipts
         .iter()
         .filter(over)

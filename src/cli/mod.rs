@@ -1,5 +1,6 @@
 //! One file a verb; here the arguments they share, the dispatch, and how a failure becomes an exit code.
 
+mod abort;
 pub mod action;
 pub mod agent;
 mod backup;
@@ -17,9 +18,11 @@ mod key;
 mod live;
 mod logs;
 mod owner;
+mod pause;
 mod plan;
 mod probe;
 mod project;
+mod promote;
 mod prune;
 mod ps;
 mod registry_auth;
@@ -27,6 +30,7 @@ mod resume;
 mod rollback;
 mod schema;
 mod stack_view;
+mod steer;
 mod terminal;
 mod up;
 
@@ -114,6 +118,12 @@ enum Command {
     Deploy(deploy::Args),
     /// Move a service back to the previous colour
     Rollback(rollback::Args),
+    /// Let a release stand where it is
+    Pause(pause::Args),
+    /// End the hold a release stands in, whatever its gates say
+    Promote(promote::Args),
+    /// Take back a release that has not ended
+    Abort(abort::Args),
     /// Give the project back to plain Compose: released services as plain containers, without the router
     Eject(eject::Args),
     /// Remove images of the project's that nothing needs any more; a list of them without --yes
@@ -126,7 +136,7 @@ enum Command {
     Drill(drill::Args),
     /// What releases, backups and drills came to
     History(history::Args),
-    /// Take what is unfinished or stuck to its end
+    /// Take what is paused, unfinished or stuck to its end
     Resume(resume::Args),
     /// What a step of actions/* runs: orders from the agent, follows, and tells the workflow
     Action(action::Args),
@@ -193,6 +203,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
+        Command::Pause(args) => pause::run(&global, &args).await,
+        Command::Promote(args) => promote::run(&global, &args).await,
+        Command::Abort(args) => abort::run(&global, &args).await,
         Command::Eject(args) => eject::run(&global, &args).await,
         Command::Prune(args) => prune::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args).await,

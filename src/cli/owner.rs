@@ -7,12 +7,10 @@ use crate::app::{Project, SystemClock, SystemEntropy};
 use crate::http::AgentClient;
 use crate::journal::Request;
 use crate::model::{Logins, OperationId};
+use crate::release::ReleaseStep;
 use crate::run::agent::Submission;
 use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt, take_now};
 use crate::state::{HostLock, LockError, ProjectFolder};
-
-/// The words of receipts without an end.
-const OPEN: [&str; 3] = ["running", "interrupted", "stuck"];
 
 /// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
 pub enum Owner {
@@ -65,8 +63,13 @@ impl Owner {
             Owner::Foreground { host, .. } => {
                 for (id, lane) in host.unfinished()? {
                     if lane == order.lane() {
+                        if host.receipt(&id)?.outcome == "paused" {
+                            return Err(Failure::new(Kind::Busy, format!("{id} is paused")).hinted(format!(
+                                "take it on with `arkwright resume {id}`, `promote` or `abort`, then run this again"
+                            )));
+                        }
                         terminal.note(&format!("finishing {id}, which was interrupted"));
-                        let receipt = drive(host, &id, terminal, Some(Request::Retry)).await?;
+                        let receipt = drive(host, &id, terminal, Some((Request::Retry, &by))).await?;
                         terminal.note(&format!("{} {}: {}", receipt.kind, receipt.subject, receipt.outcome));
                         if receipt.outcome == "stuck" {
                             let because = receipt.because.unwrap_or_default();
@@ -82,17 +85,47 @@ impl Owner {
         }
     }
 
-    /// Takes an unfinished or stuck operation on; `request` is for one that is stuck.
+    /// Takes an unfinished, paused or stuck operation on; `request` is for one that is stuck.
     pub async fn resume(&self, id: &OperationId, request: Request, terminal: &Terminal) -> Result<Receipt, Failure> {
+        let request = match self.receipt(id).await?.outcome.as_str() {
+            "stuck" => Some(request),
+            "paused" => Some(Request::Resume),
+            _ => None,
+        };
+        self.steer(id, request, &by(), terminal).await
+    }
+
+    /// Hands a request to an operation and follows it to its end.
+    pub async fn steer(
+        &self,
+        id: &OperationId,
+        request: Option<Request>,
+        by: &str,
+        terminal: &Terminal,
+    ) -> Result<Receipt, Failure> {
         match self {
             Owner::Agent(client) => {
-                let receipt = client.receipt(id).await.map_err(client_failure)?;
-                if receipt.outcome == "stuck" {
-                    client.request(id, request, &by()).await.map_err(client_failure)?;
+                if let Some(request) = request {
+                    client.request(id, request, by).await.map_err(client_failure)?;
                 }
                 self.follow(client, id, terminal).await
             }
-            Owner::Foreground { host, .. } => drive(host, id, terminal, Some(request)).await,
+            Owner::Foreground { host, .. } => drive(host, id, terminal, request.map(|request| (request, by))).await,
+        }
+    }
+
+    /// Hands a request to an operation; whoever drives it carries it out.
+    pub async fn request(&self, id: &OperationId, request: Request, by: &str) -> Result<(), Failure> {
+        match self {
+            Owner::Agent(client) => client.request(id, request, by).await.map_err(client_failure),
+            Owner::Foreground { host, .. } => Ok(host.ledger().request_of::<ReleaseStep>(id, request, by)?),
+        }
+    }
+
+    async fn receipt(&self, id: &OperationId) -> Result<Receipt, Failure> {
+        match self {
+            Owner::Agent(client) => client.receipt(id).await.map_err(client_failure),
+            Owner::Foreground { host, .. } => Ok(host.receipt(id)?),
         }
     }
 
@@ -121,15 +154,23 @@ impl Owner {
         }
     }
 
+    /// What has no end yet, without reading what has.
+    pub async fn open(project: &Project) -> Result<Vec<Receipt>, Failure> {
+        let found = AgentClient::find(&project.socket()).await;
+        let receipts = match found.map_err(|e| Failure::new(Kind::Host, e))? {
+            Some(client) => client.under_way().await.map_err(client_failure)?,
+            None => Self::history(project).await?,
+        };
+        Ok(receipts.into_iter().filter(Receipt::open).collect())
+    }
+
     /// Operations without an end, oldest first.
     pub async fn unfinished(&self) -> Result<Vec<OperationId>, Failure> {
         let receipts = match self {
             Owner::Agent(client) => client.history().await.map_err(client_failure)?,
             Owner::Foreground { host, .. } => host.history()?,
         };
-        let open = receipts
-            .into_iter()
-            .filter(|receipt| OPEN.contains(&receipt.outcome.as_str()));
+        let open = receipts.into_iter().filter(Receipt::open);
         Ok(open.map(|receipt| receipt.operation).collect())
     }
 
@@ -164,11 +205,11 @@ async fn drive(
     host: &Arc<Host>,
     id: &OperationId,
     terminal: &Terminal,
-    first: Option<Request>,
+    first: Option<(Request, &str)>,
 ) -> Result<Receipt, Failure> {
     let (ask, petitions) = mpsc::channel(4);
-    if let Some(request) = first {
-        petition(&ask, request).await;
+    if let Some((request, by)) = first {
+        petition(&ask, request, by).await;
     }
     let driving = host.finish(id, terminal, petitions);
     tokio::pin!(driving);
@@ -184,7 +225,7 @@ async fn drive(
                     return Err(Failure::new(Kind::Interrupted, left));
                 }
                 terminal.note("aborting; once more stops at once");
-                petition(&ask, Request::Abort).await;
+                petition(&ask, Request::Abort, &by()).await;
             }
         }
     }
@@ -204,7 +245,7 @@ pub async fn no_release_under_way(project: &Project) -> Result<(), Failure> {
     let open = Owner::history(project)
         .await?
         .into_iter()
-        .find(|receipt| receipt.kind == "release" && OPEN.contains(&receipt.outcome.as_str()));
+        .find(|receipt| receipt.kind == "release" && receipt.open());
     let Some(release) = open else { return Ok(()) };
     let id = &release.operation;
     let what = format!("the release {id} of {} is {}", release.subject, release.outcome);
@@ -218,17 +259,10 @@ pub async fn no_release_under_way(project: &Project) -> Result<(), Failure> {
 }
 
 /// Asks, without waiting for the answer: what was refused shows in how the operation goes on.
-async fn petition(ask: &mpsc::Sender<Petition>, request: Request) {
+async fn petition(ask: &mpsc::Sender<Petition>, request: Request, by: &str) {
     let (answer, _) = oneshot::channel();
-    if ask
-        .send(Petition {
-            request,
-            by: by(),
-            answer,
-        })
-        .await
-        .is_err()
-    {
+    let by = by.to_owned();
+    if ask.send(Petition { request, by, answer }).await.is_err() {
         tracing::debug!("the operation is over already");
     }
 }

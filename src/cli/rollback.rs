@@ -1,8 +1,8 @@
 use std::io::IsTerminal;
 
-use super::owner::Owner;
+use super::owner::{self, Owner};
 use super::registry_auth::RegistryAuth;
-use super::{Failure, Global, Kind, Terminal, project};
+use super::{Failure, Global, Kind, Terminal, project, steer};
 use crate::model::ServiceName;
 use crate::run::Order;
 
@@ -19,7 +19,7 @@ pub struct Args {
     registry: RegistryAuth,
 }
 
-/// Moves all traffic back to the previous colour; redeploys its image where it is not warm any more.
+/// Takes a release under way back, or moves all traffic back to the previous colour; redeploys its image where it is not warm any more.
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let logins = args.registry.read()?;
@@ -36,6 +36,14 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         if !terminal.confirm(&format!("Roll {} back?", args.service))? {
             return Err(Failure::new(Kind::Interrupted, "nothing was changed"));
         }
+    }
+    // One that is still under way is taken back; behind it in line there would be nothing left to roll back to.
+    if let Some(release) = steer::open_release(&project, Some(&args.service)).await?
+        && release.outcome != "stuck"
+        && release.detail["goal"] == "deploy"
+    {
+        let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        return steer::take_back(&project, &release, &format!("{}{because}", owner::by()), &terminal).await;
     }
     let order = Order::Rollback {
         service: args.service.clone(),

@@ -9,7 +9,9 @@ use crate::model::ServiceName;
 use crate::schedule::Crontab;
 use crate::stack::place_of;
 
-use super::{Backups, Check, ConfigError, DrillConfig, ServiceConfig, Source, Swap};
+use super::{
+    Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, ServiceConfig, Source, Swap,
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +21,9 @@ pub struct Config {
     pub state: PathBuf,
     #[serde(default)]
     pub services: BTreeMap<ServiceName, ServiceConfig>,
+    /// Conditions that releases name under `gates`.
+    #[serde(default)]
+    pub gates: BTreeMap<String, GateConfig>,
     #[serde(default)]
     pub router: RouterConfig,
     #[serde(default)]
@@ -91,6 +96,7 @@ pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result
     reading.no_private_key()?;
     let mut config: Config = serde_yaml::from_str(text).map_err(|error| reading.syntax(&error))?;
     config.folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    reading.gates(&config, services)?;
     reading.services(&config, services)?;
     if let Some(backups) = &config.backups {
         reading.backups(backups)?;
@@ -189,6 +195,7 @@ impl Reading<'_> {
                     Some(help.into()),
                 ));
             }
+            self.watched(&config.gates, name, release)?;
             let weights: Vec<u8> = release.steps.iter().map(|step| step.weight).collect();
             if weights.iter().any(|w| !(1..=99).contains(w)) || weights.windows(2).any(|pair| pair[0] >= pair[1]) {
                 let message = "the weights of `steps` lie between 1 and 99 and grow".into();
@@ -198,13 +205,88 @@ impl Reading<'_> {
                     Some("the last move, to 100, is implied".into()),
                 ));
             }
+            if release.after.iter().any(|after| after.run.is_empty()) {
+                let message = "say what to `run`: [program, argument, …]".into();
+                return Err(self.at(&inside("after"), message, None));
+            }
+            let irreversible = release.hooks().any(|hook| hook.class == HookClass::Irreversible);
+            if release.swap == Swap::Hold && irreversible {
+                let help = "until the new one is healthy a held swap puts its files back and starts the old one again";
+                let message = "`class: irreversible` and `swap: hold` exclude each other".into();
+                return Err(self.at(&inside("before"), message, Some(help.into())));
+            }
             for before in &release.before {
+                before
+                    .checked()
+                    .map_err(|message| self.at(&inside("before"), message, None))?;
+                let Some(backup) = &before.backup else { continue };
                 let sets = config.backups.iter().flat_map(|b| b.sets.keys().map(String::as_str));
-                if !sets.clone().any(|set| set == before.backup) {
-                    let message = format!("there is no backup set `{}`", before.backup);
-                    return Err(self.at(&inside("before"), message, nearest(&before.backup, sets)));
+                if !sets.clone().any(|set| set == backup) {
+                    let message = format!("there is no backup set `{backup}`");
+                    return Err(self.at(&inside("before"), message, nearest(backup, sets)));
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn gates(&self, config: &Config, known: &BTreeSet<ServiceName>) -> Result<(), ConfigError> {
+        for (name, gate) in &config.gates {
+            gate.checked(name, &config.folder)
+                .map_err(|(key, message)| self.at(&["gates", name, key], message, None))?;
+            if let Some(service) = gate.service.as_ref().filter(|service| !known.contains(*service)) {
+                let names = known.iter().map(ServiceName::as_str);
+                let message = format!("the Compose project has no service `{service}`");
+                return Err(self.at(&["gates", name, "service"], message, nearest(service.as_str(), names)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What judges a release has something to judge by, and a time to do it in.
+    fn watched(
+        &self,
+        gates: &BTreeMap<String, GateConfig>,
+        name: &ServiceName,
+        release: &Release,
+    ) -> Result<(), ConfigError> {
+        let inside = |key| ["services", name.as_str(), "release", key];
+        if let Some(gate) = release.gates.iter().find(|gate| !gates.contains_key(*gate)) {
+            let message = format!("there is no gate `{gate}`");
+            return Err(self.at(
+                &inside("gates"),
+                message,
+                nearest(gate, gates.keys().map(String::as_str)),
+            ));
+        }
+        if release.swap == Swap::Hold && (!release.gates.is_empty() || release.settle.is_some()) {
+            let key = if release.gates.is_empty() { "settle" } else { "gates" };
+            let help = "once a held swap is made its data is the new version's: nothing may take it back by itself";
+            let message = format!("`{key}` and `swap: hold` exclude each other");
+            return Err(self.at(&inside(key), message, Some(help.into())));
+        }
+        if !release.gates.is_empty() && release.steps.is_empty() && release.settle.is_none() {
+            let help = "give the release `steps`, or a time to `settle` after it";
+            return Err(self.at(
+                &inside("gates"),
+                "the gates would never be asked".into(),
+                Some(help.into()),
+            ));
+        }
+        if let Some(probe) = &release.probe
+            && (!probe.http.starts_with('/') || probe.http.chars().any(|c| c.is_whitespace() || c.is_control()))
+        {
+            return Err(self.at(
+                &inside("probe"),
+                "`probe.http` is a path that begins with `/`".into(),
+                None,
+            ));
+        }
+        if let Some(probe) = &release.probe
+            && (probe.every.std().is_zero() || probe.failures == 0)
+        {
+            let message = "a probe is sent `every` so long and fails after so many `failures`, both above nought";
+            return Err(self.at(&inside("probe"), message.into(), None));
         }
         Ok(())
     }
@@ -305,6 +387,16 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// The gates of a release, in the order it names them; those that do not fit were refused when the file was read.
+    pub fn gates_of(&self, release: &Release) -> Vec<Gate> {
+        let named = release.gates.iter().filter_map(|name| self.gates.get_key_value(name));
+        named
+            .filter_map(|(name, gate)| gate.checked(name, &self.folder).ok())
+            .collect()
     }
 }
 
@@ -441,6 +533,119 @@ timezone: Asia/Taipei
         assert!(text.starts_with("arkwright.yaml:"), "{text}");
         assert!(text.contains("unknown field `timezon`"), "{text}");
         assert!(text.contains("did you mean `timezone`?"), "{text}");
+    }
+
+    #[test]
+    fn gates_are_read_and_every_way_to_get_them_wrong_is_told_at_its_line() {
+        let release = "healthy_after: 3, within: 600s }";
+        let with = |gate: &str, named: &str| {
+            GOOD.replace(release, &format!("{release}\n      gates: [{named}]"))
+                + &format!("gates:\n  errors: {gate}\n")
+        };
+        let good = with(
+            "{ source: router, metric: error_rate, max: 1%, abort_over: 5%, min_requests: 50, every: 5s, window: 60s }",
+            "errors",
+        );
+        let config = load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+        let release = &config.services["line-service"].release;
+        let gates = config.gates_of(release);
+        assert_eq!((gates.len(), gates[0].min_requests), (1, 50));
+        for (gate, named, says) in [
+            (
+                "{ source: router, metric: error_rate, max: 1% }",
+                "error",
+                "did you mean `errors`?",
+            ),
+            ("{ source: router, max: 1% }", "errors", "which `metric`"),
+            (
+                "{ source: router, metric: cpu, max: 1% }",
+                "errors",
+                "not a figure of this source",
+            ),
+            (
+                "{ source: router, metric: p95, max: 1% }",
+                "errors",
+                "written like 500ms",
+            ),
+            (
+                "{ source: router, metric: error_rate, max: 1 }",
+                "errors",
+                "written like 1%",
+            ),
+            (
+                "{ source: router, metric: error_rate }",
+                "errors",
+                "let everything pass",
+            ),
+            (
+                "{ source: router, metric: error_rate, max: 5%, abort_over: 1% }",
+                "errors",
+                "contradict",
+            ),
+            (
+                "{ source: router, metric: error_rate, max: 1%, query: x }",
+                "errors",
+                "means nothing",
+            ),
+            (
+                "{ source: router, metric: error_rate, max: 1%, every: 0s }",
+                "errors",
+                "interval",
+            ),
+            (
+                "{ source: router, metric: error_rate, max: 1%, window: 2h }",
+                "errors",
+                "window",
+            ),
+            ("{ source: prometheus, query: up, min: 1 }", "errors", "which `url`"),
+            (
+                "{ source: prometheus, url: prom, query: up, min: 1 }",
+                "errors",
+                "http://",
+            ),
+            ("{ source: command }", "errors", "to `run`"),
+            (
+                "{ source: command, run: [x], service: redi }",
+                "errors",
+                "did you mean `redis`?",
+            ),
+            (
+                "{ source: engine, metric: cpu, max: 80%, failures: 0 }",
+                "errors",
+                "at least one",
+            ),
+            ("{ source: oracle }", "errors", "unknown variant"),
+        ] {
+            let text = refusal(&with(gate, named));
+            assert!(text.contains(says), "{gate}: {text}");
+            assert!(text.starts_with("arkwright.yaml:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn programs_around_a_release_say_what_class_they_are_of() {
+        let release = "healthy_after: 3, within: 600s }";
+        let with = |before: &str| GOOD.replace(release, &format!("{release}\n      before: [{before}]"));
+        let good = with("{ backup: full }, { run: [./migrate], class: expand_contract }");
+        let config = load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+        assert_eq!(config.services["line-service"].release.hooks().count(), 1);
+        for (before, says) in [
+            ("{ backup: ful }", "did you mean `full`?"),
+            ("{ run: [./migrate] }", "what `class`"),
+            ("{ backup: full, run: [x], class: reversible }", "either a `backup`"),
+            ("{ backup: full, class: reversible }", "belong to `run`"),
+            ("{ run: [x], class: hard }", "unknown variant"),
+            ("{}", "either a `backup`"),
+        ] {
+            let text = refusal(&with(before));
+            assert!(text.contains(says), "{before}: {text}");
+        }
+        let held = with("{ run: [x], class: irreversible }").replace(
+            "      steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]\n",
+            "      swap: hold\n",
+        );
+        let text = refusal(&held);
+        assert!(text.contains("exclude each other"), "{text}");
     }
 
     #[test]

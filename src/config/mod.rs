@@ -3,6 +3,8 @@
 mod backups;
 mod drills;
 mod error;
+mod gates;
+mod hooks;
 mod load;
 mod propose;
 mod releases;
@@ -10,6 +12,8 @@ mod releases;
 pub use backups::{Backups, Keep, Keys, Objectives, SetConfig, Source, StoreConfig};
 pub use drills::{Check, DrillConfig};
 pub use error::ConfigError;
+pub use gates::{Gate, GateConfig, GateError, GateSource, Metric, SourceWord};
+pub use hooks::{After, Before, Hook, HookClass};
 pub use load::{AgentConfig, Config, RouterConfig, load, schema};
 pub use propose::{Choices, Proposal, ProposedRelease, propose};
-pub use releases::{Before, HealthConfig, Preview, Release, ServiceConfig, StepConfig, Swap};
+pub use releases::{HealthConfig, Inconclusive, Preview, Probe, Release, ServiceConfig, StepConfig, Swap, Then};

@@ -3,6 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Span;
 
+use super::{After, Before, Hook};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceConfig {
@@ -29,11 +31,35 @@ pub struct Release {
     pub drain_limit: Span,
     #[serde(default)]
     pub before: Vec<Before>,
+    #[serde(default)]
+    pub after: Vec<After>,
     /// How long the previous colour stays ready for a rollback.
     #[serde(default = "defaults::keep_warm")]
     pub keep_warm: Span,
     #[serde(default)]
     pub preview: Option<Preview>,
+    /// Names of `gates`: all must pass when a hold ends; any may take the release back during one.
+    #[serde(default)]
+    pub gates: Vec<String>,
+    #[serde(default)]
+    pub inconclusive: Inconclusive,
+    /// Requests of our own to the new colour while it is held, counted apart from everybody else's.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// How long the gates watch on with all traffic on the new colour, ready to take it back.
+    #[serde(default)]
+    pub settle: Option<Span>,
+    /// A client stays with the colour that answered it first.
+    #[serde(default)]
+    pub sticky: bool,
+}
+
+impl Release {
+    /// Programs run around a release, in order.
+    pub fn hooks(&self) -> impl Iterator<Item = Hook> {
+        let before = self.before.iter().filter_map(Before::hook);
+        before.chain(self.after.iter().map(After::hook))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,14 +95,6 @@ pub enum Swap {
     Hold,
 }
 
-/// What must have succeeded before a release touches anything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Before {
-    /// A set of `backups.sets`.
-    pub backup: String,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Preview {
@@ -84,8 +102,56 @@ pub struct Preview {
     pub value: String,
 }
 
+/// What happens when gates cannot tell: thin traffic, a source that does not answer, a value that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inconclusive {
+    /// How much longer a hold waits for an answer.
+    pub after: Span,
+    #[serde(rename = "do")]
+    pub then: Then,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Then {
+    /// The share stays where it is until someone decides.
+    #[default]
+    Pause,
+    Abort,
+}
+
+impl Default for Inconclusive {
+    fn default() -> Self {
+        Inconclusive {
+            after: Span::seconds(3600),
+            then: Then::Pause,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// The path asked with GET; anything but 2xx and 3xx fails.
+    pub http: String,
+    #[serde(default = "defaults::probe_every")]
+    pub every: Span,
+    /// Failures in a row that take the release back.
+    #[serde(default = "defaults::probe_failures")]
+    pub failures: u32,
+}
+
 mod defaults {
     use crate::model::Span;
+
+    pub fn probe_every() -> Span {
+        Span::seconds(2)
+    }
+
+    pub fn probe_failures() -> u32 {
+        3
+    }
 
     pub fn hold_limit() -> Span {
         Span::seconds(30)

@@ -14,7 +14,7 @@ use crate::plan::{
 };
 use crate::ports::{
     AnonymousVolume, ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
-    Keyring, PullProgress,
+    Keyring, PullProgress, Stats,
 };
 
 use super::connect;
@@ -270,6 +270,10 @@ impl Engine for Bollard {
 
     async fn memory_use(&self, id: &ContainerId) -> Result<Option<u64>, EngineError> {
         self.memory_used(id).await
+    }
+
+    async fn stats(&self, id: &ContainerId) -> Result<Stats, EngineError> {
+        self.measure(id).await
     }
 
     fn writes(&self) -> u64 {

@@ -64,7 +64,7 @@ impl Bollard {
     }
 
     /// The engines also find a container by the first digits of its id; a name of hexadecimal digits is not taken so.
-    async fn inspection(&self, name_or_id: &str) -> Result<Option<Value>, EngineError> {
+    pub(super) async fn inspection(&self, name_or_id: &str) -> Result<Option<Value>, EngineError> {
         if !wire::askable(name_or_id) {
             return Ok(None);
         }

@@ -15,7 +15,7 @@ pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn number(value: &Value, pointer: &str) -> Option<i64> {
+pub(super) fn number(value: &Value, pointer: &str) -> Option<i64> {
     let found = value.pointer(pointer)?;
     found.as_i64().or_else(|| found.as_f64().map(|n| n as i64))
 }
@@ -35,7 +35,7 @@ pub(super) fn labels(value: &Value, pointer: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
+pub(super) fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text(value, pointer))
         .ok()
         .map(|at| at.with_timezone(&Utc))
@@ -89,6 +89,10 @@ pub(super) fn container(inspected: &Value) -> Option<Container> {
         networks,
         ports: ports(inspected),
         restart_count: number(inspected, "/RestartCount").unwrap_or(0),
+        oom_killed: inspected
+            .pointer("/State/OOMKilled")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
     })
 }
 
@@ -128,7 +132,7 @@ fn health(inspected: &Value, state: ContainerState) -> Health {
 pub(super) fn memory_use(stats: &Value) -> Option<u64> {
     let bytes = |pointer| number(stats, pointer).and_then(|n| u64::try_from(n).ok());
     let used = bytes("/memory_stats/usage").filter(|used| *used > 0)?;
-    let cache = bytes("/memory_stats/stats/inactive_file").or_else(|| bytes("/memory_stats/stats/total_inactive_file"));
+    let cache = bytes("/memory_stats/stats/total_inactive_file").or_else(|| bytes("/memory_stats/stats/inactive_file"));
     Some(used.saturating_sub(cache.unwrap_or(0)))
 }
 

@@ -18,8 +18,9 @@ mod networks;
 mod podman;
 mod published;
 mod pull;
+mod stats;
 mod volumes;
 mod wire;
 
 pub use bollard::Bollard;
-pub use connect::connect;
+pub use connect::{connect, reconnect};

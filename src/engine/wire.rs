@@ -91,6 +91,23 @@ pub(super) async fn get_with(
     }
 }
 
+/// What the engine calls itself in its answer to a ping: `Docker/20.10.24 (linux)`, `Libpod/4.3.1 (linux)`.
+pub(super) async fn server(address: &Address, limit: Duration) -> Result<String, Cause> {
+    let asked = async {
+        let request = request(Method::GET, "/_ping", None)?;
+        match address {
+            Address::Unix(path) => send(UnixStream::connect(path).await?, request).await,
+            Address::Tcp(authority) => send(TcpStream::connect(authority).await?, request).await,
+        }
+    };
+    let response = tokio::time::timeout(limit, asked).await??;
+    if !response.status().is_success() {
+        return Err(response.status().to_string().into());
+    }
+    let said = response.headers().get("server").map(|said| said.to_str());
+    Ok(said.transpose()?.unwrap_or_default().to_owned())
+}
+
 fn request(method: Method, path_and_query: &str, auth: Option<&str>) -> Result<Request<Empty<Bytes>>, Cause> {
     let mut request = Request::builder()
         .method(method)

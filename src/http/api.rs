@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -93,9 +93,14 @@ async fn order(
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
-async fn operations(State(served): State<Served>) -> Result<Response, Refusal> {
-    let history = blocking(move || served.agent.history()).await?;
-    Ok(Json(history).into_response())
+/// `?open`: only those without an end.
+async fn operations(State(served): State<Served>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let open = query.as_deref() == Some("open");
+    let found = blocking(move || match open {
+        true => served.agent.under_way(),
+        false => served.agent.history(),
+    });
+    Ok(Json(found.await?).into_response())
 }
 
 async fn operation(State(served): State<Served>, Path(id): Path<String>) -> Result<Response, Refusal> {

@@ -105,6 +105,11 @@ impl AgentClient {
         self.get("/v1/operations").await
     }
 
+    /// Those without an end.
+    pub async fn under_way(&self) -> Result<Vec<Receipt>, ClientError> {
+        self.get("/v1/operations?open").await
+    }
+
     pub async fn request(&self, id: &OperationId, request: Request, by: &str) -> Result<(), ClientError> {
         let asked = Asked {
             request,

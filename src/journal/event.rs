@@ -21,6 +21,29 @@ pub trait Step: Clone + PartialEq + Debug + Display + Serialize + DeserializeOwn
     fn wait(&self) -> Option<Span> {
         None
     }
+
+    /// For a wait that is judged when it ends: what becomes of one about which nothing can be said.
+    fn patience(&self) -> Option<Patience> {
+        None
+    }
+
+    /// Whether the operation may stand still before this step, or in it, for as long as somebody likes.
+    fn pausable(&self) -> bool {
+        false
+    }
+
+    /// Whether a wait is passed over by one who wants to see the end.
+    fn skippable(&self) -> bool {
+        false
+    }
+}
+
+/// How long a wait that is over and undecided is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    pub span: Span,
+    /// Then it counts as failed; else the operation pauses.
+    pub fails: bool,
 }
 
 /// A complete, immutable list of what will be done.
@@ -42,6 +65,14 @@ pub enum Request {
     Retry,
     /// End what is stuck where it stands; nothing more is done or taken back.
     GiveUp,
+    /// Stand still where it is.
+    Pause,
+    /// Go on; time that was paused does not count.
+    Resume,
+    /// The wait that is under way is over, whatever its judges say.
+    Promote,
+    /// This wait and those after it are over.
+    PromoteFully,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +93,11 @@ pub enum Event<S: Step> {
     Failed {
         step: S,
         error: String,
+    },
+    /// A wait has ended, and whether it went well cannot be told (yet).
+    Undecided {
+        step: S,
+        why: String,
     },
     Requested {
         request: Request,

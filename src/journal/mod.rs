@@ -9,6 +9,6 @@ mod saga;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Event, Plan, Record, Request, Step};
+pub use event::{Event, Patience, Plan, Record, Request, Step};
 pub use frame::{Corrupt, encode, parse};
-pub use saga::{Illegal, Next, Outcome, Saga};
+pub use saga::{Asked, Illegal, Next, Outcome, Saga};

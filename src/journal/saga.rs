@@ -1,6 +1,6 @@
 use crate::model::{Span, Timestamp};
 
-use super::{Event, Plan, Record, Request, Step};
+use super::{Event, Patience, Plan, Record, Request, Step};
 
 /// An operation as a value: forward through its plan; before the commit point a failure unwinds, after it only forward.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,7 +11,11 @@ pub struct Saga<S: Step> {
     started: Timestamp,
     done: Vec<Done<S>>,
     place: Place<S>,
-    open: Option<(S, Timestamp)>,
+    open: Option<Open<S>>,
+    paused: Option<Asked>,
+    /// Skippable waits are passed over.
+    hurried: bool,
+    asked: Vec<Asked>,
     /// Failures in a row of a step that may not unwind, and when the last one was.
     strikes: u32,
     struck: Option<(Timestamp, String)>,
@@ -24,6 +28,23 @@ struct Done<S: Step> {
     output: S::Output,
     began: Timestamp,
     ended: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Open<S> {
+    step: S,
+    began: Timestamp,
+    /// Since when a wait that is over is undecided, and why.
+    undecided: Option<(Timestamp, String)>,
+    promoted: bool,
+}
+
+/// A request that was taken.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Asked {
+    pub at: Timestamp,
+    pub request: Request,
+    pub by: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +84,23 @@ pub enum Next<S> {
     WaitUntil(Timestamp, Option<S>),
     /// The open step was only waiting, and is over.
     Elapsed(S),
+    /// The open wait is over, and whether it went well is asked again until then.
+    Undecided {
+        step: S,
+        until: Timestamp,
+        why: String,
+    },
+    /// It was asked for as long as it may be.
+    Exhausted {
+        step: S,
+        why: String,
+        patience: Patience,
+    },
+    /// Someone has to let it go on; the step is the open wait, where it stands in one.
+    Paused {
+        step: Option<S>,
+        by: String,
+    },
     Done(Outcome),
     /// A step that must succeed did not, repeatedly. Someone has to look.
     Stuck {
@@ -83,6 +121,12 @@ pub enum Illegal {
     Committed,
     #[error("nothing is stuck")]
     NotStuck,
+    #[error("it cannot be paused where it stands: {0}")]
+    NotPausable(String),
+    #[error("it is not paused")]
+    NotPaused,
+    #[error("it does not wait for anything that could be promoted")]
+    NotWaiting,
 }
 
 /// A step that may not unwind is tried this often before the operation counts as stuck.
@@ -110,6 +154,9 @@ impl<S: Step> Saga<S> {
             done: Vec::new(),
             place: Place::Forward(0).settle(plan),
             open: None,
+            paused: None,
+            hurried: false,
+            asked: Vec::new(),
             strikes: 0,
             struck: None,
             outcome: Outcome::Succeeded,
@@ -148,6 +195,33 @@ impl<S: Step> Saga<S> {
         })
     }
 
+    /// Every request that was taken, in order.
+    pub fn asked(&self) -> &[Asked] {
+        &self.asked
+    }
+
+    /// Who paused it, while it is.
+    pub fn paused(&self) -> Option<&Asked> {
+        self.paused.as_ref()
+    }
+
+    /// When the open step began, pauses left out.
+    pub fn opened(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|open| open.began)
+    }
+
+    /// Why it cannot be told how the open wait went, where that was found.
+    pub fn undecided(&self) -> Option<&str> {
+        let (_, why) = self.open.as_ref()?.undecided.as_ref()?;
+        Some(why)
+    }
+
+    /// Whether the open wait is over because someone said so.
+    pub fn promoted(&self) -> bool {
+        let waved = |open: &Open<S>| open.promoted || (self.hurried && open.step.skippable());
+        self.open.as_ref().is_some_and(waved)
+    }
+
     /// How it ends as things stand: what a closing step may want to know before the end is there.
     pub fn heading(&self) -> &Outcome {
         &self.outcome
@@ -183,17 +257,39 @@ impl<S: Step> Saga<S> {
                 return Next::WaitUntil(again, None);
             }
         }
+        if let Some(paused) = self.paused.as_ref().filter(|_| self.may_stand(&step)) {
+            return Next::Paused {
+                step: self.open.as_ref().map(|_| step).filter(|step| step.wait().is_some()),
+                by: paused.by.clone(),
+            };
+        }
         match (step.wait(), &self.open) {
-            (Some(wait), Some((_, began))) => {
-                let end = *began + wait.chrono();
-                if now < end {
-                    Next::WaitUntil(end, Some(step))
-                } else {
-                    Next::Elapsed(step)
-                }
-            }
+            (Some(wait), Some(open)) => self.waiting(step, wait, open, now),
             _ => Next::Do(step),
         }
+    }
+
+    fn waiting(&self, step: S, wait: Span, open: &Open<S>, now: Timestamp) -> Next<S> {
+        let end = open.began + wait.chrono();
+        if self.promoted() {
+            return Next::Elapsed(step);
+        }
+        if now < end {
+            return Next::WaitUntil(end, Some(step));
+        }
+        let (Some((since, why)), Some(patience)) = (&open.undecided, step.patience()) else {
+            return Next::Elapsed(step);
+        };
+        let (until, why) = (*since + patience.span.chrono(), why.clone());
+        match now < until {
+            true => Next::Undecided { step, until, why },
+            false => Next::Exhausted { step, why, patience },
+        }
+    }
+
+    /// Whether it may stand still at this step.
+    fn may_stand(&self, step: &S) -> bool {
+        matches!(self.place, Place::Forward(_)) && !self.committed() && step.pausable()
     }
 
     pub fn apply(mut self, record: &Record<S>) -> Result<Self, Illegal> {
@@ -204,12 +300,23 @@ impl<S: Step> Saga<S> {
             Event::Planned { .. } => return Err(self.refuse("a second plan")),
             Event::Began { step } if *step != expected => return Err(self.refuse(&format!("beginning `{step}`"))),
             Event::Began { step } => {
-                let began = match &self.open {
-                    Some((_, at)) if step.wait().is_some() => *at,
-                    _ => record.at,
-                };
-                self.open = Some((step.clone(), began));
+                let again = self.open.take().filter(|_| step.wait().is_some());
+                self.open = again.or_else(|| {
+                    Some(Open {
+                        step: step.clone(),
+                        began: record.at,
+                        undecided: None,
+                        promoted: false,
+                    })
+                });
             }
+            Event::Undecided { step, why } => match &mut self.open {
+                Some(open) if open.step == *step && step.patience().is_some() => {
+                    let since = open.undecided.take().map_or(record.at, |(since, _)| since);
+                    open.undecided = Some((since, why.clone()));
+                }
+                _ => return Err(self.refuse(&format!("being undecided about `{step}`"))),
+            },
             Event::Finished { step, output } => {
                 let began = self.close(step, "finishing")?;
                 self.done.push(Done {
@@ -231,44 +338,88 @@ impl<S: Step> Saga<S> {
                         },
                     );
                 } else {
-                    self.strikes += 1;
+                    // What was judged is not judged better by waiting once more: someone has to look.
+                    self.strikes = if step.wait().is_some() {
+                        STRIKES
+                    } else {
+                        self.strikes + 1
+                    };
                     self.struck = Some((record.at, error.clone()));
                 }
             }
-            Event::Requested {
-                request: Request::Retry,
-                ..
-            } => {
-                if self.strikes < STRIKES {
-                    return Err(Illegal::NotStuck);
-                }
-                self.forgive();
+            Event::Requested { request, by } => {
+                self.ask(request, by, record.at, &expected)?;
+                self.asked.push(Asked {
+                    at: record.at,
+                    request: request.clone(),
+                    by: by.clone(),
+                });
             }
-            Event::Requested {
-                request: Request::GiveUp,
-                by,
-            } => {
-                if self.strikes < STRIKES {
-                    return Err(Illegal::NotStuck);
-                }
-                let (by, step) = (by.clone(), expected.to_string());
+        }
+        Ok(self)
+    }
+
+    fn ask(&mut self, request: &Request, by: &str, at: Timestamp, expected: &S) -> Result<(), Illegal> {
+        let stuck = self.strikes >= STRIKES;
+        match request {
+            Request::Retry | Request::GiveUp if !stuck => return Err(Illegal::NotStuck),
+            Request::Retry => self.forgive(),
+            Request::GiveUp => {
+                let (by, step) = (by.to_owned(), expected.to_string());
                 self.outcome = Outcome::GivenUp { by, step };
                 self.place = Place::Over;
                 self.open = None;
             }
-            Event::Requested {
-                request: Request::Abort,
-                by,
-            } => match self.place {
+            Request::Abort => match self.place {
                 Place::Forward(_) if !self.committed() => {
-                    let open = self.open.take().map(|(step, _)| step);
-                    self.unwind(open.as_ref(), Outcome::Aborted { by: by.clone() });
+                    let open = self.open.take().map(|open| open.step);
+                    self.unwind(open.as_ref(), Outcome::Aborted { by: by.to_owned() });
                 }
                 Place::Unwind(_) => {}
                 _ => return Err(Illegal::Committed),
             },
+            Request::Pause => {
+                let ahead = match self.place {
+                    Place::Forward(at) => &self.plan.forward[at.min(self.plan.commit)..self.plan.commit],
+                    _ => &[],
+                };
+                if !ahead.iter().any(S::pausable) {
+                    let why = match self.place {
+                        Place::Unwind(_) => "it is being taken back",
+                        _ => "nothing before its end can wait",
+                    };
+                    return Err(Illegal::NotPausable(why.to_owned()));
+                }
+                let (request, by) = (Request::Pause, by.to_owned());
+                self.paused.get_or_insert(Asked { at, request, by });
+            }
+            Request::Resume => {
+                let paused = self.paused.take().ok_or(Illegal::NotPaused)?;
+                self.go_on(paused.at, at);
+            }
+            Request::Promote | Request::PromoteFully => {
+                let fully = *request == Request::PromoteFully;
+                let waits = self.open.as_ref().is_some_and(|open| open.step.wait().is_some());
+                let forward = matches!(self.place, Place::Forward(_)) && !self.committed();
+                if !forward || !(waits || fully || self.paused.is_some()) {
+                    return Err(Illegal::NotWaiting);
+                }
+                self.paused = None;
+                self.hurried |= fully;
+                if let Some(open) = self.open.as_mut().filter(|open| open.step.wait().is_some()) {
+                    open.promoted = true;
+                }
+            }
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// The open wait goes on as if the pause had not been; what was undecided is asked afresh.
+    fn go_on(&mut self, paused: Timestamp, now: Timestamp) {
+        if let Some(open) = &mut self.open {
+            open.began += now - paused.max(open.began);
+            open.undecided = None;
+        }
     }
 
     fn expected(&self) -> Option<S> {
@@ -292,7 +443,7 @@ impl<S: Step> Saga<S> {
 
     fn close(&mut self, step: &S, what: &str) -> Result<Timestamp, Illegal> {
         match self.open.take() {
-            Some((open, began)) if open == *step => Ok(began),
+            Some(open) if open.step == *step => Ok(open.began),
             other => {
                 self.open = other;
                 Err(self.refuse(&format!("{what} `{step}`")))
@@ -329,6 +480,7 @@ impl<S: Step> Saga<S> {
             .filter_map(Step::undo)
             .collect();
         left.dedup();
+        self.paused = None;
         self.outcome = outcome;
         self.place = Place::Unwind(left).settle(&self.plan);
     }

@@ -46,6 +46,21 @@ impl Step for Word {
     fn wait(&self) -> Option<Span> {
         (*self == Word::Hold).then_some(Span::seconds(60))
     }
+
+    fn patience(&self) -> Option<Patience> {
+        (*self == Word::Hold).then_some(Patience {
+            span: Span::seconds(30),
+            fails: false,
+        })
+    }
+
+    fn pausable(&self) -> bool {
+        matches!(self, Word::Hold | Word::Put(_))
+    }
+
+    fn skippable(&self) -> bool {
+        *self == Word::Hold
+    }
 }
 
 fn plan() -> Plan<Word> {
@@ -316,4 +331,154 @@ fn what_does_not_fit_is_refused() {
         by: "test".into(),
     };
     assert_eq!(saga.apply(&record(retry)), Err(Illegal::NotStuck));
+}
+
+/// A saga that stands in its hold, which began at the epoch, and a way to go on with it.
+struct Standing {
+    saga: Saga<Word>,
+    seq: u64,
+}
+
+impl Standing {
+    fn new() -> Self {
+        let mut world = World::new();
+        for word in [Word::Put(1), Word::Look, Word::Put(2)] {
+            world.append(Event::Began { step: word.clone() });
+            world.append(Event::Finished {
+                step: word,
+                output: Nothing,
+            });
+        }
+        world.append(Event::Began { step: Word::Hold });
+        Standing {
+            saga: Saga::replay(&world.records).expect("replays"),
+            seq: world.records.len() as u64,
+        }
+    }
+
+    fn hears(&mut self, seconds: u64, event: Event<Word>) -> Result<(), Illegal> {
+        let (seq, at) = (self.seq, at(seconds));
+        self.saga = self.saga.clone().apply(&Record { seq, at, event })?;
+        self.seq += 1;
+        Ok(())
+    }
+
+    fn asked(&mut self, seconds: u64, request: Request) -> Result<(), Illegal> {
+        let by = "someone".into();
+        self.hears(seconds, Event::Requested { request, by })
+    }
+
+    fn undecided(&mut self, seconds: u64) -> Result<(), Illegal> {
+        let (step, why) = (Word::Hold, "thin".into());
+        self.hears(seconds, Event::Undecided { step, why })
+    }
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + Span::seconds(seconds).chrono()
+}
+
+#[test]
+fn time_that_was_paused_does_not_count() {
+    let mut standing = Standing::new();
+    standing.asked(20, Request::Pause).expect("it may stand here");
+    let paused = Next::Paused {
+        step: Some(Word::Hold),
+        by: "someone".into(),
+    };
+    assert_eq!(standing.saga.next(at(5000)), paused);
+    standing.asked(30, Request::Pause).expect("twice is as once");
+    standing.asked(5000, Request::Resume).expect("it is paused");
+    let end = at(5000 + 40);
+    assert_eq!(standing.saga.next(at(5001)), Next::WaitUntil(end, Some(Word::Hold)));
+    assert_eq!(standing.saga.next(end), Next::Elapsed(Word::Hold));
+    assert_eq!(standing.asked(5001, Request::Resume), Err(Illegal::NotPaused));
+}
+
+#[test]
+fn an_end_that_cannot_be_told_is_asked_again_then_needs_someone_and_is_asked_afresh() {
+    let mut standing = Standing::new();
+    standing.undecided(60).expect("it is over");
+    standing.undecided(70).expect("still");
+    let waits = |why: &str| Next::Undecided {
+        step: Word::Hold,
+        until: at(90),
+        why: why.into(),
+    };
+    assert_eq!(standing.saga.next(at(89)), waits("thin"), "counted from the first time");
+    assert!(matches!(standing.saga.next(at(90)), Next::Exhausted { .. }));
+    standing.asked(90, Request::Pause).expect("it may stand here");
+    assert!(matches!(standing.saga.next(at(900)), Next::Paused { .. }));
+    standing.asked(900, Request::Resume).expect("it is paused");
+    assert_eq!(standing.saga.next(at(900)), Next::Elapsed(Word::Hold));
+    standing.undecided(901).expect("again");
+    assert!(
+        matches!(standing.saga.next(at(930)), Next::Undecided { .. }),
+        "with the whole patience"
+    );
+}
+
+#[test]
+fn promoting_ends_a_wait_whatever_is_said_of_it() {
+    for pause_first in [false, true] {
+        let mut standing = Standing::new();
+        if pause_first {
+            standing.asked(1, Request::Pause).expect("it may stand here");
+        }
+        standing.undecided(61).expect("it is over");
+        standing.asked(62, Request::Promote).expect("it waits");
+        assert_eq!(standing.saga.next(at(62)), Next::Elapsed(Word::Hold));
+        assert!(standing.saga.promoted());
+    }
+    let world = World::new();
+    let mut fresh = Standing {
+        saga: Saga::replay(&world.records).expect("replays"),
+        seq: 1,
+    };
+    assert_eq!(fresh.asked(1, Request::Promote), Err(Illegal::NotWaiting));
+    fresh.asked(1, Request::PromoteFully).expect("there is a hold ahead");
+    for (step, began) in [(Word::Put(1), 2), (Word::Look, 3), (Word::Put(2), 4)] {
+        fresh
+            .hears(began, Event::Began { step: step.clone() })
+            .expect("it is next");
+        let output = Nothing;
+        fresh.hears(began, Event::Finished { step, output }).expect("it began");
+    }
+    fresh.hears(5, Event::Began { step: Word::Hold }).expect("it is next");
+    assert_eq!(fresh.saga.next(at(5)), Next::Elapsed(Word::Hold));
+}
+
+#[test]
+fn what_is_made_or_taken_back_is_not_paused() {
+    let mut world = World::new();
+    world.run(|step, n| *step == Word::Look && n == 2);
+    let pause = Event::Requested {
+        request: Request::Pause,
+        by: "someone".into(),
+    };
+    let (mut taken, mut refused) = (0, 0);
+    for cut in 1..world.records.len() {
+        let saga = Saga::replay(&world.records[..cut]).expect("a prefix replays");
+        let (seq, at) = (cut as u64, world.now);
+        let event = pause.clone();
+        match saga.clone().apply(&Record { seq, at, event }) {
+            Ok(paused) => {
+                taken += 1;
+                assert!(!saga.committed());
+                assert_eq!(paused.paused().map(|asked| asked.by.as_str()), Some("someone"));
+            }
+            Err(Illegal::NotPausable(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(taken > 3 && refused > 2, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn an_abort_ends_a_pause() {
+    let mut standing = Standing::new();
+    standing.asked(1, Request::Pause).expect("it may stand here");
+    standing.asked(2, Request::Abort).expect("before the commit point");
+    assert_eq!(standing.saga.next(at(2)), Next::Do(Word::Take(2)));
+    assert_eq!(standing.saga.asked().len(), 2);
 }

@@ -5,6 +5,7 @@ mod command;
 mod figures;
 mod firewall;
 mod look;
+mod program;
 
 /// The Linux machine this runs on.
 pub struct ThisHost;

@@ -3,6 +3,7 @@
 mod chain;
 mod colour;
 mod digest;
+mod figure;
 mod health;
 mod id;
 mod instant;
@@ -16,6 +17,7 @@ mod span;
 pub use chain::chain;
 pub use colour::Colour;
 pub use digest::{Digest, NotADigest};
+pub use figure::{Figure, NotAFigure, Unit};
 pub use health::Health;
 pub use id::{ContainerId, Generation, NotAnId, OperationId, SegmentId};
 pub use instant::{instant_of_seconds, parse_instant};

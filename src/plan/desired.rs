@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Release};
 use crate::model::{Colour, ServiceName};
-use crate::stack::{FileGrant, FileObject, FileSource, Mount, Network, NetworkMode, Restart, Service, Stack, Volume};
+use crate::stack::{
+    FileGrant, FileObject, FileSource, Healthcheck, Mount, Network, NetworkMode, Restart, Service, Stack, Volume,
+};
 
 use super::labels;
 use super::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
@@ -91,6 +93,37 @@ pub fn colour(
     if spec.restart == Restart::Always {
         spec.restart = Restart::UnlessStopped;
     }
+    seal(&mut spec);
+    Ok(spec)
+}
+
+/// A container that runs one program around a release: as a replica of the service, without its names, its health check
+/// and a place in the project's lists.
+pub fn hook(
+    stack: &Stack,
+    service: &Service,
+    at: usize,
+    run: &[String],
+    image: &str,
+    folders: &HostFolders,
+) -> Result<ContainerSpec, DesiredError> {
+    let mut spec = bare(stack, &with_image(service, image), folders)?;
+    spec.name = format!("{}-{}-hook-{}", stack.name, service.name, at + 1);
+    spec.ports.clear();
+    for attachment in &mut spec.networks {
+        attachment.aliases.clear();
+        attachment.ipv4 = None;
+        attachment.ipv6 = None;
+    }
+    spec.entrypoint = Some(run.iter().take(1).cloned().collect());
+    spec.command = Some(run.iter().skip(1).cloned().collect());
+    spec.healthcheck = Some(Healthcheck {
+        test: vec!["NONE".into()],
+        ..Healthcheck::default()
+    });
+    spec.restart = Restart::No;
+    spec.labels
+        .insert(labels::HOOK.into(), format!("{}/{}", stack.name, service.name));
     seal(&mut spec);
     Ok(spec)
 }

@@ -21,6 +21,8 @@ pub const SPEC_HASH: &str = "arkwright.spec-hash";
 pub const IMAGE: &str = "arkwright.image";
 /// `blue` or `green`.
 pub const COLOUR: &str = "arkwright.colour";
+/// The service whose release runs a program in this container.
+pub const HOOK: &str = "arkwright.hook";
 /// The drill a sandbox's object belongs to, and when it may be swept (RFC 3339).
 pub const DRILL: &str = "arkwright.drill";
 pub const DRILL_DEADLINE: &str = "arkwright.drill-deadline";

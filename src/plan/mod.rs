@@ -22,7 +22,7 @@ pub use eject::eject;
 pub use facts::{Facts, FileFact};
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
-pub use route::{Figures, Route, Slot, SlotState};
+pub use route::{Figures, Latency, Route, Slot, SlotState};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
 pub use target::{BindSource, Desired, DesiredNetwork, DesiredService, DesiredVolume, Released, Serving, needs};
 pub use teardown::{TearDown, teardown};

@@ -33,6 +33,9 @@ pub struct Container {
     /// Published ports as the engine reports them: `0.0.0.0:8080->80/tcp`.
     pub ports: Vec<String>,
     pub restart_count: i64,
+    /// The kernel ended a process of it because its memory was used up, in this run of it.
+    #[serde(default)]
+    pub oom_killed: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -99,6 +99,10 @@ pub trait Engine: Send + Sync {
         Ok(None)
     }
 
+    /// What a running container uses, measured over about a second; [`EngineError::NotFound`] for one that is gone,
+    /// [`EngineError::Refused`] for one that does not run.
+    async fn stats(&self, id: &ContainerId) -> Result<Stats, EngineError>;
+
     /// How many API calls that change something this connection has made.
     fn writes(&self) -> u64;
 }
@@ -203,6 +207,17 @@ pub struct ExecOutput {
     pub exit_code: i64,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+}
+
+/// What a container uses now; `None` is what the engine does not tell, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Stats {
+    /// Of the processors it may use by its own limit, of all where it has none: 1.0 is all of them.
+    pub cpu: Option<f64>,
+    /// Bytes, without the cache of files it has read.
+    pub memory: Option<u64>,
+    /// `None` where it has no limit of its own.
+    pub memory_limit: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -7,14 +7,16 @@ mod host;
 mod inspector;
 mod keyring;
 mod machine;
+mod program;
 mod router;
 mod source;
 mod store;
 mod time;
+mod web;
 
 pub use engine::{
     AnonymousVolume, Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
-    PullError, PullProgress, PullTrouble,
+    PullError, PullProgress, PullTrouble, Stats,
 };
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;
@@ -23,12 +25,14 @@ pub use keyring::{Found, Given, Keyring, KeyringError};
 pub use machine::{
     ClockState, DiskSpace, Files, Firewall, Limit, Machine, Place, PlaceKind, ProcessLimits, Protocol, User,
 };
-pub use router::{Router, RouterError, SlotView};
+pub use program::{Program, Programs, Ran};
+pub use router::{Notice, Router, RouterError, SlotView};
 pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
+pub use web::{LARGEST_PAGE, Page, PageRequest, Web, WebError};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, Figures, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, Route,
-    Slot, SlotState, VolumeSpec,
+    Container, ContainerSpec, ContainerState, Figures, Latency, NetworkSpec, Observed, ObservedNetwork, ObservedVolume,
+    Route, Slot, SlotState, VolumeSpec,
 };

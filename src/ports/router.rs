@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::{Colour, ServiceName, Span};
-use crate::plan::{Figures, Route, SlotState};
+use crate::model::{Colour, ServiceName, Span, Timestamp};
+use crate::plan::{Figures, Latency, Route, SlotState};
 
 /// The HAProxy in front of the colours.
 ///
@@ -29,12 +30,41 @@ pub trait Router: Send + Sync {
     async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError>;
     /// Requests waiting at a closed gate now, and the longest any waited since it closed.
     async fn waiting(&self, service: &ServiceName) -> Result<(u64, Span), RouterError>;
-    /// Shuts the WebSocket (and other upgraded) sessions of one colour; how many there were.
-    async fn shut_sessions(&self, service: &ServiceName, colour: Colour) -> Result<u64, RouterError>;
+    /// Shuts the WebSocket (and other upgraded) sessions of one colour, evenly spread over this span so that their
+    /// clients do not come back all at once; `ZERO`: at once. How many were shut.
+    async fn shut_sessions(&self, service: &ServiceName, colour: Colour, over: Span) -> Result<u64, RouterError>;
+    /// While there is a notice, new requests are answered 503 with a page, and with when to come back; requests and
+    /// WebSockets under way go on, and what carries the preview's header or cookie passes through.
+    async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError>;
+    /// The services under maintenance, read back from the rendered file.
+    async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError>;
+    /// The value of a cookie `arkwright-preview` that until then reaches the service's colour without weight, while it
+    /// is healthy. Whoever has it can show it: it is for an operator's browser.
+    async fn preview_cookie(&self, service: &ServiceName, until: Timestamp) -> Result<String, RouterError>;
     /// Counters since the router process began, by colour.
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError>;
+    /// Begins to listen to the router's log, for every service it has now; goes on until this value is dropped.
+    /// Listening twice is listening once, and whoever begins later is the one who is told.
+    async fn listen(&self) -> Result<(), RouterError>;
+    /// How long the requests of the last `window` took, by colour; at most 30 minutes are kept. Listens from the first
+    /// call on.
+    async fn latency(&self, service: &ServiceName, window: Span) -> Result<[(Colour, Latency); 2], RouterError>;
     /// Whether the router process answers.
     async fn alive(&self) -> bool;
+}
+
+/// What the clients of a service under maintenance are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// When to come back; they are told whole seconds, rounded up.
+    pub retry_after: Span,
+}
+
+impl Notice {
+    /// At least one, as nought is none.
+    pub fn seconds(self) -> u64 {
+        self.retry_after.whole_seconds().max(1).unsigned_abs()
+    }
 }
 
 /// One server line of the running router.
@@ -71,6 +101,16 @@ pub enum RouterError {
     Garbled { command: String, answer: String },
     #[error("the router cannot be given {what}: {why}")]
     Unrenderable { what: String, why: String },
+    #[error(
+        "the router's log cannot be listened to at {socket}; its folder has to belong to this user or to the router's"
+    )]
+    Deaf {
+        socket: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the router was set up by an older arkwright and has no key for preview cookies; run `arkwright up`")]
+    Keyless,
     #[error("the router's configuration could not be written")]
     Write(#[source] std::io::Error),
     #[error(

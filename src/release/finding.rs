@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Size, Span, Timestamp};
 use crate::plan::Figures;
 
+use super::Judged;
+
 /// What a finished step found out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "found", rename_all = "snake_case")]
@@ -26,6 +28,10 @@ pub enum Finding {
     },
     Healthy {
         after: Span,
+    },
+    /// A program, and how long it took.
+    Ran {
+        took: Span,
     },
     /// How long the router's command took.
     Shifted {
@@ -53,6 +59,10 @@ pub enum Finding {
     Warm {
         until: Timestamp,
     },
+    /// The gates at the end of a hold.
+    Judged {
+        gates: Vec<Judged>,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -65,6 +75,7 @@ impl fmt::Display for Finding {
             Finding::Image { id, .. } => f.write_str(id),
             Finding::Backup { snapshot } => f.write_str(snapshot),
             Finding::Healthy { after } => write!(f, "after {}", after.human()),
+            Finding::Ran { took } => write!(f, "took {}", took.human()),
             Finding::Shifted { took } => write!(f, "in {}", took.human()),
             Finding::Closed { at } => write!(f, "at {}", at.format("%H:%M:%S%.3f")),
             Finding::Opened { longest } => write!(f, "the longest wait was {}", longest.human()),
@@ -72,6 +83,10 @@ impl fmt::Display for Finding {
             Finding::Cut { sessions } => write!(f, "{sessions} WebSockets closed"),
             Finding::Copied { files, bytes } => write!(f, "{files} files, {}", Size(*bytes)),
             Finding::Proven { image_id } => write!(f, "it runs {image_id}"),
+            Finding::Judged { gates } => {
+                let gates: Vec<String> = gates.iter().map(ToString::to_string).collect();
+                f.write_str(&gates.join("; "))
+            }
             Finding::Warm { until } => write!(f, "until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
         }
     }

@@ -4,17 +4,25 @@
 //! colour warm. In place (`swap: hold`): requests wait at the router while one process replaces the other.
 
 mod finding;
+mod gate;
 mod past;
 mod planning;
 mod prune;
+mod started;
 mod step;
+mod strikes;
 mod subject;
+mod window;
 
 pub use finding::Finding;
+pub use gate::{Judged, Look, Reading, Verdict, judge, seen, unit};
 pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
 pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
 pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};
+pub use started::Started;
 pub use step::ReleaseStep;
+pub use strikes::Strikes;
 pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
+pub use window::{Change, Window};
 #[cfg(test)]
 mod tests;

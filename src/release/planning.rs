@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config::{Config, Release, Source, Swap};
-use crate::journal::Plan;
-use crate::model::{Colour, ServiceName};
+use crate::config::{After, Before, Config, Hook, HookClass, Inconclusive, Release, Source, Swap, Then};
+use crate::journal::{Patience, Plan, Step};
+use crate::model::{Colour, ServiceName, Span};
 use crate::plan::desired::{self, DesiredError, HostFolders};
 use crate::plan::{Container, ContainerSpec, Observed, Route, labels};
 use crate::stack::{Service, Stack};
@@ -166,12 +166,7 @@ pub fn deploy(ask: Ask<'_>, image: Image, no_canary: bool) -> Result<(Subject, P
         };
         return Ok((subject, plan));
     }
-    let before = ground
-        .release
-        .before
-        .iter()
-        .map(|b| ReleaseStep::Backup { set: b.backup.clone() });
-    let plan = ground.make_and_move(&subject, before.collect(), !no_canary);
+    let plan = ground.make_and_move(&subject, !no_canary);
     Ok((subject, plan))
 }
 
@@ -187,7 +182,7 @@ pub fn rollback(
     if !warm {
         let image = previous.ok_or_else(|| PlanError::NothingBefore(ask.service.clone()))?;
         let subject = ground.subject(Goal::Rollback, image, reason, true)?;
-        let plan = ground.make_and_move(&subject, Vec::new(), false);
+        let plan = ground.make_and_move(&subject, false);
         return Ok((subject, plan));
     }
     let subject = ground.subject(Goal::Rollback, image_of(ground.other[0]), reason, false)?;
@@ -201,11 +196,12 @@ pub fn rollback(
         forward.push(keep);
         return Ok((subject, finished(forward, commit)));
     }
+    // One that runs is looked at by the shift itself: whoever goes back is in a hurry.
     if ground.other.iter().any(|c| !c.running()) {
         forward.push(ReleaseStep::Start { colour: to });
         forward.push(ReleaseStep::Point { colour: to });
+        forward.push(ReleaseStep::AwaitHealthy { colour: to });
     }
-    forward.push(ReleaseStep::AwaitHealthy { colour: to });
     forward.push(ReleaseStep::Shift {
         colour: to,
         weight: 100,
@@ -246,6 +242,7 @@ impl Ground<'_> {
             .and_then(|spec| spec.networks.first())
             .map(|network| network.network.clone())
             .ok_or_else(|| DesiredError::NoNetwork(self.service.name.clone()))?;
+        let hooks = self.hook_specs(goal, &image.reference)?;
         Ok(Subject {
             goal,
             project: self.ask.stack.name.clone(),
@@ -265,6 +262,9 @@ impl Ground<'_> {
             },
             data: self.data(),
             reason,
+            hooks,
+            gates: self.ask.config.gates_of(self.release),
+            probe: self.release.probe.clone(),
             logins: BTreeSet::new(),
             pull: make && goal == Goal::Deploy && always(self.service),
         })
@@ -279,7 +279,8 @@ impl Ground<'_> {
         let sources = backups.flat_map(|backups| {
             let sets = self.release.before.iter();
             // A set that is not there was refused when the configuration was read.
-            sets.flat_map(|before| backups.sources_of(&before.backup).unwrap_or_default())
+            sets.filter_map(|before| before.backup.as_ref())
+                .flat_map(|set| backups.sources_of(set).unwrap_or_default())
         });
         let mut files: Vec<PathBuf> = sources
             .filter_map(|source| match source {
@@ -295,43 +296,102 @@ impl Ground<'_> {
     }
 
     /// A colour from nothing to all traffic.
-    fn make_and_move(&self, subject: &Subject, before: Vec<ReleaseStep>, steps: bool) -> Plan<ReleaseStep> {
+    fn make_and_move(&self, subject: &Subject, steps: bool) -> Plan<ReleaseStep> {
         let (from, to) = (subject.from, subject.to);
+        let deploys = subject.goal == Goal::Deploy;
         let keep = ReleaseStep::KeepWarm {
             colour: from,
             span: self.release.keep_warm,
         };
         let mut forward = vec![ReleaseStep::Check, ReleaseStep::Fetch];
-        forward.extend(before);
+        let sets = self.release.before.iter().filter(|_| deploys);
+        forward.extend(sets.filter_map(|before| {
+            Some(ReleaseStep::Backup {
+                set: before.backup.clone()?,
+            })
+        }));
         forward.push(ReleaseStep::Clear { colour: to });
         forward.push(ReleaseStep::Create { colour: to });
         let commit = if subject.swap == Swap::Hold {
             self.held(subject, &mut forward)
         } else {
-            forward.extend([
-                ReleaseStep::Start { colour: to },
-                ReleaseStep::Point { colour: to },
-                ReleaseStep::AwaitHealthy { colour: to },
-            ]);
+            let mut irreversible = self.come_up(subject, &mut forward);
             for step in self.release.steps.iter().filter(|_| steps) {
                 forward.push(ReleaseStep::Shift {
                     colour: to,
                     weight: step.weight,
                 });
-                forward.push(ReleaseStep::Hold {
-                    weight: step.weight,
-                    span: step.hold,
-                });
+                forward.push(self.hold(step.weight, step.hold));
             }
             forward.push(ReleaseStep::Shift {
                 colour: to,
                 weight: 100,
             });
             forward.push(ReleaseStep::Prove { colour: to });
-            forward.len()
+            // The other colour runs on, so that what the gates see now can still take everything back.
+            forward.extend(self.release.settle.map(|settle| self.hold(100, settle)));
+            irreversible.take().unwrap_or(forward.len())
         };
         forward.push(keep);
         finished(forward, commit)
+    }
+
+    /// The new colour, from its first program to being healthy; after how many steps nothing may be taken back by itself,
+    /// where one of the programs is of that kind.
+    fn come_up(&self, subject: &Subject, forward: &mut Vec<ReleaseStep>) -> Option<usize> {
+        let colour = subject.to;
+        let mut irreversible = None;
+        let (before, after) = self.hooks();
+        let count = before.len();
+        let mut run = |hooks: Vec<Hook>, first: usize, forward: &mut Vec<ReleaseStep>| {
+            for (at, hook) in hooks.into_iter().enumerate().filter(|_| !subject.hooks.is_empty()) {
+                forward.push(ReleaseStep::RunHook {
+                    at: first + at,
+                    program: hook.run.first().cloned().unwrap_or_default(),
+                    timeout: hook.timeout,
+                });
+                if hook.class == HookClass::Irreversible {
+                    irreversible = Some(forward.len());
+                }
+            }
+        };
+        run(before, 0, forward);
+        forward.extend([
+            ReleaseStep::Start { colour },
+            ReleaseStep::Point { colour },
+            ReleaseStep::AwaitHealthy { colour },
+        ]);
+        run(after, count, forward);
+        irreversible
+    }
+
+    /// Programs before the new colour starts, and those after it is healthy.
+    fn hooks(&self) -> (Vec<Hook>, Vec<Hook>) {
+        let before = self.release.before.iter().filter_map(Before::hook);
+        let after = self.release.after.iter().map(After::hook);
+        (before.collect(), after.collect())
+    }
+
+    /// Their containers, in that order; only a deployment has them.
+    fn hook_specs(&self, goal: Goal, image: &str) -> Result<Vec<ContainerSpec>, PlanError> {
+        let (before, after) = self.hooks();
+        let hooks = before
+            .into_iter()
+            .chain(after)
+            .enumerate()
+            .filter(|_| goal == Goal::Deploy);
+        let Ask { stack, folders, .. } = self.ask;
+        let spec = |(at, hook): (usize, Hook)| desired::hook(stack, self.service, at, &hook.run, image, folders);
+        Ok(hooks.map(spec).collect::<Result<_, _>>()?)
+    }
+
+    fn hold(&self, weight: u8, span: Span) -> ReleaseStep {
+        let Inconclusive { after, then } = self.release.inconclusive;
+        let patience = Patience {
+            span: after,
+            fails: then == Then::Abort,
+        };
+        ReleaseStep::Hold { weight, span, patience }
     }
 
     /// One process for another behind the closed gate. There is no way back once the new one is healthy: from the
@@ -346,11 +406,7 @@ impl Ground<'_> {
         if !subject.data.is_empty() {
             forward.push(ReleaseStep::CopyData);
         }
-        forward.extend([
-            ReleaseStep::Start { colour: to },
-            ReleaseStep::Point { colour: to },
-            ReleaseStep::AwaitHealthy { colour: to },
-        ]);
+        self.come_up(subject, forward);
         let commit = forward.len();
         forward.extend([
             ReleaseStep::Shift {
@@ -369,6 +425,12 @@ fn finished(forward: Vec<ReleaseStep>, commit: usize) -> Plan<ReleaseStep> {
     if forward.contains(&ReleaseStep::CopyData) {
         finally.push(ReleaseStep::DropCopy);
     }
+    finally.extend(
+        forward
+            .iter()
+            .filter(|step| matches!(step, ReleaseStep::RunHook { .. }))
+            .filter_map(Step::undo),
+    );
     Plan {
         forward,
         commit,

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::Step;
+use crate::journal::{Patience, Step};
 use crate::model::{Colour, Span};
 
 use super::{Finding, Subject};
@@ -45,14 +45,28 @@ pub enum ReleaseStep {
     AwaitHealthy {
         colour: Colour,
     },
+    /// Runs a program of the subject's, once, from the new image.
+    RunHook {
+        at: usize,
+        program: String,
+        timeout: Span,
+    },
+    /// Takes [`ReleaseStep::RunHook`] back as far as that goes: it runs no more, and its container is gone.
+    EndHook {
+        at: usize,
+        program: String,
+    },
     /// This share of new requests goes to the colour, the rest to the other.
     Shift {
         colour: Colour,
         weight: u8,
     },
+    /// At 100: the new colour settles, and can still be taken back.
     Hold {
         weight: u8,
         span: Span,
+        #[serde(default = "an_hour")]
+        patience: Patience,
     },
     /// New requests wait at the router.
     CloseGate,
@@ -87,6 +101,14 @@ pub enum ReleaseStep {
     Count,
 }
 
+/// Of releases that were planned before this was a matter of configuration.
+fn an_hour() -> Patience {
+    Patience {
+        span: Span::seconds(3600),
+        fails: false,
+    }
+}
+
 impl Step for ReleaseStep {
     const KIND: &'static str = "release";
     type Subject = Subject;
@@ -101,6 +123,10 @@ impl Step for ReleaseStep {
             ReleaseStep::CloseGate => Some(ReleaseStep::OpenGate),
             ReleaseStep::StopServing { colour } => Some(ReleaseStep::StartAgain { colour }),
             ReleaseStep::CopyData => Some(ReleaseStep::RestoreData),
+            ReleaseStep::RunHook { at, ref program, .. } => Some(ReleaseStep::EndHook {
+                at,
+                program: program.clone(),
+            }),
             _ => None,
         }
     }
@@ -110,6 +136,30 @@ impl Step for ReleaseStep {
             ReleaseStep::Hold { span, .. } => Some(*span),
             _ => None,
         }
+    }
+
+    fn patience(&self) -> Option<Patience> {
+        match self {
+            ReleaseStep::Hold { patience, .. } => Some(*patience),
+            _ => None,
+        }
+    }
+
+    /// Not while the new colour comes up, and never while requests wait at the gate.
+    fn pausable(&self) -> bool {
+        matches!(
+            self,
+            ReleaseStep::Fetch
+                | ReleaseStep::Backup { .. }
+                | ReleaseStep::Create { .. }
+                | ReleaseStep::Shift { .. }
+                | ReleaseStep::Hold { .. }
+                | ReleaseStep::CloseGate
+        )
+    }
+
+    fn skippable(&self) -> bool {
+        matches!(self, ReleaseStep::Hold { weight: ..100, .. })
     }
 }
 
@@ -126,8 +176,11 @@ impl fmt::Display for ReleaseStep {
             ReleaseStep::Point { colour } => write!(f, "show {colour} to the router"),
             ReleaseStep::Unpoint { colour } => write!(f, "take {colour} from the router"),
             ReleaseStep::AwaitHealthy { colour } => write!(f, "wait for {colour} to be healthy"),
+            ReleaseStep::RunHook { program, .. } => write!(f, "run {program}"),
+            ReleaseStep::EndHook { program, .. } => write!(f, "end {program}"),
             ReleaseStep::Shift { colour, weight } => write!(f, "shift {weight} % to {colour}"),
-            ReleaseStep::Hold { weight, span } => write!(f, "hold at {weight} % for {}", span.human()),
+            ReleaseStep::Hold { weight: 100, span, .. } => write!(f, "settle for {}", span.human()),
+            ReleaseStep::Hold { weight, span, .. } => write!(f, "hold at {weight} % for {}", span.human()),
             ReleaseStep::CloseGate => f.write_str("close the gate"),
             ReleaseStep::OpenGate => f.write_str("open the gate"),
             ReleaseStep::Drain { colour } => write!(f, "let {colour} finish"),

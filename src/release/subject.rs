@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Swap;
+use crate::config::{Gate, Probe, Swap};
 use crate::model::{Colour, ProjectName, Reference, ServiceName, Span};
 use crate::plan::ContainerSpec;
 
@@ -64,6 +64,14 @@ pub struct Subject {
     /// Files put back when a held swap fails: the SQLite databases of the sets in `before`, absolute.
     pub data: Vec<PathBuf>,
     pub reason: Option<String>,
+    /// Programs that are run around the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ContainerSpec>,
+    /// All must pass when a hold ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
     /// Registries whose logins were given with the order. The logins are in memory only: a process that takes the
     /// release on after another has none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Gate, GateSource, Metric};
 use crate::journal::{Plan, Step};
-use crate::model::{Colour, ContainerId, Health, ServiceName};
+use crate::model::{Colour, ContainerId, Health, ServiceName, Span};
 use crate::plan::desired::{self, HostFolders};
 use crate::plan::{Container, ContainerState, Observed, Route, Slot, SlotState, labels};
 use crate::stack::{Attachment, Service, Stack};
@@ -17,6 +17,26 @@ struct Ground {
     service: ServiceName,
     routes: Vec<Route>,
     observed: Observed,
+}
+
+/// A gate on the router's error rate that has no limit yet.
+pub(super) fn router_gate(name: &str) -> Gate {
+    Gate {
+        name: name.to_owned(),
+        source: GateSource::Router {
+            metric: Metric::ErrorRate,
+        },
+        max: None,
+        min: None,
+        max_ratio: None,
+        abort_over: None,
+        abort_under: None,
+        min_requests: 20,
+        every: Span::seconds(5),
+        window: Span::seconds(60),
+        failures: 1,
+        timeout: Span::seconds(5),
+    }
 }
 
 /// `web` behind the router, blue serving `web:1`; `more` goes into its `release:`.
@@ -68,6 +88,8 @@ fn ground(more: &str) -> Ground {
             slots: [slot(Colour::Blue, 100), slot(Colour::Green, 0)],
             preview: None,
             hold_limit: None,
+            sticky: false,
+            page: None,
         }],
         observed: Observed::default(),
         stack,
@@ -98,6 +120,7 @@ impl Ground {
             networks: BTreeMap::new(),
             ports: Vec::new(),
             restart_count: 0,
+            oom_killed: false,
         });
     }
 
@@ -164,6 +187,47 @@ fn side_by_side_goes_by_steps_and_commits_with_the_last_shift() {
 }
 
 #[test]
+fn programs_run_before_the_colour_starts_and_before_it_has_traffic() {
+    let hooks = |class: &str| {
+        format!(
+            ", steps: [{{ weight: 5, hold: 15m }}], settle: 10m, before: [{{ run: [./migrate, up], class: {class} }}], \
+             after: [{{ run: [./warm], class: reversible, timeout: 1m }}]"
+        )
+    };
+    let overlap = ground(&hooks("expand_contract"));
+    let (subject, plan) = deploy(overlap.ask(), image("web:2"), false).expect("a plan");
+    assert_eq!(
+        said(&plan),
+        "check the router; fetch the image; remove green; create green; run ./migrate; start green; \
+         show green to the router; wait for green to be healthy; run ./warm; shift 5 % to green; \
+         hold at 5 % for 15m 0s; shift 100 % to green; ask green what it runs; settle for 10m 0s; |; \
+         keep blue warm for 24h 0m; finally read the router's counters, end ./migrate, end ./warm"
+    );
+    let hook = &subject.hooks[0];
+    assert_eq!(hook.entrypoint.as_deref(), Some(&["./migrate".to_owned()][..]));
+    assert_eq!(hook.command.as_deref(), Some(&["up".to_owned()][..]));
+    assert!(hook.networks.iter().all(|network| network.aliases.is_empty()));
+    assert!(!hook.labels.contains_key(labels::SERVICE), "in nobody's lists");
+
+    let (_, plan) = deploy(ground(&hooks("irreversible")).ask(), image("web:2"), false).expect("a plan");
+    assert!(
+        said(&plan).contains("run ./migrate; |; start green"),
+        "past it nothing is taken back: {}",
+        said(&plan)
+    );
+    let (_, cold) = rollback(overlap.ask(), Some(image("web:0")), None).expect("a plan");
+    assert!(!said(&cold).contains("./migrate"), "{}", said(&cold));
+
+    let held = ground(", swap: hold, before: [{ backup: db }, { run: [./migrate], class: expand_contract }]");
+    let (_, plan) = deploy(held.ask(), image("web:2"), false).expect("a plan");
+    assert!(
+        said(&plan).contains("copy the data; run ./migrate; start green"),
+        "while the gate is closed: {}",
+        said(&plan)
+    );
+}
+
+#[test]
 fn in_place_commits_before_the_new_one_may_be_asked() {
     let mut ground = ground(", swap: hold, before: [{ backup: db }]");
     let (subject, plan) = deploy(ground.ask(), image("web:2"), false).expect("a plan");
@@ -204,7 +268,7 @@ fn going_back_takes_what_is_warm_or_makes_what_was() {
     let (_, warm) = rollback(ground.ask(), Some(image("web:other")), None).expect("a plan");
     assert_eq!(
         said(&warm),
-        "check the router; wait for green to be healthy; shift 100 % to green; ask green what it runs; |; \
+        "check the router; shift 100 % to green; ask green what it runs; |; \
          keep blue warm for 24h 0m; finally read the router's counters"
     );
     let (subject, gone) = retire(ground.ask()).expect("a plan");

@@ -183,6 +183,62 @@ pub fn pid(command: &str, answer: &str) -> Result<u64, RouterError> {
         .ok_or_else(|| garbled(command, answer))
 }
 
+/// One line of `show sess`.
+#[derive(Debug, PartialEq)]
+pub struct Session<'a> {
+    /// `0x55d3c5b0a2c0`, and nothing else: it becomes part of a command.
+    pub id: &'a str,
+    pub backend: &'a str,
+    pub server: &'a str,
+}
+
+pub fn sessions<'a>(command: &str, answer: &'a str) -> Result<Vec<Session<'a>>, RouterError> {
+    let unclear = || garbled(command, answer);
+    let lines = answer.lines().filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (id, rest) = line.split_once(": ").ok_or_else(unclear)?;
+            let digits = id.strip_prefix("0x").ok_or_else(unclear)?;
+            if digits.is_empty() || digits.len() > 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(unclear());
+            }
+            let field = |name: &str| {
+                rest.split(' ')
+                    .find_map(|word| word.strip_prefix(name))
+                    .ok_or_else(unclear)
+            };
+            Ok(Session {
+                id,
+                backend: field("be=")?,
+                server: field("srv=")?,
+            })
+        })
+        .collect()
+}
+
+/// How many of the sessions that were to be shut had ended by themselves.
+pub fn ended(command: &str, answer: &str) -> Result<u64, RouterError> {
+    let mut gone = 0;
+    for line in answer.lines().filter(|line| !line.is_empty()) {
+        if !line.starts_with("No such session") {
+            return Err(RouterError::Refused {
+                command: command.chars().take(200).collect(),
+                answer: line.chars().take(200).collect(),
+            });
+        }
+        gone += 1;
+    }
+    Ok(gone)
+}
+
+/// `description: arkwright:5e8f…` of `show info`; empty where there is none.
+pub fn shape(answer: &str) -> &str {
+    answer
+        .lines()
+        .find_map(|line| line.strip_prefix("description: arkwright:"))
+        .map_or("", str::trim)
+}
+
 /// Comma-separated records; a field in double quotes may hold commas, line ends and doubled quotes.
 fn records(text: &str) -> Vec<Vec<String>> {
     let mut records = Vec::new();
@@ -263,6 +319,29 @@ mod tests {
         assert_eq!(reloads("show proc", answer).expect("understood"), (2, 1));
     }
 
+    #[test]
+    fn a_session_is_known_by_a_plain_number() {
+        let line = "0x55d3c5b0a2c0: proto=tcpv4 src=127.0.0.1:5 fe=web:in be=web:upgraded srv=green1 ts=00 exp=1h\n\n";
+        let found = sessions("show sess", line).expect("understood");
+        assert_eq!(
+            (found[0].id, found[0].backend, found[0].server),
+            ("0x55d3c5b0a2c0", "web:upgraded", "green1")
+        );
+        for hostile in [
+            "0x1;shutdown sessions server a/b: be=a srv=b",
+            "0x: be=a srv=b",
+            "0x1: be=a",
+            "x",
+        ] {
+            assert!(sessions("show sess", hostile).is_err(), "{hostile}");
+        }
+        assert_eq!(
+            ended("x", "\n\nNo such session (use 'show sess').\n\n").expect("understood"),
+            1
+        );
+        assert!(ended("x", "Permission denied\n").is_err());
+    }
+
     proptest! {
         #[test]
         fn no_answer_makes_it_panic(answer in "(?s).{0,300}") {
@@ -272,8 +351,10 @@ mod tests {
                 gate("x", &answer).is_ok(),
                 reloads("x", &answer).is_ok(),
                 apart("x", &answer, 2).is_ok(),
+                sessions("x", &answer).is_ok(),
+                ended("x", &answer).is_ok(),
             ];
-            prop_assert!(understood.len() == 5);
+            prop_assert!(understood.len() == 7);
         }
     }
 }

@@ -2,8 +2,16 @@
 
 mod answers;
 mod haproxy;
+mod latency;
+mod log;
+mod map;
+mod page;
+mod preview;
+mod process;
 mod render;
+mod sessions;
 mod socket;
 mod stored;
+mod valid;
 
 pub use haproxy::{HaProxy, Inside};

@@ -1,11 +1,15 @@
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::{ServiceName, Span};
+use crate::model::{Colour, Digest, ServiceName, Span};
 use crate::ports::{Route, RouterError, Slot, SlotState};
 
 use super::haproxy::Inside;
+use super::log;
+use super::map;
+use super::page;
+use super::preview;
+use super::stored::Stored;
+use super::valid::check;
 
 /// The Lua part, beside the configuration.
 pub const HOLD: &str = include_str!("hold.lua");
@@ -48,23 +52,47 @@ pub fn weight(slot: &Slot) -> u8 {
 }
 
 /// The configuration's text, valid for HAProxy 2.6 and newer.
-pub fn render(routes: &[Route], gates: &BTreeMap<ServiceName, u64>, inside: &Inside) -> Result<String, RouterError> {
-    check(routes)?;
-    let gates: Vec<String> = gates
+pub fn render(stored: &Stored, inside: &Inside) -> Result<String, RouterError> {
+    check(&stored.routes)?;
+    Ok(text(stored, inside, &shape(stored, inside)))
+}
+
+/// What only a reload changes, as a digest; the running process carries that of its own.
+pub fn shape(stored: &Stored, inside: &Inside) -> String {
+    let mut shape = stored.clone();
+    shape.gates.clear();
+    shape.notices.clear();
+    shape.lives.clear();
+    for slot in shape.routes.iter_mut().flat_map(|route| &mut route.slots) {
+        slot.addresses.clear();
+        slot.weight = 0;
+        slot.state = SlotState::Maint;
+    }
+    Digest::of((text(&shape, inside, "") + HOLD).as_bytes()).hex()
+}
+
+fn text(stored: &Stored, inside: &Inside, shape: &str) -> String {
+    let gates: Vec<String> = stored
+        .gates
         .iter()
         .map(|(service, ends)| format!("{service}={ends}"))
         .collect();
     // An empty value is refused, so there is always a word in front.
     let mut text = format!(
         "global
+    description arkwright:{shape}
     setenv ARKWRIGHT_GATES closed:{gates}
     lua-load {config}/hold.lua
+    # Datagrams that nobody takes are dropped, never waited for.
+    log {run}/{socket} len {longest} format raw local0
     stats socket {run}/admin.sock mode 660 level admin expose-fd listeners
     fd-hard-limit 20000
     tune.bufsize 32768
 
 defaults
     mode http
+    log global
+    log-format \"%b %s %ST %Ta\"
     # Nothing is buffered and nobody is hurried: uploads of an hour are somebody's photographs.
     timeout connect 5s
     timeout check 5s
@@ -86,81 +114,181 @@ defaults
         gates = gates.join(","),
         config = inside.config,
         run = inside.run,
+        socket = log::SOCKET,
+        longest = log::LONGEST,
     );
-    for route in routes {
-        text.push_str(&one(route, inside));
-    }
-    Ok(text)
-}
-
-fn one(route: &Route, inside: &Inside) -> String {
-    let service = &route.service;
-    let mut text = String::new();
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        // Writing to a string does not fail.
-        writeln!(text, "{words}").unwrap_or_default();
-    };
-    line(format_args!("\nfrontend {service}:in"));
-    line(format_args!("    bind {}:{}", inside.listen, route.port));
-    if route.hold_limit.is_some() {
-        line(format_args!("    http-request lua.arkwright_gate {service}"));
-    }
-    line(format_args!(
-        "    use_backend {} if {{ req.hdr(upgrade) -m found }}",
-        upgraded(service)
-    ));
-    line(format_args!("    default_backend {service}"));
-    let quick = if route.hold_limit.is_some() { QUICK } else { BRISK }.min(route.health_every);
-    for name in [service.to_string(), upgraded(service)] {
-        let checked = name == service.as_str();
-        line(format_args!("\nbackend {name}\n    balance roundrobin"));
-        if checked {
-            line(format_args!("    option httpchk"));
-            line(format_args!(
-                "    http-check send meth GET uri '{}' ver HTTP/1.1 hdr Host localhost hdr User-Agent arkwright",
-                route.health_path
-            ));
-            line(format_args!("    http-check expect status 200-399"));
-            line(format_args!(
-                "    default-server check inter {}ms fastinter {quick}ms downinter {quick}ms rise {} fall {FALL} pool-purge-delay 1s",
-                millis(route.health_every),
-                route.healthy_after.max(1),
-                quick = millis(quick),
-            ));
-        }
-        if let Some((header, value)) = &route.preview {
-            for (slot, replica) in servers(route) {
-                let server = server(slot, replica);
-                line(format_args!(
-                    "    use-server {server} if {{ req.hdr({header}) -m str '{value}' }} {{ srv_uweight({service}/{server}) 0 }} {{ srv_is_up({service}/{server}) }}"
-                ));
-            }
-        }
-        for (slot, replica) in servers(route) {
-            let server = server(slot, replica);
-            let address = usable(slot, replica).unwrap_or(NOWHERE);
-            let port = route.port;
-            let address = match address {
-                IpAddr::V4(v4) => format!("{v4}:{port}"),
-                IpAddr::V6(v6) => format!("[{v6}]:{port}"),
-            };
-            let off = if checked && usable(slot, replica).is_none() {
-                " disabled"
-            } else {
-                ""
-            };
-            let track = if checked {
-                String::new()
-            } else {
-                format!(" track {service}/{server}")
-            };
-            line(format_args!(
-                "    server {server} {address} weight {}{off}{track}",
-                weight(slot)
-            ));
+    for route in &stored.routes {
+        text.push_str(&frontend(route, stored, inside).0);
+        for name in [route.service.to_string(), upgraded(&route.service)] {
+            text.push_str(&backend(route, &name).0);
         }
     }
     text
+}
+
+/// Where a request is looked at before a server is chosen for it. What is found here the backends read.
+fn frontend(route: &Route, stored: &Stored, inside: &Inside) -> Lines {
+    let service = &route.service;
+    let map = map::path(inside);
+    let mut lines = Lines::new(&format!("frontend {service}:in"));
+    lines.add(format!("bind {}:{}", inside.listen, route.port));
+    // The time of an upgraded connection is its life, which says nothing.
+    lines.add("http-request set-log-level silent if { req.hdr(upgrade) -m found }");
+    if let Some((header, value)) = &route.preview {
+        lines.add(format!(
+            "http-request set-var(txn.preview) bool(true) if {{ req.hdr({header}) -m str '{value}' }}"
+        ));
+    }
+    if let Some(key) = &stored.key {
+        let (given, key, signed) = (
+            format!("req.cook({})", preview::COOKIE),
+            key.base64(),
+            preview::signed(service),
+        );
+        let there = format!("if {{ {given} -m found }}");
+        for set in [
+            format!("set-var(txn.until) {given},field(1,.) {there}"),
+            format!("set-var(txn.signed) {given},field(2,.) {there}"),
+            format!("set-var(txn.signature) str({signed}),concat(,txn.until),hmac(sha256,{key}),hex,lower {there}"),
+            format!("set-var(txn.now) date() {there}"),
+            "set-var(txn.preview) bool(true) if { var(txn.signed),secure_memcmp(txn.signature) } \
+             { var(txn.until),sub(txn.now) gt 0 }"
+                .into(),
+        ] {
+            lines.add(format!("http-request {set}"));
+        }
+    }
+    lines.add(format!(
+        "http-request set-var(txn.notice) str({}),map_str_int({map},0)",
+        map::notice(service)
+    ));
+    lines.add(format!(
+        "http-request return status 503 content-type 'text/html; charset=utf-8' string {} hdr Retry-After %[var(txn.notice)] hdr Cache-Control no-store if {{ var(txn.notice) -m int gt 0 }} !{{ var(txn.preview) -m bool }}",
+        page::quoted(route.page.as_deref().unwrap_or(page::PAGE))
+    ));
+    if route.hold_limit.is_some() {
+        lines.add(format!("http-request lua.arkwright_gate {service}"));
+    }
+    if route.sticky {
+        for colour in Colour::BOTH {
+            let life = map::life(service, colour);
+            lines.add(format!(
+                "http-request set-var(txn.{colour}) str({life}),map_str({map},0)"
+            ));
+        }
+        lines.add(format!("http-request set-var(txn.kept) req.cook({})", sticky(service)));
+        lines.add("http-request set-var(txn.kept_server) var(txn.kept),field(1,.)");
+        lines.add("http-request set-var(txn.kept_life) var(txn.kept),field(2,.)");
+    }
+    lines.add(format!(
+        "use_backend {} if {{ req.hdr(upgrade) -m found }}",
+        upgraded(service)
+    ));
+    lines.add(format!("default_backend {service}"));
+    lines
+}
+
+/// The servers; only one of a service's two backends checks them, the other one follows.
+fn backend(route: &Route, name: &str) -> Lines {
+    let service = &route.service;
+    let checked = name == service.as_str();
+    let mut lines = Lines::new(&format!("backend {name}"));
+    lines.add("balance roundrobin");
+    if checked {
+        let quick = if route.hold_limit.is_some() { QUICK } else { BRISK }.min(route.health_every);
+        lines.add("option httpchk");
+        lines.add(format!(
+            "http-check send meth GET uri '{}' ver HTTP/1.1 hdr Host localhost hdr User-Agent arkwright",
+            route.health_path
+        ));
+        lines.add("http-check expect status 200-399");
+        lines.add(format!(
+            "default-server check inter {}ms fastinter {quick}ms downinter {quick}ms rise {} fall {FALL} pool-purge-delay 1s",
+            millis(route.health_every),
+            route.healthy_after.max(1),
+            quick = millis(quick),
+        ));
+    }
+    if route.sticky {
+        stay(route, &mut lines);
+    }
+    for (slot, replica) in servers(route) {
+        let server = server(slot, replica);
+        lines.add(format!(
+            "use-server {server} if {{ var(txn.preview) -m bool }} {{ srv_uweight({service}/{server}) 0 }} {{ srv_is_up({service}/{server}) }}"
+        ));
+    }
+    if route.sticky {
+        for (slot, replica) in servers(route) {
+            let server = server(slot, replica);
+            lines.add(format!(
+                "use-server {server} if {{ var(txn.kept_server) -m str {server} }} {{ var(txn.kept_life),strcmp(txn.{}) 0 }} !{{ srv_uweight({service}/{server}) 0 }} {{ srv_is_up({service}/{server}) }}",
+                slot.colour
+            ));
+        }
+    }
+    for (slot, replica) in servers(route) {
+        let server = server(slot, replica);
+        let port = route.port;
+        let address = match usable(slot, replica).unwrap_or(NOWHERE) {
+            IpAddr::V4(v4) => format!("{v4}:{port}"),
+            IpAddr::V6(v6) => format!("[{v6}]:{port}"),
+        };
+        let off = if checked && usable(slot, replica).is_none() {
+            " disabled"
+        } else {
+            ""
+        };
+        let track = if checked {
+            String::new()
+        } else {
+            format!(" track {service}/{server}")
+        };
+        lines.add(format!("server {server} {address} weight {}{off}{track}", weight(slot)));
+    }
+    lines
+}
+
+/// Tells a client where it belongs, unless it says so itself.
+///
+/// HAProxy's own `cookie … insert` lets its clients in at weight 0, and would let those of an earlier release in again
+/// when the colour begins anew: this cookie holds the colour's life as well.
+fn stay(route: &Route, lines: &mut Lines) {
+    for colour in Colour::BOTH {
+        lines.add(format!(
+            "http-response set-var(txn.life) var(txn.{colour}) if {{ srv_name -m beg {colour} }}"
+        ));
+    }
+    lines.add("http-response set-var(txn.mark) srv_name,concat(.,txn.life)");
+    let cookie = sticky(&route.service);
+    for header in [
+        format!("Set-Cookie \"{cookie}=%[var(txn.mark)]; Path=/; HttpOnly; SameSite=Lax\""),
+        "Cache-Control private".into(),
+    ] {
+        lines.add(format!(
+            "http-response add-header {header} if !{{ var(txn.kept),strcmp(txn.mark) 0 }} !{{ var(txn.preview) -m bool }}"
+        ));
+    }
+}
+
+/// The cookie that a client stays by; services behind one name do not disturb each other.
+fn sticky(service: &ServiceName) -> String {
+    format!("arkwright-colour-{service}")
+}
+
+/// A section of the configuration.
+struct Lines(String);
+
+impl Lines {
+    fn new(head: &str) -> Self {
+        Lines(format!("\n{head}\n"))
+    }
+
+    fn add(&mut self, line: impl AsRef<str>) {
+        for part in ["    ", line.as_ref(), "\n"] {
+            self.0.push_str(part);
+        }
+    }
 }
 
 /// Every server line of the service: slot and replica, replicas counting from 0.
@@ -180,61 +308,4 @@ pub fn heaviest_first(route: &Route) -> Vec<(&Slot, usize)> {
 
 fn millis(span: Span) -> u128 {
     span.std().as_millis().max(1)
-}
-
-/// Refuses what would be another configuration than was meant.
-fn check(routes: &[Route]) -> Result<(), RouterError> {
-    let refuse = |what: String, why: &str| {
-        Err(RouterError::Unrenderable {
-            what,
-            why: why.to_owned(),
-        })
-    };
-    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\".contains(&b));
-    for (at, route) in routes.iter().enumerate() {
-        let service = &route.service;
-        if let Some(other) = routes[..at]
-            .iter()
-            .find(|r| r.port == route.port || r.service == *service)
-        {
-            return refuse(
-                format!("port {} of {service}", route.port),
-                &format!(
-                    "{} listens there behind the same router; give one of them another port",
-                    other.service
-                ),
-            );
-        }
-        if !plain(&route.health_path) || !route.health_path.starts_with('/') {
-            return refuse(
-                format!("the health path of {service}"),
-                "it has to begin with `/` and hold neither space, quote nor backslash",
-            );
-        }
-        if let Some((header, value)) = &route.preview {
-            let token = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-            if header.is_empty() || !header.bytes().all(token) {
-                return refuse(
-                    format!("the preview header of {service}"),
-                    "it is not the name of a header",
-                );
-            }
-            if value.is_empty() || !plain(value) {
-                return refuse(
-                    format!("the preview value of {service}"),
-                    "it is empty, or holds a space, a quote or a backslash",
-                );
-            }
-        }
-        for (slot, other) in [(&route.slots[0], &route.slots[1]), (&route.slots[1], &route.slots[0])] {
-            if slot.colour == other.colour || slot.weight > 100 || slot.addresses.len() > route.replicas.max(1) as usize
-            {
-                return refuse(
-                    format!("the {} slot of {service}", slot.colour),
-                    "it contradicts itself",
-                );
-            }
-        }
-    }
-    Ok(())
 }

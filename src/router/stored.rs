@@ -6,11 +6,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, ServiceName};
-use crate::ports::{Route, RouterError};
-use crate::state::write_atomic;
+use crate::ports::{Notice, Route, RouterError};
+use crate::state::write_atomic_for;
 
 use super::haproxy::Inside;
-use super::render::render;
+use super::map;
+use super::preview::PreviewKey;
+use super::render::{self, render};
 
 /// The rendered configuration carries what it was rendered from, so that one atomic write changes both.
 ///
@@ -25,7 +27,20 @@ pub struct Stored {
     pub routes: Vec<Route>,
     /// Closed gates and when they count as open again, in milliseconds since 1970.
     pub gates: BTreeMap<ServiceName, u64>,
+    /// Services under maintenance.
+    #[serde(default)]
+    pub notices: BTreeMap<ServiceName, Notice>,
+    /// How often each colour has begun to take clients. Kept also for services that went away: their clients' cookies
+    /// may come back.
+    #[serde(default)]
+    pub lives: BTreeMap<ServiceName, [u64; 2]>,
+    /// Made when routes are first applied.
+    #[serde(default)]
+    pub key: Option<PreviewKey>,
 }
+
+/// The file's name in the configuration's folder.
+pub const FILE: &str = "haproxy.cfg";
 
 const HEAD: &str = "# arkwright-router 1 ";
 const LARGEST: u64 = 4 << 20;
@@ -63,12 +78,45 @@ impl Stored {
 
     pub fn text(&self, inside: &Inside) -> Result<String, RouterError> {
         let json = serde_json::to_string(self).map_err(|e| RouterError::Write(io::Error::other(e)))?;
-        let rest = format!("# {json}\n{}", render(&self.routes, &self.gates, inside)?);
+        let rest = format!("# {json}\n{}", render(self, inside)?);
         Ok(format!("{HEAD}{}\n{rest}", Digest::of(rest.as_bytes()).hex()))
     }
 
-    pub fn write(&self, path: &Path, inside: &Inside) -> Result<(), RouterError> {
-        write_atomic(path, self.text(inside)?.as_bytes(), 0o644).map_err(RouterError::Write)
+    /// Into the configuration's folder: the map before the configuration that names it. Only the router's group may
+    /// read what holds the key.
+    pub fn write(&self, folder: &Path, inside: &Inside) -> Result<(), RouterError> {
+        let text = self.text(inside)?;
+        let group = inside.owner.filter(|_| rustix::process::geteuid().is_root());
+        let group = group.map(|(_, gid)| gid);
+        let written = || {
+            let (path, map) = (folder.join(map::NAME), map::text(self));
+            if std::fs::read(&path).ok().as_deref() != Some(map.as_bytes()) {
+                write_atomic_for(&path, map.as_bytes(), 0o640, group)?;
+            }
+            write_atomic_for(&folder.join(FILE), text.as_bytes(), 0o640, group)
+        };
+        written().map_err(RouterError::Write)
+    }
+
+    /// Notes which colours take clients that did not before; the services concerned.
+    pub fn begin(&mut self, before: &[Route]) -> Vec<ServiceName> {
+        let mut begun = Vec::new();
+        for route in &self.routes {
+            let old = before.iter().find(|old| old.service == route.service);
+            for slot in route.slots.iter().filter(|slot| render::weight(slot) > 0) {
+                let served = |old: &Route| {
+                    let mut slots = old.slots.iter();
+                    slots.any(|old| old.colour == slot.colour && render::weight(old) > 0)
+                };
+                if !old.is_some_and(served) {
+                    let lives = self.lives.entry(route.service.clone()).or_default();
+                    lives[slot.colour as usize] += 1;
+                    begun.push(route.service.clone());
+                }
+            }
+        }
+        begun.dedup();
+        begun
     }
 
     pub fn route(&mut self, service: &ServiceName) -> Result<&mut Route, RouterError> {
@@ -81,6 +129,8 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::model::{Colour, Span};
     use crate::ports::{Slot, SlotState};
@@ -106,8 +156,12 @@ mod tests {
                 ],
                 preview: None,
                 hold_limit: Some(Span::seconds(30)),
+                sticky: false,
+                page: None,
             }],
             gates: [("web".parse().expect("a name"), 17)].into(),
+            key: Some(PreviewKey::make().expect("random bytes")),
+            ..Stored::default()
         }
     }
 
@@ -117,8 +171,9 @@ mod tests {
         let path = folder.path().join("haproxy.cfg");
         let inside = Inside::container();
         assert_eq!(Stored::read(&path).expect("none"), None);
-        stored().write(&path, &inside).expect("written");
-        assert_eq!(Stored::read(&path).expect("read"), Some(stored()));
+        let stored = stored();
+        stored.write(folder.path(), &inside).expect("written");
+        assert_eq!(Stored::read(&path).expect("read"), Some(stored));
         let text = std::fs::read(&path).expect("there");
         for at in (0..text.len()).step_by(7) {
             let mut touched = text.clone();
@@ -153,6 +208,44 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_the_key_is_for_the_router_alone_and_what_an_older_arkwright_wrote_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stored = stored();
+        stored.write(folder.path(), &Inside::container()).expect("written");
+        for name in [FILE, map::NAME] {
+            let mode = std::fs::metadata(folder.path().join(name))
+                .expect("there")
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o640, "{name}");
+        }
+        let key = stored.key.as_ref().expect("a key").base64();
+        let text = stored.text(&Inside::container()).expect("rendered");
+        assert!(text.contains(&key) && !format!("{stored:?}").contains(&key));
+        let old = r#"{"routes":[],"gates":{"web":17}}"#;
+        let old: Stored = serde_json::from_str(old).expect("read");
+        assert_eq!((old.gates.len(), old.key), (1, None));
+    }
+
+    #[test]
+    fn a_colour_that_begins_to_take_clients_has_another_life() {
+        let mut stored = stored();
+        let service = stored.routes[0].service.clone();
+        let mut steered = |blue, green| {
+            let before = stored.routes.clone();
+            stored.routes[0].slots[0].weight = blue;
+            stored.routes[0].slots[1].weight = green;
+            let begun = stored.begin(&before).len();
+            (begun, stored.lives.get(&service).copied().unwrap_or_default())
+        };
+        assert_eq!(steered(50, 50), (0, [0, 0]));
+        assert_eq!(steered(100, 0), (0, [0, 0]));
+        assert_eq!(steered(95, 5), (1, [0, 1]));
+        assert_eq!(steered(0, 100), (0, [0, 1]));
+        assert_eq!(steered(100, 0), (1, [1, 1]));
+    }
+
+    #[test]
     fn two_services_on_one_port_and_hostile_words_are_refused() {
         let refused = |change: &dyn Fn(&mut Stored)| {
             let mut stored = stored();
@@ -170,5 +263,7 @@ mod tests {
         refused(&|s| s.routes[0].preview = Some(("x-a\nfoo".into(), "1".into())));
         refused(&|s| s.routes[0].preview = Some(("x-a".into(), "a' }".into())));
         refused(&|s| s.routes[0].slots[0].weight = 101);
+        refused(&|s| s.routes[0].page = Some("x".repeat(20_000)));
+        refused(&|s| s.routes[0].page = Some("a\0".into()));
     }
 }

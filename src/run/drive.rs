@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::journal::{Event, Illegal, Next, Outcome, Request, Saga, Step};
+use crate::journal::{Event, Illegal, Next, Outcome, Patience, Request, Saga, Step};
 use crate::model::{OperationId, Timestamp};
 use crate::ports::Clock;
 use crate::state::{JournalError, JournalFile};
@@ -17,6 +17,25 @@ use super::{News, Progress, Update, UpdateKind, Watch};
 pub trait Perform<S: Step>: Send + Sync {
     /// Doing it twice must have the effect of doing it once; `saga` has the subject and what earlier steps found.
     async fn perform(&self, step: &S, saga: &Saga<S>, progress: &dyn Progress) -> Result<S::Output, StepFailed>;
+
+    /// How often a wait is judged while it lasts; `None`: not before its end.
+    fn look_every(&self, _: &S, _: &Saga<S>) -> Option<Duration> {
+        None
+    }
+
+    /// Judges an open wait. Before it is `over` only a failure has consequences.
+    async fn judge(&self, _: &S, _: &Saga<S>, _over: bool, _: &dyn Progress) -> Judgement<S::Output> {
+        Judgement::Passed(S::Output::default())
+    }
+}
+
+/// What can be said of a wait.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement<T> {
+    Passed(T),
+    Failed(String),
+    /// Nothing, and why.
+    Undecided(String),
 }
 
 /// Why a step failed, the whole chain of causes in one text.
@@ -71,65 +90,43 @@ pub async fn drive<S: Step>(
     watch: &dyn Watch,
     petitions: &mut mpsc::Receiver<Petition>,
 ) -> Result<Outcome, DriveError> {
-    let teller = Teller { id, clock, watch };
+    let mut drive = Drive {
+        journal,
+        performer,
+        clock,
+        teller: Teller { id, clock, watch },
+        petitions,
+        told: String::new(),
+    };
     loop {
         let now = clock.now();
-        match journal.saga().next(now) {
-            Next::Do(step) => {
-                journal.append(now, Event::Began { step: step.clone() })?;
-                teller.say(UpdateKind::Began, step.to_string());
-                if step.wait().is_some() {
-                    continue;
-                }
-                let before = journal.saga().clone();
-                let result = tokio::select! {
-                    result = performer.perform(&step, &before, &teller) => result,
-                    () = aborted(journal, &teller, petitions) => continue,
-                };
-                match result {
-                    Ok(output) => {
-                        teller.say(UpdateKind::Finished, format!("{step}: {output}"));
-                        journal.append(clock.now(), Event::Finished { step, output })?;
-                    }
-                    Err(error) => {
-                        teller.say(UpdateKind::Failed, format!("{step}: {error}"));
-                        journal.append(
-                            clock.now(),
-                            Event::Failed {
-                                step,
-                                error: error.to_string(),
-                            },
-                        )?;
-                    }
-                }
-            }
+        match drive.journal.saga().next(now) {
+            Next::Do(step) => drive.perform(step).await?,
             Next::WaitUntil(then, step) => {
-                if let Some(step) = step {
-                    teller.say(
-                        UpdateKind::Waiting,
-                        format!("{step}: until {}", then.format("%H:%M:%S")),
-                    );
+                if let Some(step) = &step {
+                    drive.tell_once(format!("{step}: until {}", then.format("%H:%M:%S")));
                 }
-                let left: Duration = (then - now).to_std().unwrap_or_default();
-                tokio::select! {
-                    () = tokio::time::sleep(left) => {}
-                    () = aborted(journal, &teller, petitions) => {}
-                }
+                drive.stand(step.as_ref(), Some(then), false).await?;
             }
-            Next::Elapsed(step) => {
-                teller.say(UpdateKind::Finished, step.to_string());
-                journal.append(
-                    now,
-                    Event::Finished {
-                        step,
-                        output: S::Output::default(),
-                    },
-                )?;
+            Next::Elapsed(step) => drive.end_wait(step).await?,
+            Next::Undecided { step, until, why } => {
+                drive.tell_once(format!(
+                    "{step}: inconclusive, {why}; asked until {}",
+                    until.format("%H:%M:%S")
+                ));
+                drive.stand(Some(&step), Some(until), true).await?;
+            }
+            Next::Exhausted { step, why, patience } => drive.lose_patience(step, &why, patience)?,
+            Next::Paused { step, by } => {
+                drive.tell_once(format!(
+                    "paused by {by}: `arkwright resume`, `promote` or `abort` takes it on"
+                ));
+                drive.stand(step.as_ref(), None, false).await?;
             }
             Next::Done(outcome) => return Ok(outcome),
-            Next::Stuck { step, error } => match petitions.try_recv() {
+            Next::Stuck { step, error } => match drive.petitions.try_recv() {
                 Ok(petition) => {
-                    answer(petition, journal, &teller);
+                    drive.answer(petition);
                 }
                 Err(_) => {
                     return Err(DriveError::Stuck {
@@ -142,41 +139,169 @@ pub async fn drive<S: Step>(
     }
 }
 
-/// Returns once a request has changed the course; those that do not fit are answered and waiting goes on.
-async fn aborted<S: Step>(journal: &mut JournalFile<S>, teller: &Teller<'_>, petitions: &mut mpsc::Receiver<Petition>) {
-    loop {
-        let Some(petition) = petitions.recv().await else {
-            return std::future::pending().await;
-        };
-        if answer(petition, journal, teller) {
-            return;
+struct Drive<'a, S: Step> {
+    journal: &'a mut JournalFile<S>,
+    performer: &'a dyn Perform<S>,
+    clock: &'a dyn Clock,
+    teller: Teller<'a>,
+    petitions: &'a mut mpsc::Receiver<Petition>,
+    /// What was last said of standing still: it is looked at often, and said once.
+    told: String,
+}
+
+impl<S: Step> Drive<'_, S> {
+    async fn perform(&mut self, step: S) -> Result<(), JournalError> {
+        self.append(Event::Began { step: step.clone() })?;
+        self.teller.say(UpdateKind::Began, step.to_string());
+        if step.wait().is_some() {
+            return Ok(());
         }
+        let before = self.journal.saga().clone();
+        let (performer, teller) = (self.performer, self.teller);
+        let result = {
+            let performing = performer.perform(&step, &before, &teller);
+            tokio::pin!(performing);
+            loop {
+                tokio::select! {
+                    result = &mut performing => break result,
+                    // A step that is to be taken back is left where it is; any other request waits for its turn.
+                    aborted = self.asked() => if aborted { return Ok(()) },
+                }
+            }
+        };
+        match result {
+            Ok(output) => self.finish(step, output),
+            Err(error) => self.fail(step, error.to_string()),
+        }
+    }
+
+    /// Lets time pass until the next look, and looks; `None`: until someone asks for something.
+    async fn stand(&mut self, step: Option<&S>, until: Option<Timestamp>, over: bool) -> Result<(), JournalError> {
+        let every = step.and_then(|step| self.performer.look_every(step, self.journal.saga()));
+        let left = until.map(|until| (until - self.clock.now()).to_std().unwrap_or_default());
+        let pause = match (every, left) {
+            (Some(every), Some(left)) => every.min(left),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => {
+                self.asked().await;
+                return Ok(());
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = self.asked() => return Ok(()),
+        }
+        match step {
+            Some(step) if every.is_some() && until.is_none_or(|until| self.clock.now() < until) => {
+                self.look(step.clone(), over).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn end_wait(&mut self, step: S) -> Result<(), JournalError> {
+        match self.journal.saga().promoted() {
+            true => self.finish(step, S::Output::default()),
+            false => self.look(step, true).await,
+        }
+    }
+
+    async fn look(&mut self, step: S, over: bool) -> Result<(), JournalError> {
+        let saga = self.journal.saga().clone();
+        let (performer, teller) = (self.performer, self.teller);
+        let judgement = tokio::select! {
+            judgement = performer.judge(&step, &saga, over, &teller) => judgement,
+            _ = self.asked() => return Ok(()),
+        };
+        match judgement {
+            Judgement::Failed(error) => self.fail(step, error),
+            Judgement::Passed(output) if over => self.finish(step, output),
+            Judgement::Undecided(why) if over => match saga.undecided() {
+                Some(known) if plain(known) == plain(&why) => Ok(()),
+                _ => self.append(Event::Undecided { step, why }),
+            },
+            Judgement::Passed(_) | Judgement::Undecided(_) => Ok(()),
+        }
+    }
+
+    fn lose_patience(&mut self, step: S, why: &str, patience: Patience) -> Result<(), JournalError> {
+        let why = format!("inconclusive for {}: {why}", patience.span.human());
+        if patience.fails {
+            return self.fail(step, why);
+        }
+        self.teller.say(UpdateKind::Waiting, format!("{step}: {why}"));
+        self.append(Event::Requested {
+            request: Request::Pause,
+            by: format!("arkwright ({why})"),
+        })
+    }
+
+    fn finish(&mut self, step: S, output: S::Output) -> Result<(), JournalError> {
+        self.teller.say(UpdateKind::Finished, format!("{step}: {output}"));
+        self.append(Event::Finished { step, output })
+    }
+
+    fn fail(&mut self, step: S, error: String) -> Result<(), JournalError> {
+        self.teller.say(UpdateKind::Failed, format!("{step}: {error}"));
+        self.append(Event::Failed { step, error })
+    }
+
+    fn append(&mut self, event: Event<S>) -> Result<(), JournalError> {
+        self.told.clear();
+        self.journal.append(self.clock.now(), event)?;
+        Ok(())
+    }
+
+    fn tell_once(&mut self, text: String) {
+        if plain(&self.told) != plain(&text) {
+            self.teller.say(UpdateKind::Waiting, text.clone());
+            self.told = text;
+        }
+    }
+
+    /// Returns once a request was taken; whether the open step is to be left for it.
+    async fn asked(&mut self) -> bool {
+        loop {
+            let Some(petition) = self.petitions.recv().await else {
+                return std::future::pending().await;
+            };
+            let aborts = petition.request == Request::Abort;
+            if self.answer(petition) {
+                return aborts;
+            }
+        }
+    }
+
+    /// Journals a request that fits and tells whoever asked; whether it was taken.
+    fn answer(&mut self, petition: Petition) -> bool {
+        let Petition { request, by, answer } = petition;
+        // It is on its way back already: the step that does that is not begun anew.
+        if request == Request::Abort && self.journal.saga().unwinding() {
+            reply(answer, &request, Ok(()));
+            return false;
+        }
+        let event = Event::Requested {
+            request: request.clone(),
+            by: by.clone(),
+        };
+        let (result, taken) = match self.append(event) {
+            Ok(()) => {
+                self.teller
+                    .say(UpdateKind::Requested, format!("{request:?} by {by}").to_lowercase());
+                (Ok(()), true)
+            }
+            Err(JournalError::Illegal { source, .. }) => (Err(source), false),
+            // The disk refused: the next append will say so and end the drive.
+            Err(_) => (Err(Illegal::Over), false),
+        };
+        reply(answer, &request, result);
+        taken
     }
 }
 
-/// Journals a request that fits and tells whoever asked; whether it was taken.
-fn answer<S: Step>(petition: Petition, journal: &mut JournalFile<S>, teller: &Teller<'_>) -> bool {
-    let Petition { request, by, answer } = petition;
-    // It is on its way back already: the step that does that is not begun anew.
-    if request == Request::Abort && journal.saga().unwinding() {
-        reply(answer, &request, Ok(()));
-        return false;
-    }
-    let event = Event::Requested {
-        request: request.clone(),
-        by: by.clone(),
-    };
-    let (result, taken) = match journal.append(teller.clock.now(), event) {
-        Ok(_) => {
-            teller.say(UpdateKind::Requested, format!("{request:?} by {by}").to_lowercase());
-            (Ok(()), true)
-        }
-        Err(JournalError::Illegal { source, .. }) => (Err(source), false),
-        // The disk refused: the next append will say so and end the drive.
-        Err(_) => (Err(Illegal::Over), false),
-    };
-    reply(answer, &request, result);
-    taken
+/// Without its figures: what only counts on is no news.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 fn reply(answer: oneshot::Sender<Result<(), Illegal>>, request: &Request, result: Result<(), Illegal>) {
@@ -185,6 +310,7 @@ fn reply(answer: oneshot::Sender<Result<(), Illegal>>, request: &Request, result
     }
 }
 
+#[derive(Clone, Copy)]
 struct Teller<'a> {
     id: &'a OperationId,
     clock: &'a dyn Clock,

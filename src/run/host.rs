@@ -10,13 +10,14 @@ use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
 use crate::model::{Logins, OperationId, Timestamp};
-use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Router, Sources};
+use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Programs, Router, Sources, Web};
 use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
 
 use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
+use super::gates::Looker;
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
@@ -45,6 +46,8 @@ pub struct Host {
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
     pub machine: Arc<dyn crate::ports::Host>,
+    pub web: Arc<dyn Web>,
+    pub programs: Arc<dyn Programs>,
     /// Our own program on this host.
     pub program: PathBuf,
     pub clock: Arc<dyn Clock>,
@@ -169,7 +172,7 @@ impl Host {
     async fn sweep(&self) {
         let over = |id: &OperationId| {
             let told = self.receipt(id);
-            told.is_ok_and(|receipt| !matches!(receipt.outcome.as_str(), "running" | "stuck"))
+            told.is_ok_and(|receipt| !receipt.open())
         };
         let Ok(engine) = self.engine() else { return };
         match super::sweep(engine.as_ref(), self.clock.now(), &over).await {
@@ -272,6 +275,15 @@ impl Host {
             router: self.router()?,
             clock: self.clock.clone(),
             before: Arc::new(self.clone()),
+            gauges: Arc::new(Looker {
+                engine: self.engine()?,
+                router: self.router()?,
+                web: self.web.clone(),
+                programs: self.programs.clone(),
+                clock: self.clock.clone(),
+                windows: Default::default(),
+            }),
+            watch: Default::default(),
             state: self.folder.clone(),
             secrets: self.secrets.clone(),
         })
@@ -392,9 +404,7 @@ impl Operator for Host {
 
     fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {
         let receipts = self.history()?;
-        let open = receipts
-            .into_iter()
-            .filter(|receipt| receipt.outcome == "running" || receipt.outcome == "stuck");
+        let open = receipts.into_iter().filter(Receipt::open);
         open.map(|receipt| Ok((receipt.operation, lane_of(&receipt.kind))))
             .collect()
     }

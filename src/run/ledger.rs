@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use crate::journal::{Event, Next, Plan};
+use crate::journal::{Event, Next, Plan, Request};
 use crate::model::OperationId;
 use crate::ports::{Clock, Entropy};
 use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
@@ -62,6 +62,17 @@ impl Ledger<'_> {
         Ok(receipt)
     }
 
+    /// Journals a request for an operation that nobody drives just now.
+    pub fn request_of<S: Receipted>(&self, id: &OperationId, request: Request, by: &str) -> Result<(), OperationError> {
+        let mut journal = JournalFile::<S>::open(&self.folder.journal(S::KIND, id))?;
+        let by = by.to_owned();
+        match journal.append(self.clock.now(), Event::Requested { request, by }) {
+            Ok(_) => Ok(()),
+            Err(JournalError::Illegal { source, .. }) => Err(OperationError::new(Blame::Failed, source)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// What an operation is about, as it was planned.
     pub fn subject<S: Receipted>(&self, id: &OperationId) -> Result<S::Subject, OperationError> {
         let (_, saga) = read_journal::<S>(&self.folder.journal(S::KIND, id))?;
@@ -76,6 +87,11 @@ impl Ledger<'_> {
             Next::Stuck { step, error } => {
                 let mut receipt = Receipt::of(id, &saga, None, "stuck");
                 receipt.because = Some(format!("{step}: {error}"));
+                receipt
+            }
+            Next::Paused { by, .. } => {
+                let mut receipt = Receipt::of(id, &saga, None, "paused");
+                receipt.because = Some(format!("paused by {by}"));
                 receipt
             }
             _ => Receipt::of(id, &saga, None, "running"),

@@ -8,6 +8,7 @@ mod converge;
 pub mod drill;
 mod drive;
 mod facts;
+pub mod gates;
 mod host;
 pub mod keys;
 mod ledger;
@@ -24,7 +25,7 @@ mod turn;
 pub mod verify;
 
 pub use converge::{Converge, ConvergeError, Patience};
-pub use drive::{DriveError, Perform, Petition, StepFailed, drive};
+pub use drive::{DriveError, Judgement, Perform, Petition, StepFailed, drive};
 pub use facts::{FactsError, facts};
 pub use host::{Host, history};
 pub use ledger::Ledger;

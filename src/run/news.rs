@@ -85,7 +85,20 @@ pub trait Receipted: Step {
     fn detail(saga: &Saga<Self>) -> serde_json::Value;
 }
 
+/// The words of receipts without an end.
+const OPEN: [&str; 4] = ["running", "paused", "interrupted", "stuck"];
+
 impl Receipt {
+    /// Whether the operation has no end yet.
+    pub fn open(&self) -> bool {
+        OPEN.contains(&self.outcome.as_str())
+    }
+
+    /// Whether it would go on by itself, were somebody driving it.
+    pub fn under_way(&self) -> bool {
+        matches!(self.outcome.as_str(), "running" | "paused")
+    }
+
     /// `end` is `None` for an operation that is stuck or still under way.
     pub fn of<S: Receipted>(operation: &OperationId, saga: &Saga<S>, end: Option<&Outcome>, now: &str) -> Self {
         let (outcome, ok, because) = match end {

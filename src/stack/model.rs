@@ -176,7 +176,7 @@ pub enum Condition {
     Completed,
 }
 
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Healthcheck {
     /// As the engine takes it: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`; empty keeps the image's own.
     pub test: Vec<String>,

@@ -1,10 +1,15 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// Puts `bytes` at `path` whole or not at all, and survives power loss: temporary file, sync, rename, sync of the folder.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_atomic_for(path, bytes, mode, None)
+}
+
+/// The same for a file that belongs to a group, from the moment it bears its name.
+pub fn write_atomic_for(path: &Path, bytes: &[u8], mode: u32, group: Option<u32>) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -22,6 +27,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
             .open(&temporary)?;
         // The mode of creation is subject to the umask, and an old temporary file keeps its own.
         file.set_permissions(Permissions::from_mode(mode))?;
+        if group.is_some() {
+            fchown(&file, None, group)?;
+        }
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

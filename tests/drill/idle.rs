@@ -5,7 +5,7 @@ use std::time::Duration;
 use arkwright::model::{ContainerId, ProjectName};
 use arkwright::plan::{Container, ContainerSpec, NetworkSpec, Observed, ObservedNetwork, ObservedVolume, VolumeSpec};
 use arkwright::ports::{
-    ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullProgress,
+    ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary, PullProgress, Stats,
 };
 use async_trait::async_trait;
 
@@ -139,6 +139,9 @@ impl Engine for IdleEngine {
     }
     async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
         Ok(())
+    }
+    async fn stats(&self, _: &ContainerId) -> Result<Stats, EngineError> {
+        cannot()
     }
     fn writes(&self) -> u64 {
         0

@@ -166,13 +166,13 @@ impl Bench {
     }
 }
 
-/// Asks until it is so, for at most half a minute.
+/// Asks until it is so, for at most two minutes: a machine may be busy with other cases.
 pub async fn until<F, T>(what: &str, mut is: F)
 where
     F: FnMut() -> T,
     T: Future<Output = bool>,
 {
-    for _ in 0..150 {
+    for _ in 0..600 {
         if is().await {
             return;
         }

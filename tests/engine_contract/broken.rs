@@ -145,7 +145,7 @@ pub async fn an_engine_restarted_in_the_middle_of_an_up_is_no_harm(bench: &Bench
             own.end(signal).await;
         };
         let (result, ()) = tokio::join!(
-            tokio::time::timeout(Duration::from_secs(60), project.perform(&plan)),
+            tokio::time::timeout(Duration::from_secs(180), project.perform(&plan)),
             ending
         );
         let error = result.expect("it does not hang").expect_err("the engine went away");

@@ -20,7 +20,7 @@ fn up(bench: &Bench, folder: &Path) -> Child {
 
 async fn ended(child: Child) -> (Option<i32>, String) {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().expect("it ends"));
-    let output = tokio::time::timeout(Duration::from_secs(60), output)
+    let output = tokio::time::timeout(Duration::from_secs(180), output)
         .await
         .expect("in time")
         .expect("joined");

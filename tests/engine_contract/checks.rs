@@ -85,8 +85,7 @@ pub async fn the_host_is_checked(bench: &Bench) {
 }
 
 pub async fn our_own_ports_are_no_finding_and_anothers_are(bench: &Bench) {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|holder| holder.local_addr());
-    let number = free().expect("a port").port();
+    let number = crate::ports::free(1);
     let mut project = Project::three(bench);
     project.stack.services.retain(|name, _| name.as_str() == "cache");
     project.service("cache").ports.push(port(number));

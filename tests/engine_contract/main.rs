@@ -25,6 +25,7 @@ mod released;
 mod rounds;
 mod settings;
 mod stacks;
+mod stats;
 mod trouble;
 mod volumes;
 
@@ -93,6 +94,9 @@ contract! {
     checks::our_own_ports_are_no_finding_and_anothers_are,
     checks::the_engine_says_what_it_carries_out,
     checks::memory_in_use_is_told_of_what_runs,
+    stats::a_burning_processor_is_told_as_a_share_of_its_limit,
+    stats::memory_that_is_held_is_told_and_the_cache_of_files_is_not,
+    stats::what_does_not_run_has_no_figures,
     released::a_released_service_comes_up_and_the_router_gets_its_addresses,
     lifecycle::a_handler_of_sigterm_that_takes_two_seconds_is_given_them,
     lifecycle::what_ignores_its_signal_is_killed_after_the_grace,

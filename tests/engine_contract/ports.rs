@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use arkwright::model::ContainerId;
@@ -38,10 +39,22 @@ fn answering(bench: &Bench, network: &str, what: &str, ports: Vec<Port>) -> Cont
     }
 }
 
-/// A port nobody had a moment ago.
-fn free() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+/// The first of so many ports in a row that nobody has: below those that the kernel gives to connections, and never the
+/// same ones twice, since other cases look for theirs at the same time.
+pub fn free(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const PORTS: std::ops::Range<u16> = 19_500..28_000;
+    let begin = (std::process::id() * 97 % u32::from(PORTS.end - PORTS.start)) as u16;
+    for _ in PORTS {
+        let offset = (u32::from(begin) + u32::from(NEXT.fetch_add(count, Ordering::Relaxed)))
+            % u32::from(PORTS.end - PORTS.start - count);
+        let first = PORTS.start + offset as u16;
+        let unused = |port| TcpListener::bind(("0.0.0.0", port)).is_ok() && UdpSocket::bind(("0.0.0.0", port)).is_ok();
+        if (first..first + count).all(unused) {
+            return first;
+        }
+    }
+    panic!("no {count} ports in a row are free");
 }
 
 fn connects(to: SocketAddr) -> bool {
@@ -57,7 +70,7 @@ fn connects(to: SocketAddr) -> bool {
 
 pub async fn a_published_port_is_reached_over_tcp_and_udp(bench: &Bench) {
     let network = bench.network("ports").await;
-    let number = free();
+    let number = free(1);
     let ports = vec![
         port("127.0.0.1", &number.to_string(), 7001, "tcp"),
         port("127.0.0.1", &number.to_string(), 7002, "udp"),
@@ -89,7 +102,7 @@ pub async fn a_published_port_is_reached_over_tcp_and_udp(bench: &Bench) {
 
 pub async fn a_port_on_all_addresses_is_reached_on_each(bench: &Bench) {
     let network = bench.network("all").await;
-    let number = free();
+    let number = free(1);
     bench
         .run(&answering(
             bench,
@@ -115,7 +128,7 @@ pub async fn a_port_on_the_loopback_of_version_six_answers_or_is_a_refusal(bench
         return;
     }
     let network = bench.network("six").await;
-    let number = free();
+    let number = free(1);
     let spec = answering(
         bench,
         &network,
@@ -136,16 +149,7 @@ pub async fn a_port_on_the_loopback_of_version_six_answers_or_is_a_refusal(bench
 /// As replicas of one service share it. Of ports that a process of the host holds no engine knows.
 pub async fn of_a_range_of_ports_each_container_takes_one_that_no_other_has(bench: &Bench) {
     let network = bench.network("range").await;
-    let in_a_row = |first: u16| {
-        (0..3).all(|n| {
-            first
-                .checked_add(n)
-                .is_some_and(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())
-        })
-    };
-    let first = std::iter::repeat_with(free)
-        .find(|first| in_a_row(*first))
-        .expect("three ports in a row");
+    let first = free(3);
     let range = format!("{first}-{}", first + 2);
     let mut seen = BTreeSet::new();
     for what in ["one", "two", "three"] {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use arkwright::config;
-use arkwright::model::{Colour, ServiceName, Span};
+use arkwright::model::{Colour, ServiceName, Span, Timestamp};
 use arkwright::plan::desired::ROUTER;
 use arkwright::plan::{Change, Desired, Plan, Wishes, diff, labels};
-use arkwright::ports::{Engine, Figures, Route, Router, RouterError, SlotView};
+use arkwright::ports::{Engine, Figures, Latency, Notice, Route, Router, RouterError, SlotView};
 use arkwright::run::{Converge, Patience, facts};
 use async_trait::async_trait;
 
@@ -86,11 +86,31 @@ impl Router for Remembered {
         Err(RouterError::UnknownService(service.clone()))
     }
 
-    async fn shut_sessions(&self, service: &ServiceName, _: Colour) -> Result<u64, RouterError> {
+    async fn shut_sessions(&self, service: &ServiceName, _: Colour, _: Span) -> Result<u64, RouterError> {
         Err(RouterError::UnknownService(service.clone()))
     }
 
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError> {
+        Err(RouterError::UnknownService(service.clone()))
+    }
+
+    async fn maintenance(&self, service: &ServiceName, _: Option<Notice>) -> Result<(), RouterError> {
+        Err(RouterError::UnknownService(service.clone()))
+    }
+
+    async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn preview_cookie(&self, service: &ServiceName, _: Timestamp) -> Result<String, RouterError> {
+        Err(RouterError::UnknownService(service.clone()))
+    }
+
+    async fn listen(&self) -> Result<(), RouterError> {
+        Ok(())
+    }
+
+    async fn latency(&self, service: &ServiceName, _: Span) -> Result<[(Colour, Latency); 2], RouterError> {
         Err(RouterError::UnknownService(service.clone()))
     }
 

@@ -226,6 +226,7 @@ impl Scripted {
                 Request::Retry | Request::GiveUp => Err(Illegal::NotStuck),
                 Request::Abort if committed => Err(Illegal::Committed),
                 Request::Abort => Ok(()),
+                other => Err(Illegal::NotPausable(format!("{other:?}"))),
             };
             let taken = reply.is_ok();
             if taken {

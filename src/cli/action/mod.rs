@@ -209,7 +209,7 @@ impl<'a> Conduct<'a> {
     async fn leave(&self, id: &OperationId) -> Account {
         let receipt = tokio::time::timeout(LAST_WORD, self.client.receipt(id)).await;
         let (outcome, now) = match receipt {
-            Ok(Ok(receipt)) if matches!(receipt.outcome.as_str(), "running" | "queued") => {
+            Ok(Ok(receipt)) if receipt.under_way() || receipt.outcome == "queued" => {
                 let now = format!("the host carries on ({})", receipt.outcome);
                 (receipt.outcome, now)
             }

@@ -166,6 +166,7 @@ fn running(spec: &ContainerSpec, at: u8) -> Container {
             .collect(),
         ports: Vec::new(),
         restart_count: 0,
+        oom_killed: false,
     }
 }
 

@@ -69,7 +69,7 @@ async fn carry(shared: &Arc<Shared>, operation: &Arc<Operation>) {
 async fn wanted(petitions: &mut mpsc::Receiver<Petition>) -> Petition {
     loop {
         match petitions.recv().await {
-            Some(petition) if petition.request != Request::Abort => return petition,
+            Some(petition) if matches!(petition.request, Request::Retry | Request::GiveUp) => return petition,
             // The agent lets no other through to a held operation.
             Some(other) => tracing::warn!("not while it is held: {:?}", other.request),
             None => return std::future::pending().await,

@@ -93,7 +93,7 @@ impl Agent {
         let memory_path = folder.last_runs();
         let mut tally = BTreeMap::new();
         for receipt in operator.history().map_err(AgentError::Operations)? {
-            if receipt.outcome != "running" && receipt.outcome != lane::STUCK {
+            if !receipt.open() {
                 *tally.entry((receipt.kind, receipt.outcome)).or_default() += 1;
             }
         }
@@ -165,6 +165,19 @@ impl Agent {
         Ok(receipt)
     }
 
+    /// What is at work or waits for its turn.
+    pub fn under_way(&self) -> Result<Vec<Receipt>, OperationError> {
+        let lanes: Vec<OperationId> = {
+            let state = self.shared.state();
+            let operations = state
+                .lanes
+                .values()
+                .flat_map(|lane| lane.current.iter().chain(&lane.queue));
+            operations.map(|operation| operation.id.clone()).collect()
+        };
+        lanes.iter().map(|id| self.receipt(id)).collect()
+    }
+
     /// Everything there is a journal of, then what waits for its turn.
     pub fn history(&self) -> Result<Vec<Receipt>, OperationError> {
         let mut history = self.shared.operator.history()?;
@@ -182,9 +195,9 @@ impl Agent {
         if request == Request::Abort && self.shared.withdraw(&operation, by) {
             return Ok(());
         }
-        if self.shared.is_held(&operation) && request == Request::Abort {
+        if self.shared.is_held(&operation) && !matches!(request, Request::Retry | Request::GiveUp) {
             let trouble = operation.trouble().map(|e| e.message).unwrap_or_default();
-            let message = format!("it cannot be aborted now, for it is held up: {trouble}");
+            let message = format!("it cannot be steered now, for it is held up: {trouble}");
             return Err(OperationError::because(Blame::Busy, message).hinted("mend the cause, then `arkwright resume`"));
         }
         let (answer, answered) = oneshot::channel();

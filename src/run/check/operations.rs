@@ -83,7 +83,7 @@ fn open(receipt: &Receipt, driven: bool) -> Option<Finding> {
             "no other one of its kind begins before it has come to an end",
         ),
         "interrupted" => ("operation-interrupted", "was interrupted".to_owned(), INTERRUPTED),
-        "running" if !driven => ("operation-interrupted", "was interrupted".to_owned(), INTERRUPTED),
+        "running" | "paused" if !driven => ("operation-interrupted", "was interrupted".to_owned(), INTERRUPTED),
         _ => return None,
     };
     Some(Finding::new(

@@ -224,6 +224,7 @@ mod tests {
             networks: BTreeMap::new(),
             ports: Vec::new(),
             restart_count,
+            oom_killed: false,
         }
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::model::Colour;
+use crate::model::{Colour, Span};
 use crate::ports::{Container, ContainerSpec, ContainerState, EngineError};
 use crate::release::Finding;
 use crate::run::StepFailed;
@@ -127,7 +127,8 @@ impl Work<'_> {
         if let Err(busy) = self.drained(colour).await {
             self.progress.say(&busy.to_string());
         }
-        let sessions = self.router.shut_sessions(&self.subject.service, colour).await?;
+        let shut = self.router.shut_sessions(&self.subject.service, colour, Span::ZERO);
+        let sessions = shut.await?;
         Ok(Finding::Cut { sessions })
     }
 }

@@ -3,13 +3,16 @@
 mod colour;
 mod data;
 mod health;
+mod hook;
 mod order;
 mod perform;
 mod receipt;
 mod repoint;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use order::{ReleaseScope, plan_release, releases};
 pub use perform::{BeforeRelease, ReleasePerformer};
 pub use repoint::repoint;
+pub use watch::{Gauges, Watch};

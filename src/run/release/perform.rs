@@ -3,19 +3,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Swap;
-use crate::journal::Saga;
-use crate::model::{Colour, Span};
-use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router};
-use crate::release::{Finding, Goal, Image, ReleaseStep, Subject};
-use crate::run::{Perform, Progress, StepFailed, pull};
+use crate::journal::{Saga, Step};
+use crate::model::{Colour, Span, Timestamp};
+use crate::plan::labels;
+use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Observed, Router};
+use crate::release::{Finding, Image, ReleaseStep, Subject};
+use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
 
 use super::data;
 use super::order::digest_of;
+use super::watch::{Gauges, Watch};
 
 /// The grace of a colour that is taken back: it has answered nobody, or was let finish before.
 const HASTE: Duration = Duration::from_secs(2);
@@ -37,6 +40,9 @@ pub struct ReleasePerformer {
     pub router: Arc<dyn Router>,
     pub clock: Arc<dyn Clock>,
     pub before: Arc<dyn BeforeRelease>,
+    pub gauges: Arc<dyn Gauges>,
+    /// Of the release that is being performed.
+    pub watch: Mutex<Watch>,
     pub state: ProjectFolder,
     /// What a container's log may hold and nobody is told.
     pub secrets: Secrets,
@@ -89,6 +95,10 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             ReleaseStep::Point { colour } => work.point(*colour).await,
             ReleaseStep::Unpoint { colour } => work.unpoint(*colour).await,
             ReleaseStep::AwaitHealthy { colour } => work.await_healthy(*colour, self.clock.now()).await,
+            ReleaseStep::RunHook { at, timeout, .. } => {
+                work.run_hook(*at, work.in_time(timeout.std(), self.clock.now())).await
+            }
+            ReleaseStep::EndHook { at, .. } => work.end_hook(*at).await,
             ReleaseStep::Shift { colour, weight } => {
                 // Behind a gate the other colour is gone: there is no way but on.
                 if *weight > 0 && subject.swap == Swap::Overlap {
@@ -98,7 +108,7 @@ impl Perform<ReleaseStep> for ReleasePerformer {
                 let took = self.router.steer(&subject.service, weights).await?;
                 Ok(Finding::Shifted { took })
             }
-            // Only the passing of time, which the driver sees to.
+            // The passing of time, which the driver sees to and the gates judge.
             ReleaseStep::Hold { .. } => Ok(Finding::Nothing),
             ReleaseStep::CloseGate => {
                 work.close_gate().await?;
@@ -136,6 +146,21 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             // For the receipt only: a router that does not answer now is no reason to be stuck.
             ReleaseStep::Count => Ok(work.counters().await.unwrap_or_default()),
         }
+    }
+
+    fn look_every(&self, step: &ReleaseStep, saga: &Saga<ReleaseStep>) -> Option<Duration> {
+        step.wait().map(|_| Watch::every(saga.subject()))
+    }
+
+    async fn judge(
+        &self,
+        _: &ReleaseStep,
+        saga: &Saga<ReleaseStep>,
+        over: bool,
+        _: &dyn Progress,
+    ) -> Judgement<Finding> {
+        let mut watch = self.watch.lock().await;
+        watch.judge(self.gauges.as_ref(), saga, self.clock.now(), over).await
     }
 }
 
@@ -281,7 +306,8 @@ impl Work<'_> {
         // Also when this is done a second time, and the gate has opened in between.
         self.close_gate().await?;
         self.drained(colour).await?;
-        let sessions = self.router.shut_sessions(&self.subject.service, colour).await?;
+        let shut = self.router.shut_sessions(&self.subject.service, colour, Span::ZERO);
+        let sessions = shut.await?;
         self.router.point(&self.subject.service, colour, &[]).await?;
         self.stop(colour, None).await?;
         Ok(Finding::Cut { sessions })
@@ -294,23 +320,25 @@ impl Work<'_> {
         self.healthy_within(colour, self.subject.limits.healthy.std()).await
     }
 
-    async fn await_healthy(&self, colour: Colour, now: crate::model::Timestamp) -> Result<Finding, StepFailed> {
-        let mut limit = self.subject.limits.healthy.std();
-        let started = self.saga.plan().forward.contains(&ReleaseStep::Start { colour });
-        if self.subject.goal == Goal::Rollback && !started {
-            // It runs; whoever goes back is in a hurry to know.
-            limit = limit.min(Duration::from_secs(10));
-        }
+    async fn await_healthy(&self, colour: Colour, now: Timestamp) -> Result<Finding, StepFailed> {
+        let limit = self.subject.limits.healthy.std();
+        self.healthy_within(colour, self.in_time(limit, now)).await
+    }
+
+    /// How long something may take that requests may be waiting for: a third of what they may wait is kept for the way
+    /// back.
+    fn in_time(&self, limit: Duration, now: Timestamp) -> Duration {
         let closed = self.saga.finished().filter_map(|(_, finding, _)| match finding {
             Finding::Closed { at } => Some(*at),
             _ => None,
         });
-        if let Some(closed) = closed.last() {
-            // A third of what requests may wait is kept for the way back.
-            let hold = self.subject.limits.hold.std() * 2 / 3;
-            limit = limit.min(hold.saturating_sub((now - closed).to_std().unwrap_or_default()));
+        match closed.last() {
+            Some(closed) => {
+                let hold = self.subject.limits.hold.std() * 2 / 3;
+                limit.min(hold.saturating_sub((now - closed).to_std().unwrap_or_default()))
+            }
+            None => limit,
         }
-        self.healthy_within(colour, limit).await
     }
 
     pub async fn route(&self) -> Result<crate::ports::Route, StepFailed> {
@@ -320,7 +348,15 @@ impl Work<'_> {
     }
 
     pub async fn containers(&self, colour: Colour) -> Result<Vec<Container>, StepFailed> {
-        let observed = self.engine.observe(&self.subject.project).await?;
+        // Not the whole project: whoever rolls back waits for this.
+        let label = format!("{}={}", labels::SERVICE, self.subject.service);
+        let of_project = |c: &Container| c.label(labels::PROJECT) == Some(self.subject.project.as_str());
+        let mut containers = self.engine.containers_labelled(&label).await?;
+        containers.retain(of_project);
+        let observed = Observed {
+            containers,
+            ..Observed::default()
+        };
         let found = crate::release::of_colour(&observed, &self.subject.service, colour);
         Ok(found.into_iter().cloned().collect())
     }

@@ -1,10 +1,10 @@
 use serde_json::json;
 
 use crate::config::Swap;
-use crate::journal::{Outcome, Saga};
+use crate::journal::{Outcome, Request, Saga};
 use crate::model::{Colour, Span};
 use crate::plan::Figures;
-use crate::release::{Finding, Goal, ReleaseStep};
+use crate::release::{Finding, Goal, Judged, ReleaseStep};
 use crate::run::{Line, Receipted};
 
 type Release = Saga<ReleaseStep>;
@@ -68,6 +68,30 @@ impl Receipted for ReleaseStep {
         if let Some(took) = facts.shift {
             say("shift", took.human());
         }
+        for (weight, gates) in &facts.judged {
+            let at = if *weight == 100 {
+                "settled".to_owned()
+            } else {
+                format!("gates at {weight} %")
+            };
+            for gate in *gates {
+                say(&at, gate.to_string());
+            }
+        }
+        for asked in saga.asked() {
+            let word = match asked.request {
+                Request::Pause => "paused by",
+                Request::Resume => "resumed by",
+                Request::Promote | Request::PromoteFully => "promoted by",
+                Request::Abort => "aborted by",
+                Request::Retry => "tried again by",
+                Request::GiveUp => "given up by",
+            };
+            say(
+                word,
+                format!("{}, {}", asked.by, asked.at.format("%Y-%m-%d %H:%M:%S UTC")),
+            );
+        }
         if let Some(longest) = facts.gate {
             say("longest wait at the gate", longest.human());
         }
@@ -76,8 +100,12 @@ impl Receipted for ReleaseStep {
         }
         if let Some([from, to]) = facts.counted(saga) {
             let told = |figures: Figures| {
+                let broken = match figures.response_errors {
+                    0 => String::new(),
+                    count => format!(", {count} broken off"),
+                };
                 format!(
-                    "{} requests, {} answered 5xx, {} not connected",
+                    "{} requests, {} answered 5xx, {} not connected{broken}",
                     figures.requests, figures.responses_5xx, figures.connection_failures
                 )
             };
@@ -128,6 +156,7 @@ impl Receipted for ReleaseStep {
             "counted": facts.counted(saga).map(|[from, to]| json!({ "from": from, "to": to })),
             "websockets_closed": facts.cut,
             "reason": subject.reason,
+            "requests": saga.asked(),
             "steps": steps,
         })
     }
@@ -135,7 +164,9 @@ impl Receipted for ReleaseStep {
 
 /// What the steps found, gathered.
 #[derive(Default)]
-struct Facts {
+struct Facts<'a> {
+    /// By the weight of the hold.
+    judged: Vec<(u8, &'a [Judged])>,
     image_id: Option<String>,
     registry_digest: Option<String>,
     snapshots: Vec<String>,
@@ -148,8 +179,8 @@ struct Facts {
     counters: Vec<[Figures; 2]>,
 }
 
-impl Facts {
-    fn of(saga: &Release) -> Self {
+impl<'a> Facts<'a> {
+    fn of(saga: &'a Release) -> Self {
         let subject = saga.subject();
         let mut facts = Facts {
             image_id: subject.image.id.clone(),
@@ -173,6 +204,7 @@ impl Facts {
                 (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
                     facts.warm = Some(format!("{} ({colour})", until.format("%Y-%m-%d %H:%M UTC")));
                 }
+                (ReleaseStep::Hold { weight, .. }, Finding::Judged { gates }) => facts.judged.push((*weight, gates)),
                 (_, Finding::Counters { blue, green }) => facts.counters.push([*blue, *green]),
                 _ => {}
             }
@@ -186,24 +218,10 @@ impl Facts {
         if self.counters.len() < 2 {
             return None;
         }
-        let [blue, green] = [0, 1].map(|at| since(first[at], last[at]));
+        let [blue, green] = [0, 1].map(|at| last[at].since(first[at]));
         match saga.subject().from {
             Colour::Blue => Some([blue, green]),
             Colour::Green => Some([green, blue]),
         }
-    }
-}
-
-/// A router that was restarted in between counts from nought again.
-fn since(first: Figures, last: Figures) -> Figures {
-    if last.requests < first.requests {
-        return last;
-    }
-    Figures {
-        requests: last.requests - first.requests,
-        responses_4xx: last.responses_4xx.saturating_sub(first.responses_4xx),
-        responses_5xx: last.responses_5xx.saturating_sub(first.responses_5xx),
-        connection_failures: last.connection_failures.saturating_sub(first.connection_failures),
-        in_flight: last.in_flight,
     }
 }

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use crate::model::{ProjectName, ServiceName};
-use crate::ports::{Engine, Observed, Router, Slot};
+use crate::ports::{Engine, Observed, Route, Router, Slot, SlotView};
 use crate::release::of_colour;
 use crate::run::StepFailed;
 
@@ -14,9 +14,13 @@ pub async fn repoint(
     router: &dyn Router,
     project: &ProjectName,
 ) -> Result<Vec<ServiceName>, StepFailed> {
+    let routes = router.routes().await?;
+    if all_up(router, &routes).await {
+        return Ok(Vec::new());
+    }
     let observed = engine.observe(project).await?;
     let mut changed = Vec::new();
-    for route in router.routes().await? {
+    for route in routes {
         for slot in &route.slots {
             let Some(addresses) = moved(&observed, &route.service, slot, route.replicas) else {
                 continue;
@@ -27,6 +31,18 @@ pub async fn repoint(
     }
     changed.dedup();
     Ok(changed)
+}
+
+/// Whether the router's own checks pass at every address it has.
+async fn all_up(router: &dyn Router, routes: &[Route]) -> bool {
+    for route in routes {
+        let up = |slot: &SlotView| slot.up || slot.address.is_none();
+        match router.slots(&route.service).await {
+            Ok(slots) if slots.iter().all(up) => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// The colour's new addresses; `None` where they are the same, or not all its containers run.

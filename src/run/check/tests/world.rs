@@ -126,6 +126,7 @@ impl World {
             networks: BTreeMap::new(),
             ports: ports.iter().map(|port| (*port).to_owned()).collect(),
             restart_count: 0,
+            oom_killed: false,
         });
         observed.containers.last_mut().expect("pushed")
     }

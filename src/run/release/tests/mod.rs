@@ -1,5 +1,6 @@
 //! Every release with every call failing before and after its effect, and with the process killed at every call.
 
+mod canary;
 mod world;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,15 @@ struct Stage {
 }
 
 fn stage(swap: Swap) -> Stage {
+    let more = match swap {
+        Swap::Overlap => "steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]",
+        Swap::Hold => "before: [{ backup: database }]",
+    };
+    stage_with(swap, more, "")
+}
+
+/// `more` goes into the release, `below` to the end of the file.
+fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
     let memory = std::path::Path::new("/dev/shm");
     let folder = if memory.is_dir() {
         tempfile::tempdir_in(memory)
@@ -85,17 +95,14 @@ fn stage(swap: Swap) -> Stage {
         secrets: BTreeMap::new(),
         configs: BTreeMap::new(),
     };
-    let (word, more) = match swap {
-        Swap::Overlap => (
-            "overlap",
-            "steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]",
-        ),
-        Swap::Hold => ("hold", "before: [{ backup: database }]"),
+    let word = match swap {
+        Swap::Overlap => "overlap",
+        Swap::Hold => "hold",
     };
     let text = format!(
         "services: {{ {SERVICE}: {{ release: {{ port: 3000, health: {{ http: /health }}, swap: {word}, {more} }} }} }}\n\
          backups: {{ recipients: [age1x], stores: {{ here: {{ path: ./b }} }}, \
-         sets: {{ database: {{ sources: [{{ sqlite: ./data.db }}] }} }} }}\n"
+         sets: {{ database: {{ sources: [{{ sqlite: ./data.db }}] }} }} }}\n{below}"
     );
     let names = stack.services.keys().cloned().collect();
     let config = config::load(&folder.path().join("arkwright.yaml"), &text, &names).expect("a configuration");
@@ -118,6 +125,8 @@ fn stage(swap: Swap) -> Stage {
         router: Arc::new(edge.clone()),
         clock: Arc::new(edge.clone()),
         before: Arc::new(Backups),
+        gauges: Arc::new(edge.clone()),
+        watch: Default::default(),
         state,
         secrets: crate::stack::Secrets::default(),
         lost: Default::default(),

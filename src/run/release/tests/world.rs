@@ -10,10 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::config::Swap;
+use crate::config::{Gate, Swap};
 use crate::model::{Colour, ContainerId, Health, ProjectName, ServiceName, Span, Timestamp};
 use crate::plan::{Endpoint, labels};
 use crate::ports::*;
+use crate::release::{Look, Started, Subject};
+use crate::run::release::Gauges;
 
 pub const SERVICE: &str = "app";
 pub const NETWORK: &str = "p_default";
@@ -45,6 +47,7 @@ pub struct World {
     pub containers: BTreeMap<String, Made>,
     pub routes: Vec<Route>,
     pub gate: Option<Instant>,
+    pub notices: BTreeMap<ServiceName, Notice>,
     /// Written to by whichever version runs.
     pub data: PathBuf,
     /// What must never be, and was.
@@ -57,6 +60,8 @@ pub struct World {
     pub busy: u64,
     /// A colour that has fallen ill may keep its weight while the other one can answer for it.
     pub mortal: bool,
+    /// What a look at each gate shows.
+    pub readings: BTreeMap<String, Look>,
     ips: u8,
     ids: u32,
     begun: Instant,
@@ -90,6 +95,7 @@ impl World {
             containers: BTreeMap::new(),
             routes: Vec::new(),
             gate: None,
+            notices: BTreeMap::new(),
             data,
             wrong: Vec::new(),
             fault: None,
@@ -97,6 +103,7 @@ impl World {
             hanging: false,
             busy: 0,
             mortal: false,
+            readings: BTreeMap::new(),
             ips: 0,
             ids: 0,
             begun: Instant::now(),
@@ -217,6 +224,7 @@ impl World {
             .into(),
             ports: Vec::new(),
             restart_count: 0,
+            oom_killed: false,
         }
     }
 
@@ -346,7 +354,7 @@ impl Router for Edge {
     async fn waiting(&self, _: &ServiceName) -> Result<(u64, Span), RouterError> {
         self.call(unreachable, |_| Ok((0, Span::millis(700)))).await
     }
-    async fn shut_sessions(&self, _: &ServiceName, _: Colour) -> Result<u64, RouterError> {
+    async fn shut_sessions(&self, _: &ServiceName, _: Colour, _: Span) -> Result<u64, RouterError> {
         self.call(unreachable, |_| Ok(3)).await
     }
     async fn figures(&self, _: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError> {
@@ -359,8 +367,56 @@ impl Router for Edge {
         })
         .await
     }
+    async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError> {
+        self.call(unreachable, |w| {
+            match notice {
+                Some(notice) => w.notices.insert(service.clone(), notice),
+                None => w.notices.remove(service),
+            };
+            Ok(())
+        })
+        .await
+    }
+    async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
+        self.call(unreachable, |w| Ok(w.notices.clone())).await
+    }
+    async fn preview_cookie(&self, _: &ServiceName, _: Timestamp) -> Result<String, RouterError> {
+        Err(RouterError::Keyless)
+    }
+    async fn listen(&self) -> Result<(), RouterError> {
+        Ok(())
+    }
+    async fn latency(&self, _: &ServiceName, _: Span) -> Result<[(Colour, Latency); 2], RouterError> {
+        self.call(unreachable, |_| {
+            Ok(Colour::BOTH.map(|colour| (colour, Latency::default())))
+        })
+        .await
+    }
     async fn alive(&self) -> bool {
         true
+    }
+}
+
+#[async_trait]
+impl Gauges for Edge {
+    async fn look(&self, gate: &Gate, _: &Subject) -> Look {
+        let shown = self.world().readings.get(&gate.name).cloned();
+        shown.unwrap_or_else(|| Look::Unknown("nobody shows anything".into()))
+    }
+    async fn started(&self, _: &Subject) -> Result<Vec<Started>, String> {
+        Ok(Vec::new())
+    }
+    async fn health(&self, subject: &Subject, _: &[Started]) -> Look {
+        let world = self.world();
+        let route = world.routes.iter().find(|route| route.service == subject.service);
+        let slots = route.iter().flat_map(|route| &route.slots);
+        let mut addresses = slots
+            .filter(|slot| slot.colour == subject.to)
+            .flat_map(|slot| &slot.addresses);
+        Look::Decided(match addresses.all(|ip| world.well(ip)) {
+            true => Ok(()),
+            false => Err("it does not answer".into()),
+        })
     }
 }
 
@@ -459,8 +515,13 @@ impl Engine for Edge {
         self.call(broken, |_| Ok(())).await
     }
 
-    async fn containers_labelled(&self, _: &str) -> Result<Vec<Container>, EngineError> {
-        not_here("list by label")
+    async fn containers_labelled(&self, label: &str) -> Result<Vec<Container>, EngineError> {
+        let (name, value) = label.split_once('=').expect("a label with its value");
+        self.call(broken, |w| {
+            let all = w.containers.iter().map(|(name, made)| w.view(name, made));
+            Ok(all.filter(|container| container.label(name) == Some(value)).collect())
+        })
+        .await
     }
     async fn wait_exit(&self, _: &ContainerId) -> Result<i64, EngineError> {
         not_here("wait")
@@ -526,6 +587,10 @@ impl Engine for Edge {
         Ok(())
     }
 
+    async fn stats(&self, _: &ContainerId) -> Result<Stats, EngineError> {
+        not_here("measure")
+    }
+
     fn writes(&self) -> u64 {
         0
     }
@@ -552,6 +617,8 @@ pub fn route(hold: bool) -> Route {
         ],
         preview: None,
         hold_limit: hold.then_some(Span::seconds(30)),
+        sticky: false,
+        page: None,
     }
 }
 

@@ -1,116 +1,15 @@
-//! The router's contract, against a real HAProxy process on loopback.
+//! Weights, the gate, restarts: what moves requests loses none.
 
-mod common;
-mod lab;
-#[path = "lab/local.rs"]
-mod local;
-
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use arkwright::model::{Colour, ServiceName, Span};
-use arkwright::ports::{Route, Router, RouterError, Slot, SlotState};
-use arkwright::router::HaProxy;
-use common::not_run;
-use lab::{Connection, Load, Sockets, until};
-use local::{Process, Server, free_port, haproxy_installed};
+use arkwright::model::{Colour, Span};
+use arkwright::ports::{Router, RouterError};
 
-fn service() -> ServiceName {
-    "web".parse().expect("a name")
-}
-
-fn route(port: u16, blue: Option<IpAddr>) -> Route {
-    Route {
-        service: service(),
-        port,
-        health_path: "/health".into(),
-        health_every: Span::millis(200),
-        healthy_after: 2,
-        replicas: 1,
-        slots: [
-            Slot {
-                colour: Colour::Blue,
-                addresses: blue.into_iter().collect(),
-                weight: 100,
-                state: SlotState::Ready,
-            },
-            Slot {
-                colour: Colour::Green,
-                addresses: Vec::new(),
-                weight: 0,
-                state: SlotState::Maint,
-            },
-        ],
-        preview: Some(("canary".into(), "true".into())),
-        hold_limit: Some(Span::seconds(5)),
-    }
-}
-
-struct Stage {
-    folder: tempfile::TempDir,
-    router: HaProxy,
-    process: Process,
-    blue: Server,
-    green: Server,
-    at: SocketAddr,
-    port: u16,
-}
-
-/// Blue serves; green runs and is not pointed at.
-async fn stage() -> Option<Stage> {
-    if !haproxy_installed() {
-        not_run("haproxy is not installed");
-        return None;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let port = free_port().await;
-    let blue = Server::start("blue", "127.0.0.2", port).await;
-    let green = Server::start("green", "127.0.0.3", port).await;
-    let router = local::router(folder.path());
-    assert!(!router.alive().await);
-    assert_eq!(router.routes().await.expect("none yet"), []);
-    router
-        .apply(&[route(port, Some(blue.address))])
-        .await
-        .expect("rendered before it runs");
-    let process = Process::start(folder.path());
-    until("the router", 5, || router.alive()).await;
-    Some(Stage {
-        folder,
-        router,
-        process,
-        blue,
-        green,
-        at: SocketAddr::from(([127, 0, 0, 1], port)),
-        port,
-    })
-}
-
-impl Stage {
-    async fn up(&self, colour: Colour) -> bool {
-        let slots = self.router.slots(&service()).await.expect("slots");
-        slots.iter().any(|slot| slot.colour == colour && slot.up)
-    }
-
-    async fn steer(&self, green: u8) {
-        let weights = [(Colour::Green, green), (Colour::Blue, 100 - green)];
-        self.router.steer(&service(), weights).await.expect("steered");
-    }
-
-    async fn point_green(&self) {
-        self.router
-            .point(&service(), Colour::Green, &[self.green.address])
-            .await
-            .expect("pointed");
-        until("green", 5, || self.up(Colour::Green)).await;
-    }
-
-    async fn ask(&self, headers: &str) -> (u16, String) {
-        let mut connection = Connection::open(self.at).await.expect("connects");
-        connection.send("POST", "/work", headers, "x").await.expect("answered")
-    }
-}
+use crate::lab::{Connection, Load, Sockets, until};
+use crate::local::{Process, Server, free_port};
+use crate::{route, service, stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_socket() {
@@ -147,7 +46,7 @@ async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_sock
     assert_eq!(
         stage
             .router
-            .shut_sessions(&service(), Colour::Green)
+            .shut_sessions(&service(), Colour::Green, Span::ZERO)
             .await
             .expect("none there"),
         0
@@ -155,7 +54,7 @@ async fn traffic_moves_back_and_forth_without_losing_a_request_or_cutting_a_sock
     assert_eq!(
         stage
             .router
-            .shut_sessions(&service(), Colour::Blue)
+            .shut_sessions(&service(), Colour::Blue, Span::ZERO)
             .await
             .expect("shut"),
         5

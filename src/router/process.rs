@@ -1,0 +1,260 @@
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::model::{Colour, ServiceName};
+use crate::ports::{Figures, Route, RouterError, SlotState, SlotView};
+
+use super::answers::{self, Stat, State};
+use super::render;
+use super::socket::ask;
+
+const ADMIN: &str = "admin.sock";
+const MASTER: &str = "master.sock";
+
+/// How long a command waits for a router that is just starting.
+const STARTING: Duration = Duration::from_secs(3);
+/// How long a reload may take until the new process serves.
+const RELOADING: Duration = Duration::from_secs(15);
+
+/// The running HAProxy, reached through the sockets it makes in the shared folder.
+pub struct Process {
+    run: PathBuf,
+}
+
+/// One server of the running process.
+pub struct Server {
+    pub colour: Colour,
+    pub replica: u32,
+    pub state: State,
+    pub plain: Stat,
+    /// Of its upgraded connections.
+    pub upgraded: Stat,
+}
+
+impl Server {
+    /// Out of service, and not checked.
+    pub fn resting(&self) -> bool {
+        self.plain.text("status").starts_with("MAINT")
+    }
+
+    pub fn view(&self) -> Result<SlotView, RouterError> {
+        let resting = self.resting();
+        Ok(SlotView {
+            colour: self.colour,
+            replica: self.replica,
+            address: (!resting).then_some(self.state.address),
+            weight: self.state.weight,
+            up: self.state.running && !resting && self.plain.passed(),
+            state: match (resting, self.state.drain) {
+                (true, _) => SlotState::Maint,
+                (false, true) => SlotState::Drain,
+                (false, false) => SlotState::Ready,
+            },
+            last_check: self.plain.check(),
+            in_flight: self.plain.number("scur")?,
+            upgraded: self.upgraded.number("scur")?,
+        })
+    }
+
+    pub fn figures(&self) -> Result<Figures, RouterError> {
+        let sum = |name| Ok::<_, RouterError>(self.plain.number(name)?.saturating_add(self.upgraded.number(name)?));
+        Ok(Figures {
+            requests: sum("stot")?,
+            responses_4xx: sum("hrsp_4xx")?,
+            responses_5xx: sum("hrsp_5xx")?,
+            connection_failures: sum("econ")?,
+            response_errors: sum("eresp")?,
+            in_flight: sum("scur")?,
+        })
+    }
+}
+
+impl Process {
+    pub fn new(run: PathBuf) -> Self {
+        Process { run }
+    }
+
+    /// The shape of the configuration that the process has loaded, empty where it is an older arkwright's; `None` where
+    /// no process listens.
+    pub async fn shape(&self) -> Result<Option<String>, RouterError> {
+        match ask(&self.run, ADMIN, "show info").await {
+            Err(RouterError::Unreachable { source, .. }) if absent(&source) => Ok(None),
+            Err(other) => Err(other),
+            Ok(answer) => Ok(Some(answers::shape(&answer).to_owned())),
+        }
+    }
+
+    pub async fn alive(&self) -> bool {
+        let answer = timeout(Duration::from_secs(1), ask(&self.run, ADMIN, "show info")).await;
+        matches!(answer, Ok(Ok(text)) if text.contains("Name: HAProxy"))
+    }
+
+    pub async fn admin(&self, command: &str) -> Result<String, RouterError> {
+        self.patiently(ADMIN, command).await
+    }
+
+    /// One round trip; a router that is just starting is waited for. Its master listens last.
+    async fn patiently(&self, socket: &str, command: &str) -> Result<String, RouterError> {
+        let begun = Instant::now();
+        loop {
+            match ask(&self.run, socket, command).await {
+                Err(RouterError::Unreachable { source, .. }) if absent(&source) && begun.elapsed() < STARTING => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub async fn change(&self, commands: &[String]) -> Result<(), RouterError> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let command = commands.join(";");
+        answers::changed(&command, &self.admin(&command).await?)
+    }
+
+    /// What the running process has of each server: its state, its figures, those of its upgraded connections.
+    pub async fn look(&self, service: &ServiceName) -> Result<Vec<Server>, RouterError> {
+        let upgraded = render::upgraded(service);
+        let command = format!("show servers state {service};show stat {service} 4 -1;show stat {upgraded} 4 -1");
+        let answer = self.admin(&command).await?;
+        let garbled = |answer: &str| RouterError::Garbled {
+            command: command.clone(),
+            answer: answer.chars().take(200).collect(),
+        };
+        let parts = answers::apart(&command, &answer, 3)?;
+        let states = answers::states(&command, parts[0])?;
+        let mut plain = answers::stats(&command, parts[1])?;
+        let mut apart = answers::stats(&command, parts[2])?;
+        states
+            .into_iter()
+            .map(|state| {
+                let take = |stats: &mut Vec<Stat>| {
+                    let at = stats.iter().position(|stat| stat.text("svname") == state.server);
+                    at.map(|at| stats.swap_remove(at)).ok_or_else(|| garbled(&state.server))
+                };
+                let (colour, replica) = colour_of(&state.server)?;
+                Ok(Server {
+                    colour,
+                    replica,
+                    plain: take(&mut plain)?,
+                    upgraded: take(&mut apart)?,
+                    state,
+                })
+            })
+            .collect()
+    }
+
+    /// The commands that bring the running process to a route. A server that gets a new address, or comes back, is
+    /// down until the checks say otherwise.
+    pub async fn differences(&self, route: &Route) -> Result<Vec<String>, RouterError> {
+        let running = self.look(&route.service).await?;
+        let mut commands = Vec::new();
+        for (slot, replica) in render::heaviest_first(route) {
+            let server = render::server(slot, replica);
+            let plain = format!("{}/{server}", route.service);
+            let apart = format!("{}/{server}", render::upgraded(&route.service));
+            let now = running
+                .iter()
+                .find(|now| now.state.server == server)
+                .ok_or_else(|| RouterError::Garbled {
+                    command: "show servers state".into(),
+                    answer: format!("there is no {plain}"),
+                })?;
+            let resting = now.resting();
+            match render::usable(slot, replica) {
+                None if resting => {}
+                None => commands.push(format!("set server {plain} state maint")),
+                Some(address) => {
+                    let fresh = resting || now.state.address != address;
+                    if fresh {
+                        commands.push(format!("set server {plain} state maint"));
+                        for name in [&plain, &apart] {
+                            commands.push(format!("set server {name} addr {address} port {}", route.port));
+                        }
+                    }
+                    for name in [&plain, &apart] {
+                        commands.push(format!("set server {name} weight {}", render::weight(slot)));
+                    }
+                    if fresh || now.state.drain != (slot.state == SlotState::Drain) {
+                        let word = if slot.state == SlotState::Drain {
+                            "drain"
+                        } else {
+                            "ready"
+                        };
+                        commands.push(format!("set server {plain} state {word}"));
+                    }
+                    if fresh {
+                        commands.push(format!("set server {plain} health down"));
+                    }
+                }
+            }
+        }
+        Ok(commands)
+    }
+
+    /// Has the master load the configuration again and waits until the new process answers.
+    pub async fn reload(&self) -> Result<(), RouterError> {
+        let info = "show info";
+        let before = answers::pid(info, &ask(&self.run, ADMIN, info).await?)?;
+        let proc = "show proc";
+        let (_, failed) = answers::reloads(proc, &self.patiently(MASTER, proc).await?)?;
+        // Since 2.7 the answer says whether it worked, before that it is empty.
+        let answer = ask(&self.run, MASTER, "reload").await?;
+        let refused = |answer: &str| RouterError::Refused {
+            command: "reload".into(),
+            answer: answer.chars().take(500).collect(),
+        };
+        if answer.contains("Success=0") {
+            return Err(refused(&answer));
+        }
+        let begun = Instant::now();
+        loop {
+            sleep(Duration::from_millis(20)).await;
+            let now = match ask(&self.run, ADMIN, info).await {
+                Ok(answer) => answers::pid(info, &answer)?,
+                Err(RouterError::Unreachable { .. }) => before,
+                Err(other) => return Err(other),
+            };
+            if now != before {
+                return Ok(());
+            }
+            let failures = match self.reloads().await {
+                Ok((_, failures)) => failures,
+                Err(RouterError::Unreachable { .. }) => failed,
+                Err(other) => return Err(other),
+            };
+            if failures > failed {
+                return Err(refused("it kept the old configuration; its log says why"));
+            }
+            if begun.elapsed() > RELOADING {
+                return Err(refused("the new process did not answer within 15 s"));
+            }
+        }
+    }
+
+    async fn reloads(&self) -> Result<(u64, u64), RouterError> {
+        let command = "show proc";
+        answers::reloads(command, &ask(&self.run, MASTER, command).await?)
+    }
+}
+
+/// `green2` is replica 2 of green.
+pub fn colour_of(server: &str) -> Result<(Colour, u32), RouterError> {
+    Colour::BOTH
+        .into_iter()
+        .find_map(|colour| Some((colour, server.strip_prefix(colour.as_str())?.parse().ok()?)))
+        .ok_or_else(|| RouterError::Garbled {
+            command: "show servers state".into(),
+            answer: server.chars().take(100).collect(),
+        })
+}
+
+/// No process listens: it has not started yet, or is gone.
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

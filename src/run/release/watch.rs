@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::config::Gate;
+use crate::journal::Saga;
+use crate::model::{Span, Timestamp};
+use crate::plan::labels;
+use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen};
+use crate::run::Judgement;
+use crate::run::gates::{Looker, Scene};
+
+/// How often a held colour's own health is looked at, where no gate is looked at more often.
+const HEALTH: Duration = Duration::from_secs(2);
+/// Looks in a row at an ill colour that take it back: more than three failed checks.
+const ILL: u32 = 4;
+
+/// Reads the figures that gates ask for.
+#[async_trait]
+pub trait Gauges: Send + Sync {
+    /// Never an error and never longer than the gate's `timeout`: what cannot be read is [`Look::Unknown`].
+    async fn look(&self, gate: &Gate, subject: &Subject) -> Look;
+    /// The new colour's containers, as they run now.
+    async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String>;
+    /// The new colour itself: its containers run as they `began`, and the router's checks pass.
+    async fn health(&self, subject: &Subject, began: &[Started]) -> Look;
+}
+
+#[async_trait]
+impl Gauges for Looker {
+    async fn look(&self, gate: &Gate, subject: &Subject) -> Look {
+        Looker::look(self, gate, &scene(subject, &[])).await
+    }
+
+    async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String> {
+        let label = format!("{}={}", labels::SERVICE, subject.service);
+        let found = self
+            .engine
+            .containers_labelled(&label)
+            .await
+            .map_err(|e| e.to_string())?;
+        let ours = found.iter().filter(|container| {
+            container.label(labels::PROJECT) == Some(subject.project.as_str())
+                && container.label(labels::COLOUR) == Some(subject.to.as_str())
+        });
+        Ok(ours.map(Started::of).collect())
+    }
+
+    async fn health(&self, subject: &Subject, began: &[Started]) -> Look {
+        Looker::health(self, &scene(subject, began), Span::from(HEALTH * 2)).await
+    }
+}
+
+fn scene(subject: &Subject, began: &[Started]) -> Scene {
+    Scene {
+        project: subject.project.clone(),
+        service: subject.service.clone(),
+        colour: subject.to,
+        began: began.to_vec(),
+    }
+}
+
+/// What is remembered between two looks at a held release.
+#[derive(Default)]
+pub struct Watch {
+    looked: BTreeMap<String, Timestamp>,
+    strikes: Strikes,
+    /// The colour's containers when it was first looked at.
+    began: Vec<Started>,
+    /// Looks in a row at which it was ill.
+    ill: u32,
+}
+
+impl Watch {
+    pub fn every(subject: &Subject) -> Duration {
+        let gates = subject.gates.iter().map(|gate| gate.every.std());
+        gates.chain([HEALTH]).min().unwrap_or(HEALTH)
+    }
+
+    /// Judges a hold. While it lasts, only what must not wait for its end; when it is over, every gate.
+    pub async fn judge(
+        &mut self,
+        gauges: &dyn Gauges,
+        saga: &Saga<ReleaseStep>,
+        now: Timestamp,
+        over: bool,
+    ) -> Judgement<Finding> {
+        let subject = saga.subject();
+        let due: Vec<&Gate> = subject
+            .gates
+            .iter()
+            .filter(|gate| over || self.due(gate, now))
+            .collect();
+        let looking = futures_util::future::join_all(due.iter().map(|gate| gauges.look(gate, subject)));
+        let (health, looks) = tokio::join!(self.health(gauges, subject), looking);
+        if let Look::Decided(Err(why)) = &health
+            && (self.ill >= ILL || over)
+        {
+            return Judgement::Failed(format!("{} is not healthy: {why}", subject.to));
+        }
+        let mut judged = Vec::new();
+        for (gate, look) in due.into_iter().zip(&looks) {
+            self.looked.insert(gate.name.clone(), now);
+            let verdict = judge(gate, look);
+            let struck = self.strikes.count(gate, &verdict);
+            if let Verdict::Breached(why) = &verdict
+                && (struck || over)
+            {
+                return Judgement::Failed(format!("gate {}: {why}", gate.name));
+            }
+            judged.push(Judged {
+                gate: gate.name.clone(),
+                seen: seen(gate, look),
+                verdict,
+            });
+        }
+        match over {
+            true => conclude(judged, &health),
+            false => Judgement::Passed(Finding::Nothing),
+        }
+    }
+
+    async fn health(&mut self, gauges: &dyn Gauges, subject: &Subject) -> Look {
+        if self.began.is_empty() {
+            self.began = match gauges.started(subject).await {
+                Ok(began) => began,
+                Err(why) => return Look::Unknown(why),
+            };
+        }
+        let look = gauges.health(subject, &self.began).await;
+        self.ill = match look {
+            Look::Decided(Err(_)) => self.ill + 1,
+            Look::Unknown(_) => self.ill,
+            Look::Decided(Ok(())) | Look::Seen(_) => 0,
+        };
+        look
+    }
+
+    fn due(&self, gate: &Gate, now: Timestamp) -> bool {
+        let looked = self.looked.get(&gate.name);
+        looked.is_none_or(|at| now >= *at + gate.every.chrono())
+    }
+}
+
+/// One that failed fails all; one that cannot be told keeps all from passing.
+fn conclude(judged: Vec<Judged>, health: &Look) -> Judgement<Finding> {
+    let failed = judged.iter().find_map(|one| match &one.verdict {
+        Verdict::Failed(why) => Some(format!("gate {}: {why}", one.gate)),
+        _ => None,
+    });
+    if let Some(why) = failed {
+        return Judgement::Failed(why);
+    }
+    let mut unclear: Vec<String> = judged
+        .iter()
+        .filter_map(|one| match &one.verdict {
+            Verdict::Inconclusive(why) => Some(format!("gate {}: {why}", one.gate)),
+            _ => None,
+        })
+        .collect();
+    if let Look::Unknown(why) = health {
+        unclear.push(format!("health: {why}"));
+    }
+    match unclear.is_empty() {
+        true if judged.is_empty() => Judgement::Passed(Finding::Nothing),
+        true => Judgement::Passed(Finding::Judged { gates: judged }),
+        false => Judgement::Undecided(unclear.join("; ")),
+    }
+}
