@@ -88,7 +88,7 @@ services:
       port: ${RELEASE_PORT[archive]}
       health: { http: /api/health, every: 300ms, healthy_after: 2, within: 4s }
       swap: hold
-      hold_limit: 60s
+      hold_limit: 30s
       drain_limit: 10s
       before: [{ backup: database }]
 backups:

@@ -88,6 +88,13 @@ broke() {
     warn "$RELEASE_ENGINE, $POINT: $*"
 }
 
+# losses: those of this load, by reason, with when they were sent. One that waited at a gate is lost long after.
+losses() {
+    cat "$RELEASE_FOLDER/losses.web" "$RELEASE_FOLDER/losses.archive" | grep -v ' from 1[.0-9]*$' |
+        awk '{ why = substr($0, length($1 $2) + 3); n[why]++; if (!at[why]) at[why] = $1; if ($2 - $1 > most[why]) most[why] = $2 - $1 }
+            END { for (why in n) printf "%d × %s, the first sent at %s, after up to %.1f s; ", n[why], why, strftime("%T", at[why] / 1e6), most[why] / 1e6 }'
+}
+
 # recovered WAY: what a killed operation left is taken to its end: by `resume`, by a `resume` that is killed as well, by an
 # agent that starts, or by the next command.
 recovered() {
@@ -170,7 +177,7 @@ sound() {
     # What a container answered itself, with its version, is counted apart: it says which of them has to be looked at.
     found="$(cat "$RELEASE_FOLDER/losses.web" "$RELEASE_FOLDER/losses.archive" | grep -vc ' from 1[.0-9]*$' || true)"
     if ((found > LOSSES_TOLD)); then
-        broke "$((found - LOSSES_TOLD)) requests were lost: $(cut -d ' ' -f 3- "$RELEASE_FOLDER"/losses.* | sort | uniq -c | head -n 3 | tr -s ' \n' ' ')"
+        broke "$((found - LOSSES_TOLD)) requests were lost: $(losses)"
         LOSSES_TOLD="$found"
     fi
 }
@@ -190,10 +197,11 @@ tortured() {
         FASTER=$((FASTER + 1))
         POINT="$kind not killed, $how $value"
     fi
-    printf '%s\t%s\t%s\n' "$kind" "$(report .records)" "$(report .last)" >>"$RELEASE_FOLDER/points"
+    printf '%(%T)T\t%s\t%s\t%s\n' -1 "$kind" "$(report .records)" "$(report .last)" >>"$RELEASE_FOLDER/points"
     if ((POINTS % 5 == 0)); then
         router_says master reload >/dev/null
         RELOADS=$((RELOADS + 1))
+        POINT="$POINT, the router reloaded"
     fi
     ((POINTS % 4 != 1)) || way=resume-killed
     ((POINTS % 8 != 2)) || way=agent
