@@ -25,18 +25,16 @@ release_programs() {
 
 # release_images ENGINE: those the stack needs.
 release_images() {
-    local line name folder
-    local -a arguments
+    local line folder
+    local -a lines=()
     ensure_base_image "$1"
     for line in "${DEMO_IMAGES[@]}"; do
-        read -r name folder line <<<"$line"
+        read -r _ folder _ <<<"$line"
         case "$folder" in
-        haproxy | nginx | memoryark-backend)
-            read -r -a arguments <<<"$line"
-            build_image "$1" "$name" "$folder" "${arguments[@]}"
-            ;;
+        haproxy | nginx | memoryark-backend) lines+=("$line") ;;
         esac
     done
+    _build_all "$1" memoryark "${lines[@]}"
 }
 
 # release_stack ENGINE PURPOSE [STEPS]: the engine, the images, and the stack up with 1.0.0; a stack of an earlier run is
