@@ -16,7 +16,7 @@ use arkwright::app::{Project, Selection, Site, SystemClock, SystemEntropy};
 use arkwright::http::WebClient;
 use arkwright::journal::Saga;
 use arkwright::machine::ThisHost;
-use arkwright::model::{Colour, OperationId, ServiceName};
+use arkwright::model::{Colour, OperationId, ServiceName, Span};
 use arkwright::plan::{TearDown, Wishes};
 use arkwright::ports::{Engine, Router};
 use arkwright::release::{ReleaseStep, due, keep_repository, past, short_id};
@@ -334,6 +334,7 @@ async fn a_release_side_by_side_loses_nothing() {
         let stage = stage(host, &format!("side{at}x"), "overlap").await;
         let load = stage.load();
         let sockets = Sockets::open(stage.at, "/api/ws", 5).await;
+        stage.router.listen().await.expect("listens");
         settled().await;
 
         let unchanged = stage.release(&deploy("1.0.0")).await;
@@ -349,6 +350,14 @@ async fn a_release_side_by_side_loses_nothing() {
         assert_eq!(deployed.detail["proven"], true);
         assert_eq!(stage.containers().await, ["1.0.0 blue", "1.1.0 green"]);
         settled().await;
+        // The router's user sends its log to a socket of ours, which is not its own.
+        let times = stage
+            .router
+            .latency(&service(), Span::seconds(600))
+            .await
+            .expect("times");
+        assert!(times.iter().all(|(_, latency)| latency.p95.is_some()), "{times:?}");
+        println!("  {times:?}");
         let back = stage.release(&rollback()).await;
         assert_eq!(
             (back.outcome.as_str(), back.ok),

@@ -17,9 +17,11 @@ mod init;
 mod key;
 mod live;
 mod logs;
+mod maintenance;
 mod owner;
 mod pause;
 mod plan;
+mod preview;
 mod probe;
 mod project;
 mod promote;
@@ -124,6 +126,10 @@ enum Command {
     Promote(promote::Args),
     /// Take back a release that has not ended
     Abort(abort::Args),
+    /// Answer for services with a page that says when to come back: on, off, or where it is on
+    Maintenance(maintenance::Args),
+    /// Print a cookie that reaches a service's new colour before anybody else does
+    Preview(preview::Args),
     /// Give the project back to plain Compose: released services as plain containers, without the router
     Eject(eject::Args),
     /// Remove images of the project's that nothing needs any more; a list of them without --yes
@@ -206,6 +212,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Pause(args) => pause::run(&global, &args).await,
         Command::Promote(args) => promote::run(&global, &args).await,
         Command::Abort(args) => abort::run(&global, &args).await,
+        Command::Maintenance(args) => maintenance::run(&global, &args).await,
+        Command::Preview(args) => preview::run(&global, &args).await,
         Command::Eject(args) => eject::run(&global, &args).await,
         Command::Prune(args) => prune::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args).await,

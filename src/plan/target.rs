@@ -262,7 +262,7 @@ fn route(service: &Service, release: &Release, serving: Colour) -> Route {
         slots: Colour::BOTH.map(slot),
         preview: release.preview.as_ref().map(|p| (p.header.clone(), p.value.clone())),
         hold_limit: (release.swap == Swap::Hold).then_some(release.hold_limit),
-        sticky: false,
+        sticky: release.sticky,
         page: None,
     }
 }

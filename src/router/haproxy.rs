@@ -184,7 +184,7 @@ impl Router for HaProxy {
         let route = route.clone();
         let mut commands = Vec::new();
         // Who was sent to a colour the last time is not sent there again because it begins anew.
-        if !stored.begin(&before).is_empty() && route.sticky {
+        if stored.begin(&before) {
             commands = map::commands(&stored, service, &self.inside);
         }
         for (slot, replica) in render::heaviest_first(&route) {

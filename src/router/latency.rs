@@ -18,7 +18,7 @@ const SLOWEST: u32 = (1 << 22) - 1;
 /// The times of finished requests, a histogram for each second, colour and service.
 ///
 /// Only services that were opened are kept, and a second's histogram holds the buckets that were hit, at most 304 of
-/// 8 bytes: a service takes a few hundred kilobytes, and 9 MB however its requests come.
+/// 8 bytes: a service takes a few hundred kilobytes, and less than 20 MB however its requests come.
 #[derive(Debug, Default)]
 pub struct Book {
     services: BTreeMap<ServiceName, Times>,

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, ServiceName};
-use crate::ports::{Notice, Route, RouterError};
+use crate::ports::{Notice, Route, RouterError, Slot};
 use crate::state::write_atomic_for;
 
 use super::haproxy::Inside;
@@ -30,8 +30,8 @@ pub struct Stored {
     /// Services under maintenance.
     #[serde(default)]
     pub notices: BTreeMap<ServiceName, Notice>,
-    /// How often each colour has begun to take clients. Kept also for services that went away: their clients' cookies
-    /// may come back.
+    /// How often each colour has begun to take clients that stay. Kept also for services that went away: their clients'
+    /// cookies may come back.
     #[serde(default)]
     pub lives: BTreeMap<ServiceName, [u64; 2]>,
     /// Made when routes are first applied.
@@ -98,24 +98,19 @@ impl Stored {
         written().map_err(RouterError::Write)
     }
 
-    /// Notes which colours take clients that did not before; the services concerned.
-    pub fn begin(&mut self, before: &[Route]) -> Vec<ServiceName> {
-        let mut begun = Vec::new();
-        for route in &self.routes {
-            let old = before.iter().find(|old| old.service == route.service);
+    /// Notes which colours begin to take clients that stay; whether any does.
+    pub fn begin(&mut self, before: &[Route]) -> bool {
+        let mut begun = false;
+        for route in self.routes.iter().filter(|route| route.sticky) {
+            let old = before.iter().find(|old| old.service == route.service && old.sticky);
             for slot in route.slots.iter().filter(|slot| render::weight(slot) > 0) {
-                let served = |old: &Route| {
-                    let mut slots = old.slots.iter();
-                    slots.any(|old| old.colour == slot.colour && render::weight(old) > 0)
-                };
-                if !old.is_some_and(served) {
-                    let lives = self.lives.entry(route.service.clone()).or_default();
-                    lives[slot.colour as usize] += 1;
-                    begun.push(route.service.clone());
+                let took = |old: &Slot| old.colour == slot.colour && render::weight(old) > 0;
+                if !old.is_some_and(|old| old.slots.iter().any(took)) {
+                    self.lives.entry(route.service.clone()).or_default()[slot.colour as usize] += 1;
+                    begun = true;
                 }
             }
         }
-        begun.dedup();
         begun
     }
 
@@ -133,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Colour, Span};
-    use crate::ports::{Slot, SlotState};
+    use crate::ports::SlotState;
 
     fn stored() -> Stored {
         let slot = |colour, weight, address: Option<&str>| Slot {
@@ -231,18 +226,23 @@ mod tests {
     fn a_colour_that_begins_to_take_clients_has_another_life() {
         let mut stored = stored();
         let service = stored.routes[0].service.clone();
-        let mut steered = |blue, green| {
+        let steered = |stored: &mut Stored, blue, green| {
             let before = stored.routes.clone();
             stored.routes[0].slots[0].weight = blue;
             stored.routes[0].slots[1].weight = green;
-            let begun = stored.begin(&before).len();
+            let begun = stored.begin(&before);
             (begun, stored.lives.get(&service).copied().unwrap_or_default())
         };
-        assert_eq!(steered(50, 50), (0, [0, 0]));
-        assert_eq!(steered(100, 0), (0, [0, 0]));
-        assert_eq!(steered(95, 5), (1, [0, 1]));
-        assert_eq!(steered(0, 100), (0, [0, 1]));
-        assert_eq!(steered(100, 0), (1, [1, 1]));
+        assert_eq!(steered(&mut stored, 100, 0), (false, [0, 0]));
+        assert_eq!(steered(&mut stored, 95, 5), (false, [0, 0]), "nobody stays");
+        let before = stored.routes.clone();
+        stored.routes[0].sticky = true;
+        assert!(stored.begin(&before));
+        assert_eq!(steered(&mut stored, 50, 50), (false, [1, 1]));
+        assert_eq!(steered(&mut stored, 100, 0), (false, [1, 1]));
+        assert_eq!(steered(&mut stored, 95, 5), (true, [1, 2]));
+        assert_eq!(steered(&mut stored, 0, 100), (false, [1, 2]));
+        assert_eq!(steered(&mut stored, 100, 0), (true, [2, 2]));
     }
 
     #[test]

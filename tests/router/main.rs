@@ -137,6 +137,13 @@ impl Stage {
         answer
     }
 
+    /// What the router's process has said, without what it finds odd about its configuration: nothing is odd.
+    fn said(&self) -> String {
+        let said = std::fs::read_to_string(self.folder.path().join("log")).expect("a log");
+        assert!(!said.contains("config :"), "{said}");
+        said
+    }
+
     async fn restart(&mut self) {
         self.process.end();
         self.process = Process::start(self.folder.path());

@@ -98,5 +98,6 @@ async fn a_page_of_ones_own_comes_as_it_was_written_and_another_page_costs_no_re
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
     assert_eq!(body, page);
+    assert!(stage.said().contains("NOTICE"));
     assert_eq!(stage.router.routes().await.expect("routes"), routes);
 }

@@ -119,4 +119,5 @@ async fn who_looks_at_the_preview_is_not_bound_to_it() {
     assert_eq!(kept[0].0, "blue");
     stage.work(&format!("canary: true\r\nCookie: {}\r\n", kept[0].1)).await;
     assert_eq!(stage.green.served(), 2, "the preview goes before the cookie");
+    assert!(stage.said().contains("NOTICE"));
 }

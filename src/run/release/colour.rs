@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::model::{Colour, Span};
 use crate::ports::{Container, ContainerSpec, ContainerState, EngineError};
-use crate::release::Finding;
+use crate::release::{Finding, Goal};
 use crate::run::StepFailed;
 
 use super::perform::Work;
@@ -13,6 +13,9 @@ use crate::plan::labels;
 
 /// How long a started container may take to have an address.
 const ADDRESS: Duration = Duration::from_secs(10);
+
+/// Over which the WebSockets of a warm colour are closed when its time is over.
+const SPREAD: Span = Span::seconds(30);
 
 impl Work<'_> {
     /// Removes a colour and all that is left of it. Refused for one that has traffic.
@@ -127,7 +130,12 @@ impl Work<'_> {
         if let Err(busy) = self.drained(colour).await {
             self.progress.say(&busy.to_string());
         }
-        let shut = self.router.shut_sessions(&self.subject.service, colour, Span::ZERO);
+        // Clients of a colour that was kept warm are not all sent away in one moment.
+        let over = match self.subject.goal {
+            Goal::Retire => SPREAD,
+            Goal::Deploy | Goal::Rollback => Span::ZERO,
+        };
+        let shut = self.router.shut_sessions(&self.subject.service, colour, over);
         let sessions = shut.await?;
         Ok(Finding::Cut { sessions })
     }
