@@ -11,7 +11,6 @@ mod local;
 mod maintenance;
 mod preview;
 mod sessions;
-mod speed;
 mod sticky;
 mod traffic;
 
