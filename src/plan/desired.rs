@@ -18,7 +18,7 @@ pub const ROUTER: &str = "arkwright-router";
 pub struct HostFolders {
     /// Where secrets and configs that are no files become files, 0700.
     pub files: PathBuf,
-    /// The router's configuration (`haproxy.cfg`, `hold.lua`), read-only in its container.
+    /// The router's configuration (`haproxy.cfg`, `state.map`, `hold.lua`), read-only in its container.
     pub router_config: PathBuf,
     /// The router's sockets.
     pub router_run: PathBuf,
