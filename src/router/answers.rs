@@ -174,6 +174,17 @@ pub fn reloads(command: &str, answer: &str) -> Result<(u64, u64), RouterError> {
     Ok((number(words.get(2))?, number(words.get(failed + 1))?))
 }
 
+/// The processes that a reload left to finish what they have, in `show proc`.
+pub fn elders(answer: &str) -> Vec<u64> {
+    answer
+        .lines()
+        .skip_while(|line| !line.starts_with("# old workers"))
+        .skip(1)
+        .take_while(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect()
+}
+
 /// `Pid: 3491` of `show info`.
 pub fn pid(command: &str, answer: &str) -> Result<u64, RouterError> {
     answer
@@ -317,6 +328,10 @@ mod tests {
         let answer =
             "#<PID> <type> <reloads> <uptime> <version>\n3488 master 2 [failed: 1] 0d00h00m05s 2.6.12\n# workers\n";
         assert_eq!(reloads("show proc", answer).expect("understood"), (2, 1));
+        let after = format!(
+            "{answer}3500 worker 0 0d00h00m00s 2.6.12\n# old workers\n3491 worker 1 0d00h00m05s 2.6.12\n3480 worker 2 0d00h00m09s 2.6.12\n# programs\n\n"
+        );
+        assert_eq!((elders(answer), elders(&after)), (vec![], vec![3491, 3480]));
     }
 
     #[test]

@@ -14,6 +14,16 @@ local function now()
   return t.sec * 1000 + math.floor(t.usec / 1000)
 end
 
+-- A process that a reload has left behind holds nobody: it passes its requests on to the one that took over.
+local left = { at = 0, behind = false }
+local function behind()
+  local time = now()
+  if time - left.at >= 50 then
+    left = { at = time, behind = tostring(core.get_info()["Stopping"]) == "1" }
+  end
+  return left.behind
+end
+
 local function closed(service)
   local gate = gates[service]
   return gate ~= nil and now() < gate.ends
@@ -41,7 +51,7 @@ core.register_action("arkwright_gate", { "http-req" }, function(txn, service)
   queues[service] = queue
   queue[ticket] = place
   local gate = gates[service]
-  while closed(service) do
+  while closed(service) and not behind() do
     core.msleep(LOOK)
     place.seen = now()
     gate.longest = math.max(gate.longest, place.seen - place.since)

@@ -13,9 +13,11 @@ use super::socket::ask;
 
 const ADMIN: &str = "admin.sock";
 const MASTER: &str = "master.sock";
+/// What lists connections.
+pub const SESSIONS: &str = "show sess";
 
 /// How long a command waits for a router that is just starting.
-const STARTING: Duration = Duration::from_secs(3);
+const STARTING: Duration = Duration::from_secs(10);
 /// How long a reload may take until the new process serves.
 const RELOADING: Duration = Duration::from_secs(15);
 
@@ -32,6 +34,8 @@ pub struct Server {
     pub plain: Stat,
     /// Of its upgraded connections.
     pub upgraded: Stat,
+    /// Requests, and upgraded connections, that processes from before a reload still have.
+    elder: [u64; 2],
 }
 
 impl Server {
@@ -54,8 +58,8 @@ impl Server {
                 (false, false) => SlotState::Ready,
             },
             last_check: self.plain.check(),
-            in_flight: self.plain.number("scur")?,
-            upgraded: self.upgraded.number("scur")?,
+            in_flight: self.plain.number("scur")?.saturating_add(self.elder[0]),
+            upgraded: self.upgraded.number("scur")?.saturating_add(self.elder[1]),
         })
     }
 
@@ -117,6 +121,41 @@ impl Process {
         answers::changed(&command, &self.admin(&command).await?)
     }
 
+    /// The processes that a reload left to finish what they have. They pass requests on to the one that took over, and
+    /// let nobody change their servers any more.
+    pub async fn elders(&self) -> Vec<u64> {
+        match ask(&self.run, MASTER, "show proc").await {
+            Ok(answer) => answers::elders(&answer),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// `None` of one that has just ended.
+    pub async fn ask_elder(&self, pid: u64, command: &str) -> Option<String> {
+        let answer = ask(&self.run, MASTER, &format!("@!{pid} {command}")).await;
+        let told = |error: &RouterError| tracing::debug!("the process {pid} does not answer: {error}");
+        answer.inspect_err(told).ok()
+    }
+
+    /// Requests, and upgraded connections, that elders still have at each server.
+    async fn left(&self, service: &ServiceName) -> Result<Vec<(String, [u64; 2])>, RouterError> {
+        let upgraded = render::upgraded(service);
+        let mut left = Vec::new();
+        // They do not tell counters of what they listen for no more, but they tell who is there.
+        for pid in self.elders().await {
+            let answer = self.ask_elder(pid, SESSIONS).await.unwrap_or_default();
+            for session in answers::sessions(SESSIONS, &answer)? {
+                let one = match session.backend {
+                    backend if backend == service.as_str() => [1, 0],
+                    backend if backend == upgraded => [0, 1],
+                    _ => continue,
+                };
+                left.push((session.server.to_owned(), one));
+            }
+        }
+        Ok(left)
+    }
+
     /// What the running process has of each server: its state, its figures, those of its upgraded connections.
     pub async fn look(&self, service: &ServiceName) -> Result<Vec<Server>, RouterError> {
         let upgraded = render::upgraded(service);
@@ -130,6 +169,7 @@ impl Process {
         let states = answers::states(&command, parts[0])?;
         let mut plain = answers::stats(&command, parts[1])?;
         let mut apart = answers::stats(&command, parts[2])?;
+        let left = self.left(service).await?;
         states
             .into_iter()
             .map(|state| {
@@ -138,7 +178,12 @@ impl Process {
                     at.map(|at| stats.swap_remove(at)).ok_or_else(|| garbled(&state.server))
                 };
                 let (colour, replica) = colour_of(&state.server)?;
+                let mut elder = [0; 2];
+                for (_, open) in left.iter().filter(|(server, _)| *server == state.server) {
+                    elder = [elder[0] + open[0], elder[1] + open[1]];
+                }
                 Ok(Server {
+                    elder,
                     colour,
                     replica,
                     plain: take(&mut plain)?,

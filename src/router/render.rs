@@ -14,6 +14,9 @@ use super::valid::check;
 /// The Lua part, beside the configuration.
 pub const HOLD: &str = include_str!("hold.lua");
 
+/// Whom requests come from that a process from before a reload passes on; the client's address is told already.
+const PASSED_ON: &str = "127.87.0.1";
+
 /// Where a slot without an address points: a network that is reserved for documents, so that nothing answers.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -103,7 +106,7 @@ defaults
     timeout tunnel 1h
     timeout queue 30s
     option idle-close-on-response
-    option forwardfor
+    option forwardfor except {PASSED_ON}
     http-reuse safe
     # Tried again only where no byte of the request has left: then it cannot have been done twice.
     retries 3
@@ -122,6 +125,7 @@ defaults
         for name in [route.service.to_string(), upgraded(&route.service)] {
             text.push_str(&backend(route, &name).0);
         }
+        text.push_str(&again(route, inside).0);
     }
     text
 }
@@ -163,7 +167,7 @@ fn frontend(route: &Route, stored: &Stored, inside: &Inside) -> Lines {
         map::notice(service)
     ));
     lines.add(format!(
-        "http-request return status 503 content-type 'text/html; charset=utf-8' string {} hdr Retry-After %[var(txn.notice)] hdr Cache-Control no-store if {{ var(txn.notice) -m int gt 0 }} !{{ var(txn.preview) -m bool }}",
+        "http-request return status 503 content-type 'text/html; charset=utf-8' string {} hdr Retry-After %[var(txn.notice)] hdr Cache-Control no-store if {{ var(txn.notice) -m int gt 0 }} !{{ var(txn.preview) -m bool }} !{{ stopping }}",
         page::quoted(route.page.as_deref().unwrap_or(page::PAGE))
     ));
     if route.hold_limit.is_some() {
@@ -180,11 +184,24 @@ fn frontend(route: &Route, stored: &Stored, inside: &Inside) -> Lines {
         lines.add("http-request set-var(txn.kept_server) var(txn.kept),field(1,.)");
         lines.add("http-request set-var(txn.kept_life) var(txn.kept),field(2,.)");
     }
+    // What comes to a process that a reload has left behind belongs to the one that took over, and its weights.
+    lines.add(format!("use_backend {service}:again if {{ stopping }}"));
     lines.add(format!(
         "use_backend {} if {{ req.hdr(upgrade) -m found }}",
         upgraded(service)
     ));
     lines.add(format!("default_backend {service}"));
+    lines
+}
+
+/// Where this router listens itself, for requests that come to a process from before a reload.
+fn again(route: &Route, inside: &Inside) -> Lines {
+    let at = match inside.listen.as_str() {
+        "*" => "127.0.0.1",
+        address => address,
+    };
+    let mut lines = Lines::new(&format!("backend {}:again", route.service));
+    lines.add(format!("server self {at}:{} source {PASSED_ON}", route.port));
     lines
 }
 

@@ -6,7 +6,7 @@ use crate::model::{Colour, ServiceName, Span};
 use crate::ports::RouterError;
 
 use super::answers;
-use super::process::{Process, colour_of};
+use super::process::{Process, SESSIONS, colour_of};
 use super::render;
 
 /// The least time between two looks at what is still open.
@@ -15,12 +15,28 @@ const PACE: Duration = Duration::from_millis(50);
 /// As many as fit into one line to the router.
 const BATCH: usize = 200;
 
+/// The upgraded sessions of a colour.
+fn of(answer: &str, service: &ServiceName, colour: Colour) -> Result<Vec<String>, RouterError> {
+    let backend = render::upgraded(service);
+    Ok(answers::sessions(SESSIONS, answer)?
+        .into_iter()
+        .filter(|session| session.backend == backend)
+        .filter(|session| colour_of(session.server).is_ok_and(|(of, _)| of == colour))
+        .map(|session| session.id.to_owned())
+        .collect())
+}
+
 impl Process {
     /// Shuts the upgraded sessions of a colour one by one, spread over this span; how many were shut.
     ///
     /// A session is known by its address in the router's memory, which another may get once it has ended: so what is
     /// shut was seen a moment before, never at the beginning.
     pub async fn shut(&self, service: &ServiceName, colour: Colour, over: Span) -> Result<u64, RouterError> {
+        let shut = self.shut_slowly(service, colour, over).await?;
+        Ok(shut + self.shut_in_elders(service, colour).await?)
+    }
+
+    async fn shut_slowly(&self, service: &ServiceName, colour: Colour, over: Span) -> Result<u64, RouterError> {
         let begun = Instant::now();
         let mut shut = 0;
         loop {
@@ -57,15 +73,21 @@ impl Process {
         Ok(count)
     }
 
+    /// Elders take no command about a server, and one about a session.
+    async fn shut_in_elders(&self, service: &ServiceName, colour: Colour) -> Result<u64, RouterError> {
+        let mut shut = 0;
+        for pid in self.elders().await {
+            let answer = self.ask_elder(pid, SESSIONS).await.unwrap_or_default();
+            for id in of(&answer, service, colour)? {
+                let answer = self.ask_elder(pid, &format!("shutdown session {id}")).await;
+                shut += u64::from(answer.is_some());
+            }
+        }
+        Ok(shut)
+    }
+
     async fn sessions(&self, service: &ServiceName, colour: Colour) -> Result<Vec<String>, RouterError> {
-        let command = "show sess";
-        let backend = render::upgraded(service);
-        Ok(answers::sessions(command, &self.admin(command).await?)?
-            .into_iter()
-            .filter(|session| session.backend == backend)
-            .filter(|session| colour_of(session.server).is_ok_and(|(of, _)| of == colour))
-            .map(|session| session.id.to_owned())
-            .collect())
+        of(&self.admin(SESSIONS).await?, service, colour)
     }
 
     async fn shut_these(&self, ids: &[String]) -> Result<u64, RouterError> {

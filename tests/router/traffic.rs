@@ -224,3 +224,47 @@ async fn without_a_usable_colour_the_answer_says_when_to_come_back() {
         .await;
     assert!(matches!(refusal, Err(RouterError::UnknownService(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_process_from_before_a_reload_is_steered_as_well() {
+    let Some(stage) = stage().await else { return };
+    stage.point_green().await;
+    let load = Load::start(stage.at, "/work", 8, Duration::from_millis(1), "");
+    let sockets = Sockets::open(stage.at, "/ws", 3).await;
+    let gate = async |closed| stage.router.gate(&service(), closed).await.expect("a gate");
+    gate(Some(Span::seconds(50))).await;
+    let waiting = async || stage.router.waiting(&service()).await.expect("waiting").0;
+    until("all wait", 10, || async { waiting().await == 8 }).await;
+    let before = (stage.blue.served(), stage.green.served());
+    let mut routes = stage.router.routes().await.expect("routes");
+    let mut second = route(free_port().await, None);
+    second.service = "api".parse().expect("a name");
+    routes.push(second);
+    stage.router.apply(&routes).await.expect("reloaded");
+    until("they wait with the process that took over", 10, || async {
+        waiting().await == 8
+    })
+    .await;
+    let upgraded = async || {
+        let slots = stage.router.slots(&service()).await.expect("slots");
+        slots.iter().map(|slot| slot.upgraded).sum::<u64>()
+    };
+    assert_eq!(upgraded().await, 3, "and the WebSockets are there");
+
+    until("green", 10, || stage.up(Colour::Green)).await;
+    stage.steer(100).await;
+    gate(None).await;
+    until("green is asked", 10, || async { stage.green.served() > before.1 + 8 }).await;
+    assert_eq!(
+        stage.blue.served(),
+        before.0,
+        "nobody was sent where it had waited to go"
+    );
+    let counted = load.stop().await;
+    assert_eq!(counted.lost, [""; 0], "of {}", counted.sent);
+    let shut = stage.router.shut_sessions(&service(), Colour::Blue, Span::ZERO).await;
+    assert_eq!(shut.expect("shut"), 3);
+    until("they are gone", 10, || async { upgraded().await == 0 }).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(sockets.cut().await, 3);
+}
