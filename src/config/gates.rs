@@ -89,7 +89,7 @@ pub enum Metric {
     InFlight,
     /// Of the processors the container may use (all, where it has no limit).
     Cpu,
-    /// Of the memory the container may use.
+    /// Of the memory the container may use (the host's, where it has no limit), the cache of files apart.
     Memory,
 }
 
