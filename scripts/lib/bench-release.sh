@@ -107,7 +107,7 @@ app() {
     local name="$1" version="$2"
     shift 2
     beside "$name" -e PORT=8081 -e "LINE_SERVICE_API_TOKEN=$RELEASE_TOKEN" -e STANDIN_DELAY=2ms \
-        --tmpfs /data:mode=1777 --tmpfs /uploads:mode=1777 "$@" "$RELEASE_IMAGE:$version"
+        "${OWN_DATABASE[@]/#/--env=}" "$@" "$RELEASE_IMAGE:$version"
 }
 beside_down() {
     local name

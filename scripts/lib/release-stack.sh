@@ -4,6 +4,8 @@
 
 RELEASE_IMAGE="localhost/memoryark/backend"
 RELEASE_TOKEN="token-of-the-bench"
+# Side by side, each colour has a database of its own, in the one folder for everybody that every container has.
+OWN_DATABASE=(DATABASE_PATH=/dev/shm/memoryark.db UPLOAD_PATH=/dev/shm/uploads)
 declare -A RELEASE_PORT=([web]=8081 [archive]=8082)
 
 # release_programs: $ARKWRIGHT, unless it is given, and the stand-ins are built.
@@ -23,18 +25,16 @@ release_programs() {
 
 # release_images ENGINE: those the stack needs.
 release_images() {
-    local line name folder
-    local -a arguments
+    local line folder
+    local -a lines=()
     ensure_base_image "$1"
     for line in "${DEMO_IMAGES[@]}"; do
-        read -r name folder line <<<"$line"
+        read -r _ folder _ <<<"$line"
         case "$folder" in
-        haproxy | nginx | memoryark-backend)
-            read -r -a arguments <<<"$line"
-            build_image "$1" "$name" "$folder" "${arguments[@]}"
-            ;;
+        haproxy | nginx | memoryark-backend) lines+=("$line") ;;
         esac
     done
+    _build_all "$1" memoryark "${lines[@]}"
 }
 
 # release_stack ENGINE PURPOSE [STEPS]: the engine, the images, and the stack up with 1.0.0; a stack of an earlier run is
@@ -64,17 +64,16 @@ release_stack() {
         for service in web archive; do
             port="${RELEASE_PORT[$service]}"
             printf '  %s:\n    image: %s:1.0.0\n    restart: unless-stopped\n' "$service" "$RELEASE_IMAGE"
-            printf '    environment: { PORT: "%s", LINE_SERVICE_API_TOKEN: %s, STANDIN_DELAY: 2ms }\n' "$port" "$RELEASE_TOKEN"
-            case "$service" in
-            # Side by side, each colour has a database of its own.
-            web) printf '    tmpfs: ["/data:mode=1777", "/uploads:mode=1777"]\n' ;;
-            archive) printf '    volumes: ["./data:/data", "./uploads:/uploads"]\n' ;;
-            esac
+            printf '    environment: { PORT: "%s", LINE_SERVICE_API_TOKEN: %s, STANDIN_DELAY: 2ms%s }\n' "$port" "$RELEASE_TOKEN" \
+                "$([[ "$service" != web ]] || printf ', %s' "${OWN_DATABASE[@]/=/: }")"
+            [[ "$service" != archive ]] || printf '    volumes: ["./data:/data", "./uploads:/uploads"]\n'
         done
     } >"$RELEASE_FOLDER/compose.yaml"
+    # A port that no other agent of this machine has.
+    port=$((37070 + $(cksum <<<"$RELEASE_PROJECT" | cut -d ' ' -f 1) % 900))
     cat >"$RELEASE_FOLDER/arkwright.yaml" <<CONFIG
 state: ./state
-agent: { socket: $RELEASE_FOLDER/agent.sock }
+agent: { listen: "127.0.0.1:$port", socket: $RELEASE_FOLDER/agent.sock }
 router: { image: "localhost/memoryark/haproxy:2.6" }
 services:
   web:
@@ -87,7 +86,7 @@ services:
       port: ${RELEASE_PORT[archive]}
       health: { http: /api/health, every: 300ms, healthy_after: 2, within: 4s }
       swap: hold
-      hold_limit: 60s
+      hold_limit: 30s
       drain_limit: 10s
       before: [{ backup: database }]
 backups:

@@ -1,9 +1,12 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use futures_util::StreamExt;
+use rustix::process::{Pid, Signal};
 
 use crate::model::ContainerId;
 use crate::ports::{EngineError, ExecOutput};
@@ -90,30 +93,124 @@ impl Bollard {
         }
     }
 
-    /// The engines have no call that ends an exec, but they name its process. It is killed only where that process is
-    /// visibly one of this container's, so never a stranger's with the same number.
+    /// The engines have no call that ends an exec, but they name its process. It is killed, with what it started, only
+    /// where that is visibly the container's, so never a stranger's with the same number.
     async fn kill_exec(&self, exec: &str, id: &ContainerId) -> Result<(), EngineError> {
         let state = call("the end of a command", limits::READ, self.docker.inspect_exec(exec)).await?;
         let pid = state
             .ok()
             .and_then(|state| state.pid)
             .and_then(|pid| i32::try_from(pid).ok());
-        let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else {
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
             return Ok(());
         };
-        let cgroup = tokio::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero())).await;
         let Some(container) = self.inspect_container(id.as_str()).await? else {
             return Ok(());
         };
-        let ours = cgroup.is_ok_and(|text| text.contains(container.id.as_str()));
-        if ours && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
-            tracing::warn!(container = %container.name, %error, "a command that took too long could not be killed");
+        let (name, id) = (container.name, container.id);
+        let killed = tokio::task::spawn_blocking(move || kill_tree(pid, id.as_str())).await;
+        if let Ok(Err(error)) = killed {
+            tracing::warn!(container = %name, %error, "a command that took too long could not be killed");
         }
         Ok(())
     }
 }
 
+/// Rounds in which a process may have started more of them while it was being stopped.
+const ROUNDS: usize = 10;
+
+/// Kills a process and all it started, as far as they are the container's. Each is stopped before the next look, so that
+/// none starts another one unseen.
+fn kill_tree(root: Pid, container: &str) -> io::Result<()> {
+    let mut stopped = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let found = tree(root)?;
+        let new: Vec<Pid> = found
+            .into_iter()
+            .filter(|pid| !stopped.contains(&pid.as_raw_nonzero()) && belongs(*pid, container))
+            .collect();
+        if new.is_empty() {
+            break;
+        }
+        for pid in new {
+            signal(pid, Signal::STOP)?;
+            stopped.insert(pid.as_raw_nonzero());
+        }
+    }
+    for pid in stopped.into_iter().filter_map(|pid| Pid::from_raw(pid.get())) {
+        signal(pid, Signal::KILL)?;
+    }
+    Ok(())
+}
+
+/// One that has ended by itself needs no signal.
+fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
+    match rustix::process::kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn belongs(pid: Pid, container: &str) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()));
+    groups.is_ok_and(|groups| groups.contains(container))
+}
+
+/// A process and its descendants, as this machine numbers them.
+fn tree(root: Pid) -> io::Result<Vec<Pid>> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // One that ends meanwhile is none.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        if let Some(parent) = parent(&stat) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = vec![root.as_raw_nonzero().get()];
+    let mut at = 0;
+    while let Some(pid) = found.get(at) {
+        found.extend(children.remove(pid).unwrap_or_default());
+        at += 1;
+    }
+    Ok(found.into_iter().filter_map(Pid::from_raw).collect())
+}
+
+/// The name in brackets may hold anything.
+fn parent(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 fn keep(kept: &mut Vec<u8>, more: &[u8]) {
     let room = limits::EXEC_OUTPUT.saturating_sub(kept.len());
     kept.extend_from_slice(&more[..more.len().min(room)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_found_behind_any_name() {
+        assert_eq!(parent("12 (sh) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("12 (a) b (c) S 8 12"), Some(8));
+        assert_eq!(parent("12 (sh"), None);
+        assert_eq!(parent("12 (sh) S"), None);
+    }
+
+    #[test]
+    fn a_process_is_not_killed_for_a_container_it_is_not_of() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("started");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a number")).expect("a process");
+        assert!(tree(pid).expect("read").contains(&pid));
+        kill_tree(pid, "no-container-of-this-name").expect("nothing to do");
+        assert!(child.try_wait().expect("asked").is_none(), "it was killed");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
 }

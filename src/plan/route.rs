@@ -148,5 +148,14 @@ mod tests {
     fn what_an_older_arkwright_wrote_is_read() {
         let text = r#"{"requests":1,"responses_4xx":0,"responses_5xx":0,"connection_failures":0,"in_flight":0}"#;
         assert_eq!(serde_json::from_str::<Figures>(text).expect("read").response_errors, 0);
+        let slot = |colour| format!(r#"{{"colour":"{colour}","addresses":[],"weight":0,"state":"maint"}}"#);
+        let text = format!(
+            r#"{{"service":"web","port":80,"health_path":"/","health_every":"1s","healthy_after":3,"replicas":1,
+                "slots":[{},{}],"preview":null,"hold_limit":null}}"#,
+            slot(Colour::Blue),
+            slot(Colour::Green)
+        );
+        let route: Route = serde_json::from_str(&text).expect("read");
+        assert_eq!((route.sticky, route.page), (false, None));
     }
 }

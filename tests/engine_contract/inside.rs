@@ -145,3 +145,20 @@ pub async fn what_a_specification_says_is_so_inside(bench: &Bench) {
     assert!(lines[2].ends_with("0000000000000000"), "{text}");
     assert_eq!(lines[3], "0");
 }
+
+pub async fn what_a_command_that_takes_too_long_started_is_killed_with_it(bench: &Bench) {
+    let id = bench.run(&bench.sleeper("tree")).await;
+    let command = words(["sh", "-c", "sleep 346 & (sleep 346; true); true"]);
+    let error = bench
+        .engine
+        .exec(&id, &command, Duration::from_secs(2))
+        .await
+        .expect_err("too long");
+    assert!(matches!(error, EngineError::Timeout { seconds: 2, .. }), "{error:?}");
+    until("its children are gone", || async {
+        let line = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep 34[6]' || true";
+        bench.sh(&id, line).await.trim() == "0"
+    })
+    .await;
+    assert!(bench.look(&id).await.running(), "the container itself goes on");
+}

@@ -68,6 +68,7 @@ contract! {
     inside::a_command_runs_inside_and_its_streams_are_apart,
     inside::a_commands_output_is_bounded,
     inside::a_command_that_takes_too_long_is_killed,
+    inside::what_a_command_that_takes_too_long_started_is_killed_with_it,
     inside::logs_give_the_newest_lines_of_both_streams,
     inside::logs_are_followed_to_the_end,
     inside::what_a_specification_says_is_so_inside,

@@ -7,7 +7,7 @@ use arkwright::ports::{Figures, Router};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::lab::until;
+use crate::lab::{Connection, until};
 use crate::{service, stage};
 
 /// Answers its checks, and `500` where asked for `/bad`; breaks off before any other answer.
@@ -50,7 +50,7 @@ async fn an_answer_that_breaks_off_is_counted_apart_from_a_bad_one() {
     until("green", 5, || stage.up(Colour::Green)).await;
     let before = stage.router.figures(&service()).await.expect("figures");
     let status = async |path: &str| {
-        let mut connection = crate::lab::Connection::open(stage.at).await.expect("connects");
+        let mut connection = Connection::open(stage.at).await.expect("connects");
         connection
             .send("GET", path, "canary: true\r\n", "")
             .await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arkwright::model::{Colour, Span};
 use arkwright::ports::{Latency, Router};
 
-use crate::lab::{Load, Sockets, until};
+use crate::lab::{Connection, Load, Sockets, until};
 use crate::local::router;
 use crate::{Stage, service, stage};
 
@@ -25,7 +25,7 @@ impl Stage {
 
     /// One request that takes this long at the colour that has the weight.
     async fn slow(&self, millis: u64) {
-        let mut connection = crate::lab::Connection::open(self.at).await.expect("connects");
+        let mut connection = Connection::open(self.at).await.expect("connects");
         let answer = connection.send("POST", "/work", "", &millis.to_string()).await;
         assert_eq!(answer.expect("answered").0, 200);
     }

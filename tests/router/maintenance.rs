@@ -5,7 +5,7 @@ use std::time::Duration;
 use arkwright::model::Span;
 use arkwright::ports::{Notice, Router, RouterError};
 
-use crate::lab::{Load, Sockets};
+use crate::lab::{Connection, Load, Sockets};
 use crate::{Stage, service, stage};
 
 impl Stage {
@@ -22,7 +22,7 @@ async fn new_requests_are_told_when_to_come_back_and_nothing_under_way_is_cut() 
     let long = tokio::spawn({
         let at = stage.at;
         async move {
-            let mut connection = crate::lab::Connection::open(at).await.expect("connects");
+            let mut connection = Connection::open(at).await.expect("connects");
             connection.send("POST", "/work", "", "700").await.expect("answered")
         }
     });

@@ -3,9 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use arkwright::model::{ServiceName, Span, Timestamp};
+use arkwright::model::{Colour, ServiceName, Span, Timestamp};
 use arkwright::ports::{Notice, Router, RouterError};
 
+use crate::lab::until;
+use crate::local::free_port;
 use crate::{Stage, service, stage};
 
 impl Stage {
@@ -31,20 +33,20 @@ async fn a_signed_cookie_shows_the_colour_without_weight_until_it_ends() {
     assert_eq!(stage.shown(&cookie).await, "green");
     assert_eq!(stage.ask("").await.1, "blue");
 
-    let (until, signature) = cookie.split_once('.').expect("two parts");
-    let later = until.parse::<u64>().expect("seconds") + 3600;
+    let (ends, signature) = cookie.split_once('.').expect("two parts");
+    let later = ends.parse::<u64>().expect("seconds") + 3600;
     let (first, rest) = signature.split_at(1);
     let other = stage.cookie(&service(), 61).await;
     let forged = [
         format!("{later}.{signature}"),
-        format!("{until}.{}{rest}", if first == "0" { "1" } else { "0" }),
-        format!("{until}."),
-        until.to_owned(),
+        format!("{ends}.{}{rest}", if first == "0" { "1" } else { "0" }),
+        format!("{ends}."),
+        ends.to_owned(),
         format!(".{signature}"),
-        format!("{until}x.{signature}"),
-        format!("0{until}.{signature}"),
-        format!("{until}.{}", other.split_once('.').expect("two parts").1),
-        format!("{until}.{}", "0".repeat(64)),
+        format!("{ends}x.{signature}"),
+        format!("0{ends}.{signature}"),
+        format!("{ends}.{}", other.split_once('.').expect("two parts").1),
+        format!("{ends}.{}", "0".repeat(64)),
         String::new(),
         ".".into(),
         "999999999999999999999999.00".into(),
@@ -83,7 +85,7 @@ async fn a_signed_cookie_shows_the_colour_without_weight_until_it_ends() {
     stage.router.maintenance(&service(), None).await.expect("switched");
 
     stage.restart().await;
-    crate::lab::until("green", 5, || stage.up(arkwright::model::Colour::Green)).await;
+    until("green", 5, || stage.up(Colour::Green)).await;
     assert_eq!(
         stage.shown(&cookie).await,
         "green",
@@ -101,10 +103,10 @@ async fn a_cookie_is_good_for_one_service_and_the_key_is_kept_from_others() {
     let mut routes = stage.router.routes().await.expect("routes");
     let mut other = routes[0].clone();
     other.service = "api".parse().expect("a name");
-    other.port = crate::local::free_port().await;
+    other.port = free_port().await;
     routes.push(other.clone());
     stage.router.apply(&routes).await.expect("reloaded");
-    crate::lab::until("green", 5, || stage.up(arkwright::model::Colour::Green)).await;
+    until("green", 5, || stage.up(Colour::Green)).await;
     let cookie = stage.cookie(&other.service, 60).await;
     assert_eq!(stage.shown(&cookie).await, "blue");
     assert_eq!(stage.shown(&stage.cookie(&service(), 60).await).await, "green");

@@ -1,8 +1,12 @@
 //! A client that was given a colour stays with it, and loses it when the colour does.
 
+use arkwright::model::Colour;
 use arkwright::ports::Router;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::{Stage, stage};
+use crate::lab::until;
+use crate::{Stage, service, stage};
 
 impl Stage {
     async fn sticky(&self) {
@@ -32,6 +36,21 @@ impl Stage {
         );
         let set = set.map(|set| set.split(';').next().expect("a value").to_owned());
         (colour.to_owned(), set)
+    }
+
+    /// A WebSocket, and the head it was answered with.
+    async fn socket_with(&self, cookie: &str) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(self.at).await.expect("connects");
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: {cookie}\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("an answer"));
+        }
+        (stream, String::from_utf8_lossy(&head).into_owned())
     }
 
     /// New clients, and the colour and cookie each was given.
@@ -68,7 +87,7 @@ async fn the_split_of_new_clients_is_exact_while_old_ones_stay_and_all_leave_a_c
     }
     share(green(&stage.newcomers(200).await), 200, 5);
     stage.restart().await;
-    crate::lab::until("green", 5, || stage.up(arkwright::model::Colour::Green)).await;
+    until("green", 5, || stage.up(Colour::Green)).await;
     let of_green: Vec<_> = clients.iter().filter(|(colour, _)| colour == "green").collect();
     for (_, cookie) in &of_green {
         assert_eq!(
@@ -77,6 +96,19 @@ async fn the_split_of_new_clients_is_exact_while_old_ones_stay_and_all_leave_a_c
             "after a restart"
         );
     }
+
+    let mut open = Vec::new();
+    for (_, cookie) in &of_green {
+        let (socket, head) = stage.socket_with(cookie).await;
+        assert!(
+            head.starts_with("HTTP/1.1 101 ") && !head.contains("set-cookie"),
+            "{head}"
+        );
+        open.push(socket);
+    }
+    let slots = stage.router.slots(&service()).await.expect("slots");
+    let upgraded: Vec<_> = slots.iter().map(|slot| (slot.colour, slot.upgraded)).collect();
+    assert_eq!(upgraded, [(Colour::Blue, 0), (Colour::Green, of_green.len() as u64)]);
 
     stage.steer(0).await;
     for (_, cookie) in &of_green {

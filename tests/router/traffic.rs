@@ -126,7 +126,7 @@ async fn a_closed_gate_holds_every_request_and_opens_by_itself() {
     assert_eq!(stage.blue.served(), before);
     let (waiting, longest) = stage.router.waiting(&service()).await.expect("waiting");
     assert_eq!(waiting, 8);
-    assert!(longest >= Span::millis(250) && longest < Span::seconds(3), "{longest}");
+    assert!(longest >= Span::millis(250) && longest < Span::seconds(30), "{longest}");
     stage.router.gate(&service(), None).await.expect("opened");
     stage.router.gate(&service(), None).await.expect("opened twice");
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -138,7 +138,7 @@ async fn a_closed_gate_holds_every_request_and_opens_by_itself() {
         .expect("closed");
     let begun = Instant::now();
     assert_eq!(stage.ask("").await.0, 200, "nobody opened it");
-    assert!(begun.elapsed() >= Duration::from_millis(250) && begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() >= Duration::from_millis(250) && begun.elapsed() < Duration::from_secs(20));
     let counted = load.stop().await;
     assert_eq!(counted.lost, [""; 0], "of {}", counted.sent);
 }

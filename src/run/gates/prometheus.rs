@@ -61,7 +61,7 @@ impl Looker {
             limit: gate.timeout.std(),
         };
         let page = self.web.get(&request).await.map_err(|error| error.to_string())?;
-        let readings = values(&page)?.into_iter().map(|value| Reading {
+        let readings = values(&page, asked.range.is_some())?.into_iter().map(|value| Reading {
             value,
             ..Reading::default()
         });
@@ -123,8 +123,8 @@ fn seconds(at: Timestamp) -> String {
     format!("{:.3}", at.timestamp_millis() as f64 / 1e3)
 }
 
-/// The values of the one series there has to be.
-fn values(page: &Page) -> Result<Vec<f64>, String> {
+/// The values of the one series there has to be; `ranged` where it was asked for values at several moments.
+fn values(page: &Page, ranged: bool) -> Result<Vec<f64>, String> {
     let envelope = match (serde_json::from_slice::<Envelope>(&page.body), page.status) {
         (Ok(envelope), _) => envelope,
         (Err(_), 200) => return Err("what answered is no Prometheus: its answer was not understood".into()),
@@ -143,8 +143,8 @@ fn values(page: &Page) -> Result<Vec<f64>, String> {
     let data = envelope.data.ok_or("the answer has no data")?;
     let strange = |_| "the answer was not understood".to_owned();
     let samples = match data.result_type.as_str() {
-        "scalar" => vec![serde_json::from_value::<Sample>(data.result).map_err(strange)?],
-        "vector" | "matrix" => {
+        "scalar" if !ranged => vec![serde_json::from_value::<Sample>(data.result).map_err(strange)?],
+        kind @ ("vector" | "matrix") if ranged == (kind == "matrix") => {
             let mut all: Vec<Series> = serde_json::from_value(data.result).map_err(strange)?;
             let (Some(series), 0) = (all.pop(), all.len()) else {
                 return Err(match all.len() {
@@ -155,7 +155,7 @@ fn values(page: &Page) -> Result<Vec<f64>, String> {
                     ),
                 });
             };
-            match (data.result_type.as_str(), series.value) {
+            match (kind, series.value) {
                 ("vector", Some(sample)) => vec![sample],
                 ("matrix", None) if !series.values.is_empty() => series.values,
                 _ => return Err("the answer is a histogram; ask for one number, as by histogram_quantile(…)".into()),
@@ -238,10 +238,23 @@ mod tests {
     }
 
     fn page(status: u16, body: &str) -> Result<Vec<f64>, String> {
-        values(&Page {
+        let page = Page {
             status,
             body: body.to_owned().into(),
-        })
+        };
+        values(&page, body.contains("\"matrix\""))
+    }
+
+    #[test]
+    fn values_of_several_moments_are_told_only_where_they_were_asked_for() {
+        let body = |kind: &str, result: &str| Page {
+            status: 200,
+            body: format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#).into(),
+        };
+        let matrix = body("matrix", r#"[{"values":[[1,"2"]]}]"#);
+        assert!(values(&matrix, false).is_err_and(|why| why.contains("is a matrix")));
+        let vector = body("vector", r#"[{"value":[1,"2"]}]"#);
+        assert!(values(&vector, true).is_err_and(|why| why.contains("is a vector")));
     }
 
     #[test]
@@ -319,7 +332,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_makes_it_panic_or_a_number_that_is_none(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let read = values(&Page { status: 200, body: body.into() });
+            let read = values(&Page { status: 200, body: body.into() }, false);
             prop_assert!(read.is_err());
         }
 

@@ -1,6 +1,6 @@
 use crate::config::{Gate, Metric};
-use crate::model::Colour;
-use crate::plan::Figures;
+use crate::model::{Colour, Span};
+use crate::plan::{Figures, Latency};
 use crate::release::{Change, Look, Reading};
 
 use super::{Answer, Looker, Scene};
@@ -43,8 +43,22 @@ impl Looker {
             .ok_or_else(|| format!("{} had no request in {}", scene.colour, gate.window))
     }
 
-    async fn of_latency(&self, _gate: &Gate, _metric: Metric, _scene: &Scene) -> Answer {
-        Err("this router does not tell how long its answers take".into())
+    async fn of_latency(&self, gate: &Gate, metric: Metric, scene: &Scene) -> Answer {
+        let told = self.router.latency(&scene.service, gate.window).await;
+        let told = told.map_err(|error| error.to_string())?;
+        let of = |colour| told.iter().find(|(of, _)| *of == colour).map(|(_, latency)| *latency);
+        let time = |latency: Latency| Some((quantile(metric, &latency)?.std().as_secs_f64(), latency.seen));
+        let (value, requests) = of(scene.colour)
+            .and_then(time)
+            .ok_or_else(|| format!("no request to {} was timed in {}", scene.colour, gate.window))?;
+        let other = of(scene.colour.other()).and_then(time);
+        Ok(Look::Seen(Reading {
+            value,
+            other: other
+                .filter(|(_, seen)| *seen >= gate.min_requests)
+                .map(|(value, _)| value),
+            requests: Some(requests),
+        }))
     }
 }
 
@@ -53,6 +67,15 @@ fn of(counted: &[(Colour, Figures); 2], colour: Colour) -> Option<Figures> {
         .iter()
         .find(|(of, _)| *of == colour)
         .map(|(_, figures)| *figures)
+}
+
+fn quantile(metric: Metric, latency: &Latency) -> Option<Span> {
+    match metric {
+        Metric::P50 => latency.p50,
+        Metric::P95 => latency.p95,
+        Metric::P99 => latency.p99,
+        _ => None,
+    }
 }
 
 /// `None` of a colour that was not asked. What the other one has counts only where it had requests enough.
@@ -85,7 +108,6 @@ fn figure_of(metric: Metric, figures: Figures) -> Option<(f64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Span;
 
     fn change(of: Figures, of_other: Figures) -> Change {
         Change {
