@@ -4,13 +4,23 @@
 //! `scripts/images`, which needs nothing beside it. A case runs on all engines at once.
 
 #[path = "../common/cli.rs"]
+#[expect(dead_code, reason = "here commands go on while others are given")]
 mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../lab/mod.rs"]
+#[expect(dead_code, reason = "load and WebSockets are for those who count nothing else")]
 mod lab;
+#[path = "../gates/server.rs"]
+#[expect(dead_code, reason = "bad answers are tried where gates are")]
+mod server;
 
 mod bad;
 mod diary;
+mod good;
 mod load;
+mod migrate;
+mod sources;
 mod stage;
+mod steer;
+mod thin;

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arkwright::app::{Project, Selection};
 use arkwright::model::Colour;
-use arkwright::ports::Engine;
+use arkwright::ports::{Engine, Router};
 use arkwright::release::{keep_repository, short_id};
+use arkwright::router::{HaProxy, Inside};
 use arkwright::state::read_journal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::process::Child;
 
 use crate::cli::Cli;
 use crate::common::engines;
@@ -22,14 +25,9 @@ const WEB: &str = "localhost/hwayo/web";
 const PORT: u16 = 3000;
 
 /// Runs a case on every engine there is, at once; the engine's name and address.
-pub async fn everywhere<F: Future<Output = ()> + Send + 'static>(case: impl Fn(&'static str, String) -> F) {
-    let running: Vec<_> = engines()
-        .into_iter()
-        .map(|(engine, host)| tokio::spawn(case(engine, host)))
-        .collect();
-    for one in running {
-        one.await.expect("the case holds");
-    }
+pub async fn everywhere(case: impl AsyncFn(&'static str, String)) {
+    let running = engines().into_iter().map(|(engine, host)| case(engine, host));
+    futures_util::future::join_all(running).await;
 }
 
 /// What a project is made of beside what is the same for all.
@@ -48,6 +46,7 @@ pub struct Stage<'a> {
     pub project: Project,
     pub engine: Arc<dyn Engine>,
     pub at: SocketAddr,
+    agent: Option<Child>,
 }
 
 impl<'a> Stage<'a> {
@@ -93,9 +92,31 @@ impl<'a> Stage<'a> {
             project,
             engine,
             at: SocketAddr::from((ip, PORT)),
+            agent: None,
         };
         until("1.0.0", 20, async || stage.version().await.as_deref() == Some("1.0.0")).await;
         stage
+    }
+
+    /// Starts the agent; it ends with the stage, or before by [`Stage::without_agent`].
+    pub async fn agent(&mut self) {
+        let log = std::fs::File::create(self.cli.folder.join("agent.log")).expect("a log");
+        let mut command = tokio::process::Command::from(self.cli.command(&["agent"]));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        self.agent = Some(command.spawn().expect("the agent starts"));
+        let socket = self.cli.folder.join("agent.sock");
+        until("the agent", 20, async || socket.exists()).await;
+    }
+
+    pub async fn without_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            signal(&agent, Signal::TERM);
+            agent.wait().await.expect("ended");
+        }
     }
 
     /// A command as a process of its own.
@@ -111,10 +132,49 @@ impl<'a> Stage<'a> {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{args:?}: {error}: {printed}"))
     }
 
+    /// The error of one that has to be refused with this code.
+    pub async fn refused(&self, code: i32, args: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], args].concat()).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        let last = told.lines().last().unwrap_or_default();
+        let told: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{args:?}: {error}: {told}"));
+        told["error"].clone()
+    }
+
+    /// What it told on standard error.
+    pub async fn told(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        told
+    }
+
+    /// One that goes on meanwhile.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = tokio::process::Command::from(self.cli.command(args));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        command.spawn().expect("the binary runs")
+    }
+
     /// The receipt of a deployment that has to end with this code.
     pub async fn deploy(&self, code: i32, version: &str) -> Value {
         let target = format!("web={WEB}:{version}");
         self.ends(code, &["deploy", &target, "--yes"]).await
+    }
+
+    /// What the history says of the newest operation.
+    pub async fn newest(&self) -> Value {
+        let history = self.ends(0, &["history"]).await;
+        history
+            .as_array()
+            .and_then(|all| all.last())
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The journal of the newest release.
@@ -142,8 +202,31 @@ impl<'a> Stage<'a> {
         found.map(|c| c.name.clone()).collect()
     }
 
+    /// The containers of programs that releases run.
+    pub async fn programs(&self) -> Vec<String> {
+        let observed = self.engine.observe(&self.project.stack().name).await.expect("observed");
+        let found = observed
+            .containers
+            .iter()
+            .filter(|c| c.label("arkwright.hook").is_some());
+        found.map(|c| c.name.clone()).collect()
+    }
+
+    /// The share of one colour, as the router's file has it.
+    pub async fn weight(&self, colour: Colour) -> Option<u8> {
+        let folders = self.project.folder().expect("a state folder").host_folders();
+        let router = HaProxy::new(folders.router_config, folders.router_run, Inside::container());
+        let routes = router.routes().await.expect("the router's file");
+        let slots = routes.iter().flat_map(|route| &route.slots);
+        slots
+            .filter(|slot| slot.colour == colour)
+            .map(|slot| slot.weight)
+            .next()
+    }
+
     /// Removes everything, also the names under which releases kept images.
-    pub async fn end(self, versions: &[&str]) {
+    pub async fn end(mut self, versions: &[&str]) {
+        self.without_agent().await;
         let Stage {
             cli, project, engine, ..
         } = self;
@@ -167,4 +250,9 @@ fn ends(code: i32, output: std::io::Result<Output>) -> String {
     );
     assert_eq!(output.status.code(), Some(code), "{said}\n{told}");
     said.into_owned()
+}
+
+pub fn signal(to: &Child, signal: Signal) {
+    let id = to.id().and_then(|id| Pid::from_raw(id as i32)).expect("it runs");
+    kill_process(id, signal).expect("told");
 }
