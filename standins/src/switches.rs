@@ -58,7 +58,7 @@ impl Switches {
 }
 
 /// `50ms`, `2s`, `5m`.
-fn span(text: &str) -> Result<Duration, String> {
+pub fn span(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let wrong = || format!("`{text}` is not a duration such as 50ms, 2s or 5m");
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;

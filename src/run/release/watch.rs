@@ -20,7 +20,8 @@ const ILL: u32 = 4;
 #[async_trait]
 pub trait Gauges: Send + Sync {
     /// Never an error and never longer than the gate's `timeout`: what cannot be read is [`Look::Unknown`].
-    async fn look(&self, gate: &Gate, subject: &Subject) -> Look;
+    /// `began`: the new colour's containers, as they ran when the hold began.
+    async fn look(&self, gate: &Gate, subject: &Subject, began: &[Started]) -> Look;
     /// The new colour's containers, as they run now.
     async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String>;
     /// The new colour itself: its containers run as they `began`, and the router's checks pass.
@@ -29,8 +30,8 @@ pub trait Gauges: Send + Sync {
 
 #[async_trait]
 impl Gauges for Looker {
-    async fn look(&self, gate: &Gate, subject: &Subject) -> Look {
-        Looker::look(self, gate, &scene(subject, &[])).await
+    async fn look(&self, gate: &Gate, subject: &Subject, began: &[Started]) -> Look {
+        Looker::look(self, gate, &scene(subject, began)).await
     }
 
     async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String> {
@@ -92,8 +93,21 @@ impl Watch {
             .iter()
             .filter(|gate| over || self.due(gate, now))
             .collect();
-        let looking = futures_util::future::join_all(due.iter().map(|gate| gauges.look(gate, subject)));
-        let (health, looks) = tokio::join!(self.health(gauges, subject), looking);
+        let known = self.begin(gauges, subject).await;
+        let began = &self.began;
+        let looking = futures_util::future::join_all(due.iter().map(|gate| gauges.look(gate, subject, began)));
+        let health = async {
+            match known {
+                Ok(()) => gauges.health(subject, began).await,
+                Err(why) => Look::Unknown(why),
+            }
+        };
+        let (health, looks) = tokio::join!(health, looking);
+        self.ill = match health {
+            Look::Decided(Err(_)) => self.ill + 1,
+            Look::Unknown(_) => self.ill,
+            Look::Decided(Ok(())) | Look::Seen(_) => 0,
+        };
         if let Look::Decided(Err(why)) = &health
             && (self.ill >= ILL || over)
         {
@@ -121,20 +135,12 @@ impl Watch {
         }
     }
 
-    async fn health(&mut self, gauges: &dyn Gauges, subject: &Subject) -> Look {
+    /// Remembers which containers are judged, at the first look that can tell.
+    async fn begin(&mut self, gauges: &dyn Gauges, subject: &Subject) -> Result<(), String> {
         if self.began.is_empty() {
-            self.began = match gauges.started(subject).await {
-                Ok(began) => began,
-                Err(why) => return Look::Unknown(why),
-            };
+            self.began = gauges.started(subject).await?;
         }
-        let look = gauges.health(subject, &self.began).await;
-        self.ill = match look {
-            Look::Decided(Err(_)) => self.ill + 1,
-            Look::Unknown(_) => self.ill,
-            Look::Decided(Ok(())) | Look::Seen(_) => 0,
-        };
-        look
+        Ok(())
     }
 
     fn due(&self, gate: &Gate, now: Timestamp) -> bool {

@@ -399,7 +399,7 @@ impl Router for Edge {
 
 #[async_trait]
 impl Gauges for Edge {
-    async fn look(&self, gate: &Gate, _: &Subject) -> Look {
+    async fn look(&self, gate: &Gate, _: &Subject, _: &[Started]) -> Look {
         let shown = self.world().readings.get(&gate.name).cloned();
         shown.unwrap_or_else(|| Look::Unknown("nobody shows anything".into()))
     }

@@ -7,6 +7,7 @@ mod business;
 mod cache;
 mod database;
 mod gateway;
+mod migration;
 mod role;
 mod scram;
 mod trouble;
@@ -55,6 +56,10 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some(url) = health::asked(&arguments) {
         return health::check(url).await;
+    }
+    if let Some((file, takes)) = migration::asked(&arguments) {
+        let version = env::var("APP_VERSION").unwrap_or_default();
+        return migration::run(file, takes, &version).await;
     }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
