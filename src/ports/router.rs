@@ -36,10 +36,13 @@ pub trait Router: Send + Sync {
     /// While there is a notice, new requests are answered 503 with a page, and with when to come back; requests and
     /// WebSockets under way go on, and what carries the preview's header or cookie passes through.
     async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError>;
+    /// What carries the preview's header or cookie reaches this colour while it is healthy, whatever its weight; `None`:
+    /// goes where everybody goes.
+    async fn preview(&self, service: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError>;
     /// The services under maintenance, read back from the rendered file.
     async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError>;
-    /// The value of a cookie `arkwright-preview` that until then reaches the service's colour without weight, while it
-    /// is healthy. Whoever has it can show it: it is for an operator's browser.
+    /// The value of a cookie `arkwright-preview` that is a preview of the service until then. Whoever has it can show it:
+    /// it is for an operator's browser.
     async fn preview_cookie(&self, service: &ServiceName, until: Timestamp) -> Result<String, RouterError>;
     /// Counters since the router process began, by colour.
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError>;

@@ -143,6 +143,7 @@ impl Router for HaProxy {
         let routed = |service: &ServiceName| routes.iter().any(|route| route.service == *service);
         after.gates.retain(|service, _| routed(service));
         after.notices.retain(|service, _| routed(service));
+        after.previewed.retain(|service, _| routed(service));
         after.begin(&before.routes);
         if after.key.is_none() {
             after.key = Some(PreviewKey::make().map_err(RouterError::Write)?);
@@ -248,6 +249,22 @@ impl Router for HaProxy {
         match notice {
             Some(notice) => stored.notices.insert(service.clone(), notice),
             None => stored.notices.remove(service),
+        };
+        let commands = map::commands(&stored, service, &self.inside);
+        let _turn = self.store(&stored, turn).await?;
+        self.process.change(&commands).await
+    }
+
+    async fn preview(&self, service: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError> {
+        let turn = self.turn().await;
+        let mut stored = self.stored().await?;
+        stored.route(service)?;
+        if stored.previewed.get(service).copied() == colour {
+            return Ok(());
+        }
+        match colour {
+            Some(colour) => stored.previewed.insert(service.clone(), colour),
+            None => stored.previewed.remove(service),
         };
         let commands = map::commands(&stored, service, &self.inside);
         let _turn = self.store(&stored, turn).await?;

@@ -20,6 +20,16 @@ pub fn life(service: &ServiceName, colour: Colour) -> String {
     format!("life/{service}/{colour}")
 }
 
+/// Whom previews reach: 1 is blue, 2 green, 0 nobody in particular.
+pub fn previewed(service: &ServiceName) -> String {
+    format!("previewed/{service}")
+}
+
+/// How the colour is written there.
+pub fn number(colour: Colour) -> u64 {
+    colour as u64 + 1
+}
+
 /// Every key is always there, so that a change is one command that cannot fail half way.
 fn entries<'a>(stored: &'a Stored, service: &'a ServiceName) -> impl Iterator<Item = (String, u64)> + 'a {
     let seconds = stored.notices.get(service).map_or(0, |notice| notice.seconds());
@@ -27,7 +37,10 @@ fn entries<'a>(stored: &'a Stored, service: &'a ServiceName) -> impl Iterator<It
     let lives = Colour::BOTH
         .into_iter()
         .map(move |colour| (life(service, colour), lives[colour as usize]));
-    std::iter::once((notice(service), seconds)).chain(lives)
+    let seen = stored.previewed.get(service).map_or(0, |colour| number(*colour));
+    [(notice(service), seconds), (previewed(service), seen)]
+        .into_iter()
+        .chain(lives)
 }
 
 pub fn text(stored: &Stored) -> String {

@@ -65,6 +65,7 @@ pub fn shape(stored: &Stored, inside: &Inside) -> String {
     let mut shape = stored.clone();
     shape.gates.clear();
     shape.notices.clear();
+    shape.previewed.clear();
     shape.lives.clear();
     for slot in shape.routes.iter_mut().flat_map(|route| &mut route.slots) {
         slot.addresses.clear();
@@ -162,6 +163,12 @@ fn frontend(route: &Route, stored: &Stored, inside: &Inside) -> Lines {
             lines.add(format!("http-request {set}"));
         }
     }
+    // Nor does that of our own looks around.
+    lines.add("http-request set-log-level silent if { var(txn.preview) -m bool }");
+    lines.add(format!(
+        "http-request set-var(txn.previewed) str({}),map_str_int({map},0)",
+        map::previewed(service)
+    ));
     lines.add(format!(
         "http-request set-var(txn.notice) str({}),map_str_int({map},0)",
         map::notice(service)
@@ -232,7 +239,8 @@ fn backend(route: &Route, name: &str) -> Lines {
     for (slot, replica) in servers(route) {
         let server = server(slot, replica);
         lines.add(format!(
-            "use-server {server} if {{ var(txn.preview) -m bool }} {{ srv_uweight({service}/{server}) 0 }} {{ srv_is_up({service}/{server}) }}"
+            "use-server {server} if {{ var(txn.preview) -m bool }} {{ var(txn.previewed) -m int {} }} {{ srv_is_up({service}/{server}) }}",
+            map::number(slot.colour)
         ));
     }
     if route.sticky {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, ServiceName};
+use crate::model::{Colour, Digest, ServiceName};
 use crate::ports::{Notice, Route, RouterError, Slot};
 use crate::state::write_atomic_for;
 
@@ -34,6 +34,9 @@ pub struct Stored {
     /// cookies may come back.
     #[serde(default)]
     pub lives: BTreeMap<ServiceName, [u64; 2]>,
+    /// The colour that previews reach, while a release is under way.
+    #[serde(default)]
+    pub previewed: BTreeMap<ServiceName, Colour>,
     /// Made when routes are first applied.
     #[serde(default)]
     pub key: Option<PreviewKey>,

@@ -94,6 +94,10 @@ impl Router for Remembered {
         Err(RouterError::UnknownService(service.clone()))
     }
 
+    async fn preview(&self, service: &ServiceName, _: Option<Colour>) -> Result<(), RouterError> {
+        Err(RouterError::UnknownService(service.clone()))
+    }
+
     async fn maintenance(&self, service: &ServiceName, _: Option<Notice>) -> Result<(), RouterError> {
         Err(RouterError::UnknownService(service.clone()))
     }

@@ -42,14 +42,13 @@ impl Clock for Hand {
 }
 
 pub fn looker(engine: Arc<dyn Engine>, router: Arc<dyn Router>, clock: Arc<dyn Clock>) -> Looker {
-    Looker {
+    Looker::new(
         engine,
         router,
-        web: Arc::new(WebClient::default()),
-        programs: Arc::new(ThisHost),
+        Arc::new(WebClient::default()),
+        Arc::new(ThisHost),
         clock,
-        windows: Mutex::default(),
-    }
+    )
 }
 
 /// For sources that need neither an engine nor a router.
@@ -125,6 +124,10 @@ impl Router for Told {
             in_flight: 0,
             upgraded: 0,
         }])
+    }
+
+    async fn preview(&self, service: &ServiceName, _: Option<Colour>) -> Result<(), RouterError> {
+        Err(RouterError::UnknownService(service.clone()))
     }
 
     async fn listen(&self) -> Result<(), RouterError> {

@@ -115,6 +115,8 @@ impl Stage {
             .point(&service(), Colour::Green, &[self.green.address])
             .await
             .expect("pointed");
+        let previewed = self.router.preview(&service(), Some(Colour::Green)).await;
+        previewed.expect("previewed");
         until("green", 5, || self.up(Colour::Green)).await;
     }
 

@@ -11,17 +11,19 @@ mod router;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::{Gate, GateSource};
+use crate::config::{Gate, GateSource, Probe};
 use crate::model::{Colour, ProjectName, ServiceName, Span};
-use crate::ports::{Clock, Engine, Programs, Router, Web};
+use crate::plan::desired::ROUTER;
+use crate::ports::{Clock, Container, Engine, Programs, Router, Web};
 use crate::release::{Look, Started, Window, judge};
 
 use words::line;
 
-pub use probe::{Probed, Prober, Probes};
+pub use probe::{Probed, Prober, Probes, Probing};
 
 /// Looks at gates' sources; remembers what the router counted, so that what happened in the last so long can be told.
 pub struct Looker {
@@ -31,6 +33,8 @@ pub struct Looker {
     pub programs: Arc<dyn Programs>,
     pub clock: Arc<dyn Clock>,
     pub windows: Mutex<BTreeMap<ServiceName, Window>>,
+    /// Requests of our own, which are nobody's traffic.
+    pub probes: Mutex<BTreeMap<ServiceName, Arc<Mutex<Probes>>>>,
 }
 
 /// What is looked at.
@@ -48,6 +52,50 @@ pub struct Scene {
 type Answer = Result<Look, String>;
 
 impl Looker {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        router: Arc<dyn Router>,
+        web: Arc<dyn Web>,
+        programs: Arc<dyn Programs>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Looker {
+            engine,
+            router,
+            web,
+            programs,
+            clock,
+            windows: Mutex::default(),
+            probes: Mutex::default(),
+        }
+    }
+
+    fn probes_of(&self, service: &ServiceName) -> Arc<Mutex<Probes>> {
+        let mut all = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(service.clone()).or_default().clone()
+    }
+
+    /// Begins to send requests of our own through the router to the colour that previews reach.
+    pub async fn probe(&self, probe: &Probe, scene: &Scene, network: &str) -> Result<Probing, String> {
+        let name = format!("{}-{ROUTER}-1", scene.project);
+        let router = self.engine.container(&name).await.map_err(|error| error.to_string())?;
+        let router = router
+            .filter(Container::running)
+            .ok_or("the router's container does not run")?;
+        let address = router.networks.get(network).and_then(|endpoint| endpoint.ip);
+        let address = address.ok_or_else(|| format!("the router has no address on {network}"))?;
+        let routes = self.router.routes().await.map_err(|error| error.to_string())?;
+        let route = routes.iter().find(|route| route.service == scene.service);
+        let route = route.ok_or("the router does not know the service")?;
+        let until = self.clock.now() + LASTING.chrono();
+        let cookie = self.router.preview_cookie(&scene.service, until).await;
+        let cookie = cookie.map_err(|error| error.to_string())?;
+        let header = ("cookie".to_owned(), format!("arkwright-preview={cookie}"));
+        let at = SocketAddr::new(address, route.port);
+        let prober = Prober::new(self.web.clone(), at, &probe.http, header, PROBED);
+        Ok(Probing::begin(prober, probe.every, self.probes_of(&scene.service)))
+    }
+
     pub async fn look(&self, gate: &Gate, scene: &Scene) -> Look {
         let answer = async {
             match &gate.source {
@@ -107,6 +155,11 @@ fn worst(gate: &Gate, values: impl IntoIterator<Item = crate::release::Reading>)
     let worse = words::severity(&judge(gate, &smallest)) > words::severity(&judge(gate, &largest));
     Some(if worse || !upper { smallest } else { largest })
 }
+
+/// How long a preview of our own is good for: a release may stand paused for days.
+const LASTING: Span = Span::seconds(30 * 86_400);
+/// How long one request of our own may take.
+const PROBED: Duration = Duration::from_secs(10);
 
 /// Long enough for whoever cleans up after an answer that nobody waits for any more.
 const AFTERWARDS: Duration = Duration::from_secs(10);

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::Span;
 use crate::ports::{PageRequest, Web, WebError};
@@ -11,6 +12,34 @@ use crate::release::Look;
 
 /// The newest answers whose times are kept.
 const TIMED: usize = 1_000;
+
+/// Requests of our own to one release, for as long as this is kept.
+pub struct Probing {
+    pub probes: Arc<Mutex<Probes>>,
+    _sending: AbortOnDropHandle<()>,
+}
+
+impl Probing {
+    pub fn begin(prober: Prober, every: Span, probes: Arc<Mutex<Probes>>) -> Self {
+        let counted = probes.clone();
+        let sending = tokio::spawn(async move { prober.keep_on(every, &counted).await });
+        Probing {
+            probes,
+            _sending: AbortOnDropHandle::new(sending),
+        }
+    }
+
+    /// What they say, and what there is to tell of them.
+    pub fn look(&self, failures: u32) -> (Look, String) {
+        let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        let slow = probes
+            .quantile(0.95)
+            .map(|time| format!(", p95 {}", time.human()))
+            .unwrap_or_default();
+        let said = format!("{} answered, {} failed{slow}", probes.answered, probes.failed);
+        (probes.look(failures), said)
+    }
+}
 
 /// Sends requests of our own through the router to the colour that is reached by the preview header.
 pub struct Prober {
@@ -36,6 +65,8 @@ pub struct Probes {
     pub in_a_row: u32,
     newest: Option<Probed>,
     times: VecDeque<Duration>,
+    /// When the newest ended, and whether badly.
+    ended: VecDeque<(Instant, bool)>,
 }
 
 impl Prober {
@@ -81,6 +112,13 @@ impl Prober {
 
 impl Probes {
     pub fn count(&mut self, probed: Probed) {
+        if !matches!(probed, Probed::Unknown(_)) {
+            let failed = matches!(probed, Probed::Failed(_));
+            self.ended.push_back((Instant::now(), failed));
+            if self.ended.len() > TIMED {
+                self.ended.pop_front();
+            }
+        }
         match &probed {
             Probed::Answered(took) => {
                 self.answered += 1;
@@ -97,6 +135,12 @@ impl Probes {
             Probed::Unknown(_) => {}
         }
         self.newest = Some(probed);
+    }
+
+    /// How many ended in the last so long, and how many of them badly.
+    pub fn within(&self, span: Span) -> (u64, u64) {
+        let ended = self.ended.iter().rev().take_while(|(at, _)| at.elapsed() <= span.std());
+        ended.fold((0, 0), |(all, failed), (_, bad)| (all + 1, failed + u64::from(*bad)))
     }
 
     /// No, once so many in a row have failed.
@@ -143,6 +187,7 @@ mod tests {
         probes.count(Probed::Answered(Duration::from_millis(7)));
         assert_eq!(probes.look(2), Look::Decided(Ok(())));
         assert_eq!((probes.answered, probes.failed, probes.in_a_row), (2, 2, 0));
+        assert_eq!(probes.within(Span::seconds(60)), (4, 2));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::sync::PoisonError;
+
 use crate::config::{Gate, Metric};
 use crate::model::{Colour, Span};
 use crate::plan::{Figures, Latency};
@@ -37,7 +39,14 @@ impl Looker {
                 requests: None,
             }));
         }
-        let change = change.ok_or("the router's counters were read once so far, and it takes a second time")?;
+        let mut change = change.ok_or("the router's counters were read once so far, and it takes a second time")?;
+        let (ours, bad) = self
+            .probes_of(&scene.service)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .within(change.span);
+        change.of.requests = change.of.requests.saturating_sub(ours);
+        change.of.responses_5xx = change.of.responses_5xx.saturating_sub(bad);
         figure(metric, &change, gate.min_requests)
             .map(Look::Seen)
             .ok_or_else(|| format!("{} had no request in {}", scene.colour, gate.window))

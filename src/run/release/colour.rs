@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::config::Swap;
 use crate::model::{Colour, Span};
 use crate::ports::{Container, ContainerSpec, ContainerState, EngineError};
 use crate::release::{Finding, Goal};
@@ -113,6 +114,10 @@ impl Work<'_> {
                 .collect();
             if addresses.len() == self.subject.replicas as usize {
                 self.router.point(&self.subject.service, colour, &addresses).await?;
+                // Behind the gate there is nothing to look at before everybody does.
+                if colour == self.subject.to && self.subject.swap == Swap::Overlap {
+                    self.router.preview(&self.subject.service, Some(colour)).await?;
+                }
                 return Ok(Finding::Nothing);
             }
             // A container that ends at once has no address: what it said is worth more than that.
@@ -126,6 +131,7 @@ impl Work<'_> {
 
     /// Out of the router; requests it is answering are let finish, then its WebSockets are closed.
     pub async fn unpoint(&self, colour: Colour) -> Result<Finding, StepFailed> {
+        self.router.preview(&self.subject.service, None).await?;
         self.router.point(&self.subject.service, colour, &[]).await?;
         if let Err(busy) = self.drained(colour).await {
             self.progress.say(&busy.to_string());

@@ -106,6 +106,10 @@ impl Perform<ReleaseStep> for ReleasePerformer {
                 }
                 let weights = [(*colour, *weight), (colour.other(), 100 - weight)];
                 let took = self.router.steer(&subject.service, weights).await?;
+                // There is no other version any more that everybody else is on.
+                if *weight == 100 {
+                    self.router.preview(&subject.service, None).await?;
+                }
                 Ok(Finding::Shifted { took })
             }
             // The passing of time, which the driver sees to and the gates judge.

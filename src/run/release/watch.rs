@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::Gate;
+use crate::config::{Gate, Probe};
 use crate::journal::Saga;
 use crate::model::{Span, Timestamp};
 use crate::plan::labels;
 use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen};
 use crate::run::Judgement;
-use crate::run::gates::{Looker, Scene};
+use crate::run::gates::{Looker, Probing, Scene};
 
 /// How often a held colour's own health is looked at, where no gate is looked at more often.
 const HEALTH: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ pub trait Gauges: Send + Sync {
     async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String>;
     /// The new colour itself: its containers run as they `began`, and the router's checks pass.
     async fn health(&self, subject: &Subject, began: &[Started]) -> Look;
+    /// Begins to send requests of our own to the new colour.
+    async fn probe(&self, probe: &Probe, subject: &Subject) -> Result<Probing, String>;
 }
 
 #[async_trait]
@@ -51,6 +53,10 @@ impl Gauges for Looker {
     async fn health(&self, subject: &Subject, began: &[Started]) -> Look {
         Looker::health(self, &scene(subject, began), Span::from(HEALTH * 2)).await
     }
+
+    async fn probe(&self, probe: &Probe, subject: &Subject) -> Result<Probing, String> {
+        Looker::probe(self, probe, &scene(subject, &[]), &subject.network).await
+    }
 }
 
 fn scene(subject: &Subject, began: &[Started]) -> Scene {
@@ -71,6 +77,7 @@ pub struct Watch {
     began: Vec<Started>,
     /// Looks in a row at which it was ill.
     ill: u32,
+    probing: Option<Probing>,
 }
 
 impl Watch {
@@ -114,6 +121,13 @@ impl Watch {
             return Judgement::Failed(format!("{} is not healthy: {why}", subject.to));
         }
         let mut judged = Vec::new();
+        if let Some(probe) = &subject.probe {
+            let one = self.probe(gauges, probe, subject).await;
+            if let Verdict::Failed(why) = &one.verdict {
+                return Judgement::Failed(format!("probe: {why}"));
+            }
+            judged.push(one);
+        }
         for (gate, look) in due.into_iter().zip(&looks) {
             self.looked.insert(gate.name.clone(), now);
             let verdict = judge(gate, look);
@@ -132,6 +146,32 @@ impl Watch {
         match over {
             true => conclude(judged, &health),
             false => Judgement::Passed(Finding::Nothing),
+        }
+    }
+
+    /// What requests of our own say; they begin with the first look.
+    async fn probe(&mut self, gauges: &dyn Gauges, probe: &Probe, subject: &Subject) -> Judged {
+        let begun = match &self.probing {
+            Some(_) => Ok(()),
+            None => gauges
+                .probe(probe, subject)
+                .await
+                .map(|probing| self.probing = Some(probing)),
+        };
+        let (look, seen) = match (begun, &self.probing) {
+            (Ok(()), Some(probing)) => probing.look(probe.failures),
+            (Err(why), _) => (Look::Unknown(why.clone()), why),
+            (Ok(()), None) => (Look::Unknown("none was sent".into()), String::new()),
+        };
+        let verdict = match look {
+            Look::Decided(Err(why)) => Verdict::Failed(why),
+            Look::Unknown(why) => Verdict::Inconclusive(why),
+            Look::Decided(Ok(())) | Look::Seen(_) => Verdict::Passed,
+        };
+        Judged {
+            gate: "probe".into(),
+            seen,
+            verdict,
         }
     }
 

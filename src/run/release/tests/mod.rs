@@ -247,6 +247,7 @@ impl Stage {
         let world = self.edge.world();
         assert_eq!(world.wrong, [""; 0], "{what}");
         assert!(!world.closed() && world.gate.is_none(), "the gate is open: {what}");
+        assert_eq!(world.previewed, None, "{what}");
         for slot in &world.routes[0].slots {
             let full = if slot.colour == colour { 100 } else { 0 };
             assert_eq!(slot.weight, full, "{what}: {:?}", world.routes);

@@ -10,11 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::config::{Gate, Swap};
+use crate::config::{Gate, Probe, Swap};
 use crate::model::{Colour, ContainerId, Health, ProjectName, ServiceName, Span, Timestamp};
 use crate::plan::{Endpoint, labels};
 use crate::ports::*;
 use crate::release::{Look, Started, Subject};
+use crate::run::gates::Probing;
 use crate::run::release::Gauges;
 
 pub const SERVICE: &str = "app";
@@ -60,6 +61,8 @@ pub struct World {
     pub busy: u64,
     /// A colour that has fallen ill may keep its weight while the other one can answer for it.
     pub mortal: bool,
+    /// The colour that previews reach.
+    pub previewed: Option<Colour>,
     /// What a look at each gate shows.
     pub readings: BTreeMap<String, Look>,
     ips: u8,
@@ -103,6 +106,7 @@ impl World {
             hanging: false,
             busy: 0,
             mortal: false,
+            previewed: None,
             readings: BTreeMap::new(),
             ips: 0,
             ids: 0,
@@ -377,6 +381,13 @@ impl Router for Edge {
         })
         .await
     }
+    async fn preview(&self, _: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError> {
+        self.call(unreachable, |w| {
+            w.previewed = colour;
+            Ok(())
+        })
+        .await
+    }
     async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
         self.call(unreachable, |w| Ok(w.notices.clone())).await
     }
@@ -402,6 +413,9 @@ impl Gauges for Edge {
     async fn look(&self, gate: &Gate, _: &Subject, _: &[Started]) -> Look {
         let shown = self.world().readings.get(&gate.name).cloned();
         shown.unwrap_or_else(|| Look::Unknown("nobody shows anything".into()))
+    }
+    async fn probe(&self, _: &Probe, _: &Subject) -> Result<Probing, String> {
+        Err("nobody answers".into())
     }
     async fn started(&self, _: &Subject) -> Result<Vec<Started>, String> {
         Ok(Vec::new())
