@@ -227,9 +227,9 @@ impl<'a> Stage<'a> {
     /// Removes everything, also the names under which releases kept images.
     pub async fn end(mut self, versions: &[&str]) {
         self.without_agent().await;
-        let Stage {
-            cli, project, engine, ..
-        } = self;
+        // Not left to whoever drops: the case on the other engine goes on meanwhile.
+        self.told(0, &["down", "--volumes", "--remove-orphans", "--yes"]).await;
+        let Stage { project, engine, .. } = &self;
         let service = "web".parse().expect("a name");
         for version in versions {
             if let Some(image) = engine.image(&format!("{WEB}:{version}")).await.expect("asked") {
@@ -238,7 +238,6 @@ impl<'a> Stage<'a> {
                 engine.remove_image(&name).await.expect("one name less");
             }
         }
-        tokio::task::block_in_place(|| drop(cli));
     }
 }
 

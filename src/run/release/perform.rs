@@ -164,7 +164,7 @@ impl Perform<ReleaseStep> for ReleasePerformer {
         _: &dyn Progress,
     ) -> Judgement<Finding> {
         let mut watch = self.watch.lock().await;
-        watch.judge(self.gauges.as_ref(), saga, self.clock.now(), over).await
+        watch.judge(&self.gauges, saga, self.clock.now(), over).await
     }
 }
 

@@ -1,13 +1,16 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Gate, Probe};
 use crate::journal::Saga;
 use crate::model::{Span, Timestamp};
 use crate::plan::labels;
-use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen};
+use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen as seen_at};
 use crate::run::Judgement;
 use crate::run::gates::{Looker, Probing, Scene};
 
@@ -15,6 +18,8 @@ use crate::run::gates::{Looker, Probing, Scene};
 const HEALTH: Duration = Duration::from_secs(2);
 /// Looks in a row at an ill colour that take it back: more than three failed checks.
 const ILL: u32 = 4;
+/// How long a look is waited for while a hold lasts; what takes longer is heard at the next.
+const QUICK: Duration = Duration::from_millis(200);
 
 /// Reads the figures that gates ask for.
 #[async_trait]
@@ -78,6 +83,17 @@ pub struct Watch {
     /// Looks in a row at which it was ill.
     ill: u32,
     probing: Option<Probing>,
+    /// Looks under way: a source that takes its time holds up nobody else's.
+    looking: JoinSet<Seen>,
+    /// The gates they are for.
+    busy: BTreeSet<String>,
+    examining: bool,
+}
+
+/// What a look came to.
+enum Seen {
+    Gate(Box<Gate>, Look),
+    Health(Look),
 }
 
 impl Watch {
@@ -89,63 +105,116 @@ impl Watch {
     /// Judges a hold. While it lasts, only what must not wait for its end; when it is over, every gate.
     pub async fn judge(
         &mut self,
-        gauges: &dyn Gauges,
+        gauges: &Arc<dyn Gauges>,
         saga: &Saga<ReleaseStep>,
         now: Timestamp,
         over: bool,
     ) -> Judgement<Finding> {
-        let subject = saga.subject();
-        let due: Vec<&Gate> = subject
-            .gates
-            .iter()
-            .filter(|gate| over || self.due(gate, now))
-            .collect();
-        let known = self.begin(gauges, subject).await;
-        let began = &self.began;
-        let looking = futures_util::future::join_all(due.iter().map(|gate| gauges.look(gate, subject, began)));
-        let health = async {
-            match known {
-                Ok(()) => gauges.health(subject, began).await,
-                Err(why) => Look::Unknown(why),
-            }
-        };
-        let (health, looks) = tokio::join!(health, looking);
-        self.ill = match health {
-            Look::Decided(Err(_)) => self.ill + 1,
-            Look::Unknown(_) => self.ill,
-            Look::Decided(Ok(())) | Look::Seen(_) => 0,
-        };
-        if let Look::Decided(Err(why)) = &health
-            && (self.ill >= ILL || over)
-        {
-            return Judgement::Failed(format!("{} is not healthy: {why}", subject.to));
-        }
-        let mut judged = Vec::new();
+        let subject = Arc::new(saga.subject().clone());
+        let mut probed = None;
         if let Some(probe) = &subject.probe {
-            let one = self.probe(gauges, probe, subject).await;
+            let one = self.probe(gauges.as_ref(), probe, &subject).await;
             if let Verdict::Failed(why) = &one.verdict {
                 return Judgement::Failed(format!("probe: {why}"));
             }
-            judged.push(one);
+            probed = Some(one);
         }
-        for (gate, look) in due.into_iter().zip(&looks) {
-            self.looked.insert(gate.name.clone(), now);
-            let verdict = judge(gate, look);
-            let struck = self.strikes.count(gate, &verdict);
-            if let Verdict::Breached(why) = &verdict
-                && (struck || over)
-            {
-                return Judgement::Failed(format!("gate {}: {why}", gate.name));
+        if !over {
+            self.start(gauges, &subject, now, false).await;
+            let enough = Instant::now() + QUICK;
+            while let Ok(Some(seen)) = timeout_at(enough, self.looking.join_next()).await {
+                if let Some(why) = seen.ok().and_then(|seen| self.weigh(&subject, &seen, false)) {
+                    return Judgement::Failed(why);
+                }
             }
-            judged.push(Judged {
-                gate: gate.name.clone(),
-                seen: seen(gate, look),
-                verdict,
+            return Judgement::Passed(Finding::Nothing);
+        }
+        // What was begun before the end can end it, and says nothing for it.
+        while let Some(seen) = self.looking.join_next().await {
+            if let Some(why) = seen.ok().and_then(|seen| self.weigh(&subject, &seen, false)) {
+                return Judgement::Failed(why);
+            }
+        }
+        self.start(gauges, &subject, now, true).await;
+        let (mut judged, mut health) = (BTreeMap::new(), Look::Unknown("it was not looked at".into()));
+        while let Some(seen) = self.looking.join_next().await {
+            let Ok(seen) = seen else {
+                return Judgement::Undecided("a look was cut short".into());
+            };
+            if let Some(why) = self.weigh(&subject, &seen, true) {
+                return Judgement::Failed(why);
+            }
+            match seen {
+                Seen::Health(look) => health = look,
+                Seen::Gate(gate, look) => {
+                    let (seen, verdict) = (seen_at(&gate, &look), judge(&gate, &look));
+                    let gate = gate.name;
+                    judged.insert(gate.clone(), Judged { gate, seen, verdict });
+                }
+            }
+        }
+        let in_order = subject.gates.iter().filter_map(|gate| judged.remove(&gate.name));
+        conclude(probed.into_iter().chain(in_order).collect(), &health)
+    }
+
+    /// Begins to look at what is due; at everything where the hold is over.
+    async fn start(&mut self, gauges: &Arc<dyn Gauges>, subject: &Arc<Subject>, now: Timestamp, over: bool) {
+        // Whoever was cut short is not waited for.
+        if self.looking.is_empty() {
+            self.busy.clear();
+            self.examining = false;
+        }
+        let known = self.begin(gauges.as_ref(), subject).await;
+        if !self.examining {
+            self.examining = true;
+            let (gauges, subject, began) = (Arc::clone(gauges), Arc::clone(subject), self.began.clone());
+            self.looking.spawn(async move {
+                Seen::Health(match known {
+                    Ok(()) => gauges.health(&subject, &began).await,
+                    Err(why) => Look::Unknown(why),
+                })
             });
         }
-        match over {
-            true => conclude(judged, &health),
-            false => Judgement::Passed(Finding::Nothing),
+        for gate in &subject.gates {
+            if !(over || self.due(gate, now)) || !self.busy.insert(gate.name.clone()) {
+                continue;
+            }
+            self.looked.insert(gate.name.clone(), now);
+            let (gauges, subject, began) = (Arc::clone(gauges), Arc::clone(subject), self.began.clone());
+            let gate = Box::new(gate.clone());
+            self.looking.spawn(async move {
+                let look = gauges.look(&gate, &subject, &began).await;
+                Seen::Gate(gate, look)
+            });
+        }
+    }
+
+    /// Counts a look; why the release is taken back for it.
+    fn weigh(&mut self, subject: &Subject, seen: &Seen, over: bool) -> Option<String> {
+        match seen {
+            Seen::Health(look) => {
+                self.examining = false;
+                self.ill = match look {
+                    Look::Decided(Err(_)) => self.ill + 1,
+                    Look::Unknown(_) => self.ill,
+                    Look::Decided(Ok(())) | Look::Seen(_) => 0,
+                };
+                match look {
+                    Look::Decided(Err(why)) if over || self.ill >= ILL => {
+                        Some(format!("{} is not healthy: {why}", subject.to))
+                    }
+                    _ => None,
+                }
+            }
+            Seen::Gate(gate, look) => {
+                self.busy.remove(&gate.name);
+                let verdict = judge(gate, look);
+                let struck = self.strikes.count(gate, &verdict);
+                match verdict {
+                    Verdict::Breached(why) if over || struck => Some(format!("gate {}: {why}", gate.name)),
+                    _ => None,
+                }
+            }
         }
     }
 
@@ -178,7 +247,8 @@ impl Watch {
     /// Remembers which containers are judged, at the first look that can tell.
     async fn begin(&mut self, gauges: &dyn Gauges, subject: &Subject) -> Result<(), String> {
         if self.began.is_empty() {
-            self.began = gauges.started(subject).await?;
+            let started = timeout(HEALTH, gauges.started(subject)).await;
+            self.began = started.map_err(|_| "the engine does not answer".to_owned())??;
         }
         Ok(())
     }

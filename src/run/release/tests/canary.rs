@@ -176,6 +176,41 @@ async fn a_breach_takes_the_release_back_within_an_interval_at_any_weight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_takes_its_time_holds_up_no_other() {
+    let after = minutes(3);
+    for ill in [false, true] {
+        let mut stage = canary("");
+        let slow = Duration::from_secs(45);
+        stage.edge.world().slow.insert("latency".into(), slow);
+        let bad: Asks = match ill {
+            true => Box::new(|edge, _| {
+                edge.world().fall_ill(Colour::Green);
+                None
+            }),
+            false => shows("errors", seen(7.25, 431)),
+        };
+        let (_, outcome, took) = stage.drive(vec![(after, bad)]).await;
+        let soon = after.std() + Duration::from_secs(10);
+        assert!(about(took, after) && took.std() < soon, "{took}: {outcome:?}");
+        stage.serves(Colour::Blue, "app:1", "a breach beside a slow gate");
+    }
+    // At the end of a hold it is waited for, and what it says counts.
+    let mut stage = canary("");
+    stage
+        .edge
+        .world()
+        .slow
+        .insert("latency".into(), Duration::from_secs(20));
+    let (saga, outcome, took) = stage.drive(Vec::new()).await;
+    assert_eq!(outcome, Outcome::Succeeded);
+    assert!(took.std() < minutes(85 + 4).std(), "{took}");
+    let judged = saga
+        .finished()
+        .filter(|(_, finding, _)| matches!(finding, Finding::Judged { gates } if gates.len() == 2));
+    assert_eq!(judged.count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_the_limit_of_the_end_is_only_an_end() {
     let mut stage = canary("");
     let script: Script = vec![

@@ -65,6 +65,8 @@ pub struct World {
     pub previewed: Option<Colour>,
     /// What a look at each gate shows.
     pub readings: BTreeMap<String, Look>,
+    /// How long a look at it takes, where it takes its time.
+    pub slow: BTreeMap<String, Duration>,
     ips: u8,
     ids: u32,
     begun: Instant,
@@ -108,6 +110,7 @@ impl World {
             mortal: false,
             previewed: None,
             readings: BTreeMap::new(),
+            slow: BTreeMap::new(),
             ips: 0,
             ids: 0,
             begun: Instant::now(),
@@ -411,6 +414,10 @@ impl Router for Edge {
 #[async_trait]
 impl Gauges for Edge {
     async fn look(&self, gate: &Gate, _: &Subject, _: &[Started]) -> Look {
+        let slow = self.world().slow.get(&gate.name).copied();
+        if let Some(slow) = slow {
+            tokio::time::sleep(slow).await;
+        }
         let shown = self.world().readings.get(&gate.name).cloned();
         shown.unwrap_or_else(|| Look::Unknown("nobody shows anything".into()))
     }
