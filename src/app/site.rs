@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Colour, ServiceName};
 use crate::plan::desired::{DesiredError, HostFolders};
-use crate::plan::{Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, teardown};
+use crate::plan::{Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, labels, teardown};
 use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
@@ -204,6 +204,20 @@ impl Site<'_> {
             Some(id) if named.as_ref() != Some(&id) => id,
             _ => image.reference,
         }))
+    }
+
+    /// Removes what programs of releases that were given up left behind; they are in no list of the project's.
+    pub async fn sweep_hooks(&self) -> Result<(), SiteError> {
+        let ours = format!("{}/", self.desired.project);
+        for container in self.engine.containers_labelled(labels::HOOK).await? {
+            if container.label(labels::HOOK).is_some_and(|of| of.starts_with(&ours)) {
+                if container.running() {
+                    self.engine.stop_container(&container.id, None).await?;
+                }
+                self.engine.remove_container(&container.id).await?;
+            }
+        }
+        Ok(())
     }
 
     pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {

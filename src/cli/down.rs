@@ -42,6 +42,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }
+    site.sweep_hooks().await.map_err(failure)?;
     stack_view::perform(&site, &plan, &terminal).await.map_err(failure)?;
     match (terminal.json, plan.changes.is_empty()) {
         (true, _) => terminal.print_json(&PlanView::performed(&plan, site.engine.writes())),

@@ -76,7 +76,7 @@ pub(super) async fn get_with(
             seconds: limit.as_secs(),
         })?
         .map_err(|source| EngineError::Broken { what: what(), source })?;
-    if status == StatusCode::NOT_FOUND {
+    if status == StatusCode::NOT_FOUND || gone(status, &body) {
         return Ok(Ok(None));
     }
     if !status.is_success() {
@@ -106,6 +106,12 @@ pub(super) async fn server(address: &Address, limit: Duration) -> Result<String,
     }
     let said = response.headers().get("server").map(|said| said.to_str());
     Ok(said.transpose()?.unwrap_or_default().to_owned())
+}
+
+/// Podman 4.3 answers 500 where something goes away while it is looked at: `container … does not exist in database: no
+/// such container`.
+fn gone(status: StatusCode, body: &[u8]) -> bool {
+    status == StatusCode::INTERNAL_SERVER_ERROR && message(body).contains(": no such ")
 }
 
 fn request(method: Method, path_and_query: &str, auth: Option<&str>) -> Result<Request<Empty<Bytes>>, Cause> {
@@ -264,6 +270,17 @@ mod tests {
     #[test]
     fn nothing_in_a_name_leaves_its_segment() {
         assert_eq!(escape("a/../b?x=1#y é"), "a%2F..%2Fb%3Fx%3D1%23y%20%C3%A9");
+    }
+
+    #[test]
+    fn what_went_away_while_it_was_looked_at_is_not_there() {
+        let vanished = br#"{"cause":"no such container","message":"container 16 does not exist in database: no such container","response":500}"#;
+        assert!(gone(StatusCode::INTERNAL_SERVER_ERROR, vanished));
+        assert!(!gone(StatusCode::CONFLICT, vanished));
+        assert!(!gone(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            br#"{"message":"the database is locked"}"#
+        ));
     }
 
     #[test]

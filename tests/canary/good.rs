@@ -17,7 +17,7 @@ async fn it_passes_settles_and_the_receipt_has_the_figures() {
         let setting = Setting {
             service: "mem_limit: 96m",
             release: "steps: [{ weight: 5, hold: 5s }, { weight: 50, hold: 2s }], settle: 2s, \
-                      gates: [errors, latency, memory]",
+                      gates: [errors, latency, memory], probe: { http: /health, every: 500ms }",
             gates: GATES,
         };
         let stage = Stage::up(folder.path(), &host, setting).await;
@@ -33,9 +33,13 @@ async fn it_passes_settles_and_the_receipt_has_the_figures() {
                 .filter_map(|line| line["value"].as_str())
                 .collect();
             println!("{engine}: {hold}: {judged:?}");
-            let [errors, latency, memory] = judged[..] else {
-                panic!("{engine}: three gates: {judged:?}");
+            let [probe, errors, latency, memory] = judged[..] else {
+                panic!("{engine}: a probe and three gates: {judged:?}");
             };
+            assert!(
+                probe.contains(" 0 failed") && probe.starts_with("probe: passed, "),
+                "{engine}: {probe}"
+            );
             assert!(
                 errors.starts_with("errors: passed, error_rate 0 % of "),
                 "{engine}: {errors}"
