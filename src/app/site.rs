@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Colour, ServiceName};
 use crate::plan::desired::{DesiredError, HostFolders};
-use crate::plan::{Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, teardown};
+use crate::plan::{Container, Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, labels, teardown};
 use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
@@ -206,8 +206,13 @@ impl Site<'_> {
         }))
     }
 
-    pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {
-        teardown(&self.desired, observed, what)
+    /// What takes the project down; asks for what only a teardown is interested in.
+    pub async fn teardown(&self, mut observed: Observed, what: TearDown) -> Result<Plan, SiteError> {
+        let of_project = format!("{}/", self.desired.project);
+        let programs = self.engine.containers_labelled(labels::HOOK).await?;
+        let ours = |c: &Container| c.label(labels::HOOK).is_some_and(|of| of.starts_with(&of_project));
+        observed.containers.extend(programs.into_iter().filter(ours));
+        Ok(teardown(&self.desired, &observed, what))
     }
 }
 

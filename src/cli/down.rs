@@ -28,7 +28,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         orphans: args.remove_orphans,
     };
     let observed = site.observe().await.map_err(failure)?;
-    let plan = site.teardown(&observed, what);
+    let plan = site.teardown(observed, what).await.map_err(failure)?;
     let volumes: Vec<String> = plan
         .changes
         .iter()

@@ -204,12 +204,9 @@ impl<'a> Stage<'a> {
 
     /// The containers of programs that releases run.
     pub async fn programs(&self) -> Vec<String> {
-        let observed = self.engine.observe(&self.project.stack().name).await.expect("observed");
-        let found = observed
-            .containers
-            .iter()
-            .filter(|c| c.label("arkwright.hook").is_some());
-        found.map(|c| c.name.clone()).collect()
+        let label = format!("arkwright.hook={}/web", self.project.stack().name);
+        let found = self.engine.containers_labelled(&label).await.expect("asked");
+        found.into_iter().map(|c| c.name).collect()
     }
 
     /// The share of one colour, as the router's file has it.
