@@ -207,7 +207,7 @@ impl<'a> Stage<'a> {
     pub fn diary(&self) -> Diary {
         let folder = self.project.folder().expect("a state folder");
         let operations = folder.operations().expect("journals");
-        let newest = operations.iter().filter(|(_, kind)| kind == "release").next_back();
+        let newest = operations.iter().rfind(|(_, kind)| kind == "release");
         let (id, kind) = newest.expect("a release");
         Diary(read_journal(&folder.journal(kind, id)).expect("a journal").0)
     }
