@@ -297,7 +297,7 @@ impl Stage {
             volumes: true,
             orphans: true,
         };
-        let plan = site.teardown(&observed, what);
+        let plan = site.teardown(observed, what).await.expect("a plan");
         site.perform(&plan, &Says).await.expect("down");
         // The names that keep released images from being pruned.
         for version in ["1.0.0", "1.1.0", "broken"] {

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Colour, ServiceName};
 use crate::plan::desired::{DesiredError, HostFolders};
-use crate::plan::{Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, labels, teardown};
+use crate::plan::{Container, Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, labels, teardown};
 use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
@@ -206,22 +206,13 @@ impl Site<'_> {
         }))
     }
 
-    /// Removes what programs of releases that were given up left behind; they are in no list of the project's.
-    pub async fn sweep_hooks(&self) -> Result<(), SiteError> {
-        let ours = format!("{}/", self.desired.project);
-        for container in self.engine.containers_labelled(labels::HOOK).await? {
-            if container.label(labels::HOOK).is_some_and(|of| of.starts_with(&ours)) {
-                if container.running() {
-                    self.engine.stop_container(&container.id, None).await?;
-                }
-                self.engine.remove_container(&container.id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    pub fn teardown(&self, observed: &Observed, what: TearDown) -> Plan {
-        teardown(&self.desired, observed, what)
+    /// What takes the project down; asks for what only a teardown is interested in.
+    pub async fn teardown(&self, mut observed: Observed, what: TearDown) -> Result<Plan, SiteError> {
+        let of_project = format!("{}/", self.desired.project);
+        let programs = self.engine.containers_labelled(labels::HOOK).await?;
+        let ours = |c: &Container| c.label(labels::HOOK).is_some_and(|of| of.starts_with(&of_project));
+        observed.containers.extend(programs.into_iter().filter(ours));
+        Ok(teardown(&self.desired, &observed, what))
     }
 }
 

@@ -28,7 +28,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         orphans: args.remove_orphans,
     };
     let observed = site.observe().await.map_err(failure)?;
-    let plan = site.teardown(&observed, what);
+    let plan = site.teardown(observed, what).await.map_err(failure)?;
     let volumes: Vec<String> = plan
         .changes
         .iter()
@@ -42,7 +42,6 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     if !terminal.json {
         stack_view::notices(&terminal, &plan);
     }
-    site.sweep_hooks().await.map_err(failure)?;
     stack_view::perform(&site, &plan, &terminal).await.map_err(failure)?;
     match (terminal.json, plan.changes.is_empty()) {
         (true, _) => terminal.print_json(&PlanView::performed(&plan, site.engine.writes())),

@@ -31,6 +31,12 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         if let Err(failure) = terminal.conclude(&receipt) {
             worst = Err(failure);
         }
+        if receipt.outcome == "given_up" && receipt.kind == "release" {
+            terminal.note(
+                "where it left the service between two colours, `arkwright up` gives all traffic to the one that has \
+                 more of it",
+            );
+        }
         if receipt.outcome == "stuck" {
             terminal.note(&format!(
                 "mend the cause, then `arkwright resume {id}`; `arkwright resume {id} --give-up` ends it as it stands"

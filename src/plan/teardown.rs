@@ -24,6 +24,20 @@ pub fn teardown(desired: &Desired, observed: &Observed, what: TearDown) -> Plan 
     order.extend(desired.disabled.iter().map(ServiceName::as_str));
     let known: BTreeSet<&str> = order.iter().copied().chain([ROUTER]).collect();
     let orphans = containers.keys().filter(|service| !known.contains(**service)).copied();
+    // Of a release that was given up: nobody comes back to it.
+    let programs = observed.containers.iter().filter(|c| c.label(labels::HOOK).is_some());
+    for program in programs {
+        let service = program.label(labels::HOOK).and_then(|of| of.rsplit('/').next());
+        let reason = "a release that was given up ran a program in it";
+        remove(
+            &mut plan,
+            desired,
+            service.unwrap_or_default(),
+            program,
+            what.volumes,
+            reason,
+        );
+    }
     let mut left = false;
     for service in orphans {
         for container in &containers[service] {

@@ -34,7 +34,7 @@ pub enum PlanError {
     )]
     NotRouted { service: ServiceName, why: String },
     #[error(
-        "{service} stands between two colours ({weights}); finish what moved it with `arkwright resume`, see `arkwright history`"
+        "{service} stands between two colours ({weights}); finish what moved it with `arkwright resume`, see `arkwright history`; where that was given up, `arkwright up` gives all traffic to the colour that has more of it"
     )]
     Unsettled { service: ServiceName, weights: String },
     #[error("`{0}` has no image: name one, `arkwright deploy {0}=IMAGE`, or give the service an `image:`")]

@@ -100,10 +100,9 @@ async fn past_one_that_is_irreversible_a_failed_gate_leaves_the_release_standing
     everywhere(async |engine, host| {
         let folder = tempfile::tempdir().expect("a folder");
         let release = release("/noted/migrations", "0s", "irreversible") + ", gates: [errors]";
-        let stage = stage(folder.path(), &host, &release.replace("hold: 2s", "hold: 60s")).await;
+        let stage = stage(folder.path(), &host, &release.replace("hold: 2s", "hold: 5s")).await;
         let clients = Clients::start(stage.at, 32, Duration::from_millis(100));
         let receipt = stage.deploy(10, "1.1.0-errors").await;
-        clients.stop().await;
         assert_eq!(receipt["outcome"], "stuck", "{engine}: {receipt}");
         let because = receipt["because"].as_str().expect("a reason");
         println!("{engine}: {because}");
@@ -124,7 +123,19 @@ async fn past_one_that_is_irreversible_a_failed_gate_leaves_the_release_standing
             "1.1.0-errors began\n1.1.0-errors done\n",
             "{engine}"
         );
-        stage.end(&["1.0.0", "1.1.0-errors"]).await;
+        // What now is between two colours `up` settles, and the next release finds it settled.
+        let told = stage
+            .refused(5, &["deploy", "web=localhost/hwayo/web:1.1.0", "--yes"])
+            .await;
+        assert!(
+            told["message"].to_string().contains("`arkwright up`"),
+            "{engine}: {told}"
+        );
+        stage.told(0, &["up"]).await;
+        assert_eq!(stage.weight(Colour::Green).await, Some(0), "{engine}");
+        assert_eq!(stage.deploy(0, "1.1.0").await["outcome"], "deployed", "{engine}");
+        clients.stop().await;
+        stage.end(&["1.0.0", "1.1.0", "1.1.0-errors"]).await;
     })
     .await;
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::lab::until;
 use crate::server::Server;
-use crate::stage::{Setting, Stage, everywhere};
+use crate::stage::{Setting, Stage, everywhere, meanwhile};
 
 /// What Prometheus answers to a query with one number.
 fn number(value: &str) -> String {
@@ -82,7 +82,7 @@ async fn a_command_takes_it_back_the_moment_its_figure_is_over() {
             assert_eq!(stage.weight(Colour::Green).await, Some(5), "{engine}: 17 is no reason");
             std::fs::write(&length, "looking\n1718\n").expect("written");
         };
-        let (receipt, ()) = tokio::join!(deploying, filling);
+        let (receipt, ()) = meanwhile(deploying, filling).await;
         let because = receipt["because"].as_str().expect("a reason");
         println!("{engine}: {because}");
         assert!(

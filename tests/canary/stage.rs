@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arkwright::app::{Project, Selection};
 use arkwright::model::Colour;
@@ -15,6 +16,7 @@ use arkwright::state::read_journal;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Child;
+use tokio::time::timeout;
 
 use crate::cli::Cli;
 use crate::common::engines;
@@ -28,6 +30,18 @@ const PORT: u16 = 3000;
 pub async fn everywhere(case: impl AsyncFn(&'static str, String)) {
     let running = engines().into_iter().map(|(engine, host)| case(engine, host));
     futures_util::future::join_all(running).await;
+}
+
+/// A release and what is done to it; the release may be the first to end, but not long before.
+pub async fn meanwhile<T>(release: impl Future<Output = Value>, steering: impl Future<Output = T>) -> (Value, T) {
+    tokio::pin!(release, steering);
+    tokio::select! {
+        done = &mut steering => (release.await, done),
+        early = &mut release => match timeout(Duration::from_secs(10), steering).await {
+            Ok(done) => (early, done),
+            Err(_) => panic!("it ended by itself: {early}"),
+        },
+    }
 }
 
 /// What a project is made of beside what is the same for all.
@@ -81,7 +95,19 @@ impl<'a> Stage<'a> {
             host,
             project: name,
         };
-        ends(0, tokio::process::Command::from(cli.command(&["up"])).output().await);
+        let up = || {
+            tokio::process::Command::from(cli.command(&["up"]))
+                .kill_on_drop(true)
+                .output()
+        };
+        let mut output = up().await;
+        // Podman stumbles over networks of others that come and go while it makes one.
+        if output.as_ref().is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stderr).contains("route ip+net: no such network interface")
+        }) {
+            output = up().await;
+        }
+        ends(0, output);
         let engine = project.engine().await.expect("an engine");
         let found = engine.observe(&project.stack().name).await.expect("observed");
         let router = found.containers.iter().find(|c| c.name.contains("arkwright-router"));
@@ -181,7 +207,7 @@ impl<'a> Stage<'a> {
     pub fn diary(&self) -> Diary {
         let folder = self.project.folder().expect("a state folder");
         let operations = folder.operations().expect("journals");
-        let newest = operations.iter().filter(|(_, kind)| kind == "release").next_back();
+        let newest = operations.iter().rfind(|(_, kind)| kind == "release");
         let (id, kind) = newest.expect("a release");
         Diary(read_journal(&folder.journal(kind, id)).expect("a journal").0)
     }
@@ -204,12 +230,9 @@ impl<'a> Stage<'a> {
 
     /// The containers of programs that releases run.
     pub async fn programs(&self) -> Vec<String> {
-        let observed = self.engine.observe(&self.project.stack().name).await.expect("observed");
-        let found = observed
-            .containers
-            .iter()
-            .filter(|c| c.label("arkwright.hook").is_some());
-        found.map(|c| c.name.clone()).collect()
+        let label = format!("arkwright.hook={}/web", self.project.stack().name);
+        let found = self.engine.containers_labelled(&label).await.expect("asked");
+        found.into_iter().map(|c| c.name).collect()
     }
 
     /// The share of one colour, as the router's file has it.

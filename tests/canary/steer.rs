@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::lab::until;
-use crate::stage::{Setting, Stage, everywhere, signal};
+use crate::stage::{Setting, Stage, everywhere, meanwhile, signal};
 
 const RELEASE: &str = "steps: [{ weight: 5, hold: 5m }, { weight: 50, hold: 5m }], keep_warm: 5m";
 
@@ -57,7 +57,7 @@ async fn through_the_agent_it_is_paused_resumed_and_promoted() {
             let (resumed, ()) = tokio::join!(resuming, rest);
             assert_eq!(resumed["outcome"], "deployed", "{engine}: {resumed}");
         };
-        let (receipt, ()) = tokio::join!(deploying, steering);
+        let (receipt, ()) = meanwhile(deploying, steering).await;
         assert_eq!(receipt["outcome"], "deployed", "{engine}: {receipt}");
         let asked = receipt["detail"]["requests"].as_array().expect("requests");
         let words: Vec<&str> = asked.iter().filter_map(|one| one["request"].as_str()).collect();
@@ -87,7 +87,7 @@ async fn through_the_agent_it_is_aborted_or_rolled_back_with_a_reason() {
                 held_at(&stage, 5).await;
                 stage.ends(0, verb).await
             };
-            let (deployed, back) = tokio::join!(deploying, steering);
+            let (deployed, back) = meanwhile(deploying, steering).await;
             for receipt in [&deployed, &back] {
                 assert_eq!(receipt["outcome"], "aborted", "{engine} {verb:?}: {receipt}");
                 let by = &receipt["detail"]["requests"][0]["by"];

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::diary::{between, hold};
 use crate::lab::until;
 use crate::load::Clients;
-use crate::stage::{Setting, Stage, everywhere};
+use crate::stage::{Setting, Stage, everywhere, meanwhile};
 
 const GATES: &str = "errors: { source: router, metric: error_rate, max: 1%, abort_over: 5%, min_requests: 20, \
                      every: 1s, window: 5s }";
@@ -55,7 +55,7 @@ async fn a_trickle_pauses_and_a_person_takes_it_back() {
             assert_eq!(back["outcome"], "aborted", "{engine}: {back}");
             back
         };
-        let (deployed, back) = tokio::join!(deploying, steering);
+        let (deployed, back) = meanwhile(deploying, steering).await;
         assert_eq!(deployed["outcome"], "aborted");
         let asked: Vec<&str> = requests(&back)
             .map(|one| one["request"].as_str().expect("a word"))

@@ -89,7 +89,8 @@ pub(super) fn by_service(observed: &Observed) -> BTreeMap<&str, Vec<&Container>>
         let passing = container
             .label(labels::ONEOFF)
             .is_some_and(|l| l.eq_ignore_ascii_case("true"))
-            || container.label(labels::DRILL).is_some();
+            || container.label(labels::DRILL).is_some()
+            || container.label(labels::HOOK).is_some();
         if !passing {
             map.entry(container.label(labels::SERVICE).unwrap_or_default())
                 .or_default()

@@ -11,11 +11,16 @@ fn down_takes_dependents_first_the_router_last_and_volumes_only_when_asked() {
         50,
     );
     orphan.networks.clear();
-    observed.containers.push(orphan);
+    observed.containers.push(orphan.clone());
+    let mut program = orphan.clone();
+    program.name = "ark-web-hook-1".into();
+    program.labels = [(labels::HOOK.to_owned(), "ark/web".to_owned())].into();
+    observed.containers.push(program);
     let plan = teardown(&desired, &observed, TearDown::default());
     assert_eq!(
         words(&plan),
         [
+            "remove container ark-web-hook-1",
             "remove container ark-web-blue-1",
             "remove container ark-migrate-1",
             "remove container ark-redis-1",
@@ -30,8 +35,8 @@ fn down_takes_dependents_first_the_router_last_and_volumes_only_when_asked() {
     };
     let words = words(&teardown(&desired, &observed, all));
     assert_eq!(
-        words.first().map(String::as_str),
-        Some("remove container ark-stranger-1")
+        words[..2],
+        ["remove container ark-web-hook-1", "remove container ark-stranger-1"]
     );
     assert_eq!(words.last().map(String::as_str), Some("remove volume ark_data"));
 }
