@@ -110,6 +110,22 @@ impl HaProxy {
         blocking(move || stored.write(&folder, &inside).map(|()| turn)).await
     }
 
+    /// Stores what a map tells, and has the process go by it. One that was started by an arkwright from before there
+    /// were maps loads its configuration again.
+    async fn take_effect(&self, stored: &mut Stored, service: &ServiceName, turn: Turn) -> Result<(), RouterError> {
+        if stored.key.is_none() {
+            stored.key = Some(PreviewKey::make().map_err(RouterError::Write)?);
+        }
+        let turn = self.store(stored, turn).await?;
+        match self.process.shape().await? {
+            Some(loaded) if loaded != render::shape(stored, &self.inside) => {
+                let _turn = self.prepare(turn).await?;
+                self.process.reload().await
+            }
+            _ => self.process.change(&map::commands(stored, service, &self.inside)).await,
+        }
+    }
+
     /// The folders, and the part that is the same for every set of routes.
     async fn prepare(&self, turn: Turn) -> Result<Turn, RouterError> {
         let (config, run, owner) = (self.config.clone(), self.run.clone(), self.inside.owner);
@@ -250,9 +266,7 @@ impl Router for HaProxy {
             Some(notice) => stored.notices.insert(service.clone(), notice),
             None => stored.notices.remove(service),
         };
-        let commands = map::commands(&stored, service, &self.inside);
-        let _turn = self.store(&stored, turn).await?;
-        self.process.change(&commands).await
+        self.take_effect(&mut stored, service, turn).await
     }
 
     async fn preview(&self, service: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError> {
@@ -266,9 +280,7 @@ impl Router for HaProxy {
             Some(colour) => stored.previewed.insert(service.clone(), colour),
             None => stored.previewed.remove(service),
         };
-        let commands = map::commands(&stored, service, &self.inside);
-        let _turn = self.store(&stored, turn).await?;
-        self.process.change(&commands).await
+        self.take_effect(&mut stored, service, turn).await
     }
 
     async fn in_maintenance(&self) -> Result<BTreeMap<ServiceName, Notice>, RouterError> {
@@ -276,8 +288,12 @@ impl Router for HaProxy {
     }
 
     async fn preview_cookie(&self, service: &ServiceName, until: Timestamp) -> Result<String, RouterError> {
+        let turn = self.turn().await;
         let mut stored = self.stored().await?;
         stored.route(service)?;
+        if stored.key.is_none() {
+            self.take_effect(&mut stored, service, turn).await?;
+        }
         let key = stored.key.ok_or(RouterError::Keyless)?;
         Ok(key.cookie(service, until))
     }

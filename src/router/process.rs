@@ -134,7 +134,10 @@ impl Process {
     pub async fn ask_elder(&self, pid: u64, command: &str) -> Option<String> {
         let answer = ask(&self.run, MASTER, &format!("@!{pid} {command}")).await;
         let told = |error: &RouterError| tracing::debug!("the process {pid} does not answer: {error}");
-        answer.inspect_err(told).ok()
+        answer
+            .inspect_err(told)
+            .ok()
+            .filter(|answer| !answer.starts_with("Can't find the target PID"))
     }
 
     /// Requests, and upgraded connections, that elders still have at each server.

@@ -47,6 +47,8 @@ async fn an_answer_that_breaks_off_is_counted_apart_from_a_bad_one() {
         .point(&service(), Colour::Green, &[address])
         .await
         .expect("pointed");
+    let previewed = stage.router.preview(&service(), Some(Colour::Green)).await;
+    previewed.expect("previewed");
     until("green", 5, || stage.up(Colour::Green)).await;
     let before = stage.router.figures(&service()).await.expect("figures");
     let status = async |path: &str| {

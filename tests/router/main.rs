@@ -13,6 +13,7 @@ mod preview;
 mod sessions;
 mod sticky;
 mod traffic;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 

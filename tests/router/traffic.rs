@@ -73,6 +73,8 @@ async fn the_split_is_exact_and_the_preview_reaches_a_healthy_colour_without_wei
         .point(&service(), Colour::Green, &[stage.green.address])
         .await
         .expect("pointed");
+    let preview = async |colour| stage.router.preview(&service(), colour).await.expect("previewed");
+    preview(Some(Colour::Green)).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(!stage.up(Colour::Green).await);
     assert_eq!(
@@ -91,6 +93,15 @@ async fn the_split_is_exact_and_the_preview_reaches_a_healthy_colour_without_wei
         assert_eq!(stage.ask("").await.0, 200);
     }
     assert_eq!(stage.green.served() - before, 20, "10 % of 200");
+    for _ in 0..20 {
+        assert_eq!(stage.ask("canary: true\r\n").await.1, "green", "whatever its weight");
+    }
+    preview(None).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        seen.insert(stage.ask("canary: true\r\n").await.1);
+    }
+    assert_eq!(seen.len(), 2, "where everybody goes");
     let mut connection = Connection::open(stage.at).await.expect("connects");
     let (_, seen) = connection
         .send("GET", "/client", "X-Forwarded-For: 203.0.113.9\r\n", "")
