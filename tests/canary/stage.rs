@@ -176,13 +176,14 @@ impl<'a> Stage<'a> {
         told
     }
 
-    /// One that goes on meanwhile.
+    /// One that goes on meanwhile; what it tells goes into a file beside the project.
     pub fn spawn(&self, args: &[&str]) -> Child {
+        let told = std::fs::File::create(self.cli.folder.join("told.log")).expect("a log");
         let mut command = tokio::process::Command::from(self.cli.command(args));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(told)
             .kill_on_drop(true);
         command.spawn().expect("the binary runs")
     }

@@ -11,10 +11,15 @@ const RELEASE: &str = "steps: [{ weight: 5, hold: 5m }, { weight: 50, hold: 5m }
 
 /// The stage is at this step of the canary.
 async fn held_at(stage: &Stage<'_>, weight: u8) {
-    until(&format!("{weight} %"), 30, async || {
-        stage.weight(Colour::Green).await == Some(weight)
-    })
-    .await;
+    let what = format!("{weight} %");
+    let there = until(&what, 30, async || stage.weight(Colour::Green).await == Some(weight));
+    tokio::select! {
+        () = there => {}
+        () = tokio::time::sleep(std::time::Duration::from_secs(25)) => {
+            let told = std::fs::read_to_string(stage.cli.folder.join("told.log")).unwrap_or_default();
+            panic!("{} is not at {weight} %: {:?}; {told}", stage.cli.host, stage.diary().0);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -18,7 +18,7 @@ pub fn asked(arguments: &[String]) -> Option<(&Path, &str)> {
 
 /// Appends a line with the version when it begins and one when it is done, `takes` later.
 pub async fn run(file: &Path, takes: &str, version: &str) -> ExitCode {
-    eprintln!("migrating to {version}");
+    say(&format!("migrating to {version}\n"));
     let migrated = async {
         let takes: Duration = span(takes)?;
         let noted = |word: &str| append(file, &format!("{version} {word}\n"));
@@ -30,9 +30,16 @@ pub async fn run(file: &Path, takes: &str, version: &str) -> ExitCode {
     match migrated.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("the migration failed: {why}");
+            say(&format!("the migration failed: {why}\n"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// In one write: engines keep what comes in parts as several entries, and may show only the last.
+fn say(line: &str) {
+    if let Err(error) = io::stderr().write_all(line.as_bytes()) {
+        eprintln!("{error}");
     }
 }
 
