@@ -161,7 +161,8 @@ impl Owner {
             Some(client) => client.under_way().await.map_err(client_failure)?,
             None => Self::history(project).await?,
         };
-        Ok(receipts.into_iter().filter(Receipt::open).collect())
+        let waits = |receipt: &Receipt| receipt.open() || receipt.outcome == "queued";
+        Ok(receipts.into_iter().filter(waits).collect())
     }
 
     /// Operations without an end, oldest first.

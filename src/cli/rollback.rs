@@ -42,8 +42,12 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         && release.outcome != "stuck"
         && release.detail["goal"] == "deploy"
     {
-        let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        return steer::take_back(&project, &release, &format!("{}{because}", owner::by()), &terminal).await;
+        let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let by = format!("{}{because}", owner::by());
+        if steer::take_back(&project, &release, &by, &terminal).await?.is_ok() {
+            return Ok(());
+        }
+        // It is made by now, or cannot be taken back: what follows goes back from where it ends.
     }
     let order = Order::Rollback {
         service: args.service.clone(),

@@ -54,7 +54,8 @@ pub async fn ask(global: &Global, service: Option<&ServiceName>, request: Reques
     match owner(&project).await? {
         // Nobody else takes on what goes on now.
         owner @ Owner::Foreground { .. } if request != Request::Pause => {
-            let receipt = owner.steer(id, Some(request), &by(), &terminal).await?;
+            owner.request(id, request, &by()).await?;
+            let receipt = owner.steer(id, None, &by(), &terminal).await?;
             terminal.conclude(&receipt)
         }
         owner => {
@@ -68,18 +69,33 @@ pub async fn ask(global: &Global, service: Option<&ServiceName>, request: Reques
     }
 }
 
-/// Has the open release taken back, and follows that to its end.
-pub async fn take_back(project: &Project, release: &Receipt, by: &str, terminal: &Terminal) -> Result<(), Failure> {
+/// Has the open release taken back, and follows that to its end. The inner error is a refusal before anything was
+/// driven: the release is behind its point of no return, or over.
+pub async fn take_back(
+    project: &Project,
+    release: &Receipt,
+    by: &str,
+    terminal: &Terminal,
+) -> Result<Result<(), Failure>, Failure> {
     let owner = owner(project).await?;
-    let receipt = owner
-        .steer(&release.operation, Some(Request::Abort), by, terminal)
-        .await?;
+    match owner.request(&release.operation, Request::Abort, by).await {
+        Err(refusal) if refusal.kind() == Kind::Failed => return Ok(Err(refusal)),
+        other => other?,
+    }
+    let receipt = owner.steer(&release.operation, None, by, terminal).await?;
     match receipt.outcome.as_str() {
         // What was asked for: the word of the release itself is that it did not get there.
-        "aborted" | "rolled_back" if terminal.json => terminal.print_json(&receipt),
-        "aborted" | "rolled_back" => terminal.print_receipt(&receipt),
-        _ => terminal.conclude(&receipt),
+        "aborted" | "rolled_back" if terminal.json => terminal.print_json(&receipt)?,
+        "aborted" | "rolled_back" => terminal.print_receipt(&receipt)?,
+        outcome => {
+            terminal.conclude(&receipt)?;
+            return Err(Failure::new(
+                Kind::Failed,
+                format!("it was not taken back: it is {outcome}"),
+            ));
+        }
     }
+    Ok(Ok(()))
 }
 
 /// `abort`: the release under way, or a clear word that there is none.
@@ -88,5 +104,5 @@ pub async fn abort(global: &Global, service: Option<&ServiceName>, reason: Optio
     let project = project::configured(global)?;
     let release = the_release(&project, service).await?;
     let by = reason.map_or_else(by, |reason| format!("{}: {reason}", by()));
-    take_back(&project, &release, &by, &terminal).await
+    take_back(&project, &release, &by, &terminal).await?
 }

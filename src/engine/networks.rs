@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
 use serde_json::json;
@@ -15,6 +16,12 @@ use super::error::{call, refused};
 use super::lenient;
 use super::limits;
 use super::wire;
+
+/// What Podman 4.3 says when another network's interface goes away while it looks for an address that is free.
+const VANISHED: &str = "no such network interface";
+/// How often that is tried again, and after what pause.
+const AGAIN: usize = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Bollard {
     pub(super) async fn networks_with(&self, label: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
@@ -77,7 +84,15 @@ impl Bollard {
             ..NetworkCreateRequest::default()
         };
         self.count_write();
-        match call(&what, limits::CHANGE, self.docker.create_network(request)).await? {
+        let mut made = call(&what, limits::CHANGE, self.docker.create_network(request.clone())).await?;
+        for _ in 0..AGAIN {
+            if !made.as_ref().is_err_and(|message| message.contains(VANISHED)) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            made = call(&what, limits::CHANGE, self.docker.create_network(request.clone())).await?;
+        }
+        match made {
             Ok(created) if self.podman() || self.first_of_its_name(&spec.name, &created.id).await? => Ok(()),
             Ok(created) => {
                 self.drop_network(&created.id).await?;

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::chown;
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
@@ -57,9 +59,13 @@ pub struct HaProxy {
     turn: Arc<Mutex<()>>,
 }
 
-/// The right to change something. It goes along with the write it is for, so that one whose caller was dropped in its
-/// middle still ends before the next begins.
-type Turn = OwnedMutexGuard<()>;
+/// The right to change something, among all processes of this host. It goes along with the write it is for, so that one
+/// whose caller was dropped in its middle still ends before the next begins.
+struct Turn {
+    _here: OwnedMutexGuard<()>,
+    /// Locked; `None` before there is a configuration.
+    _everywhere: Option<File>,
+}
 
 impl HaProxy {
     pub fn new(config: impl Into<PathBuf>, run: impl Into<PathBuf>, inside: Inside) -> Self {
@@ -101,8 +107,24 @@ impl HaProxy {
         Ok(listener)
     }
 
-    async fn turn(&self) -> Turn {
-        self.turn.clone().lock_owned().await
+    async fn turn(&self) -> Result<Turn, RouterError> {
+        let here = self.turn.clone().lock_owned().await;
+        let path = self.config.join("lock");
+        blocking(move || {
+            let everywhere = match File::options().create(true).append(true).open(&path) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(RouterError::Write(error)),
+            };
+            if let Some(file) = &everywhere {
+                flock(file, FlockOperation::LockExclusive).map_err(|error| RouterError::Write(error.into()))?;
+            }
+            Ok(Turn {
+                _here: here,
+                _everywhere: everywhere,
+            })
+        })
+        .await
     }
 
     async fn store(&self, stored: &Stored, turn: Turn) -> Result<Turn, RouterError> {
@@ -150,7 +172,7 @@ impl HaProxy {
 #[async_trait]
 impl Router for HaProxy {
     async fn apply(&self, routes: &[Route]) -> Result<(), RouterError> {
-        let turn = self.prepare(self.turn().await).await?;
+        let turn = self.prepare(self.turn().await?).await?;
         let before = self.stored().await?;
         let mut after = Stored {
             routes: routes.to_vec(),
@@ -189,7 +211,7 @@ impl Router for HaProxy {
     }
 
     async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut stored = self.stored().await?;
         let before = stored.routes.clone();
         let route = stored.route(service)?;
@@ -201,7 +223,8 @@ impl Router for HaProxy {
         let route = route.clone();
         let mut commands = Vec::new();
         // Who was sent to a colour the last time is not sent there again because it begins anew.
-        if stored.begin(&before) {
+        stored.begin(&before);
+        if route.sticky {
             commands = map::commands(&stored, service, &self.inside);
         }
         for (slot, replica) in render::heaviest_first(&route) {
@@ -217,7 +240,7 @@ impl Router for HaProxy {
     }
 
     async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut stored = self.stored().await?;
         let route = stored.route(service)?;
         for slot in &mut route.slots {
@@ -236,7 +259,7 @@ impl Router for HaProxy {
     }
 
     async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut stored = self.stored().await?;
         stored.route(service)?;
         // Nothing waits for the disk here: the file only matters to a router that starts again meanwhile.
@@ -259,7 +282,7 @@ impl Router for HaProxy {
     }
 
     async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut stored = self.stored().await?;
         stored.route(service)?;
         match notice {
@@ -270,12 +293,9 @@ impl Router for HaProxy {
     }
 
     async fn preview(&self, service: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut stored = self.stored().await?;
         stored.route(service)?;
-        if stored.previewed.get(service).copied() == colour {
-            return Ok(());
-        }
         match colour {
             Some(colour) => stored.previewed.insert(service.clone(), colour),
             None => stored.previewed.remove(service),
@@ -288,7 +308,7 @@ impl Router for HaProxy {
     }
 
     async fn preview_cookie(&self, service: &ServiceName, until: Timestamp) -> Result<String, RouterError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut stored = self.stored().await?;
         stored.route(service)?;
         if stored.key.is_none() {

@@ -39,10 +39,10 @@ pub fn check(routes: &[Route]) -> Result<(), RouterError> {
                     "it is not the name of a header",
                 );
             }
-            if value.is_empty() || !plain(value) {
+            if value.is_empty() || !plain(value) || value.starts_with('-') || value.contains(['{', '}']) {
                 return refuse(
                     format!("the preview value of {service}"),
-                    "it is empty, or holds a space, a quote or a backslash",
+                    "it is empty, begins with `-`, or holds a space, a quote, a brace or a backslash",
                 );
             }
         }

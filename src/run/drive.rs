@@ -226,7 +226,8 @@ impl<S: Step> Drive<'_, S> {
 
     fn lose_patience(&mut self, step: S, why: &str, patience: Patience) -> Result<(), JournalError> {
         let why = format!("inconclusive for {}: {why}", patience.span.human());
-        if patience.fails {
+        // Behind the point of no return there is no pausing: it is stuck, and someone has to look.
+        if patience.fails || self.journal.saga().committed() {
             return self.fail(step, why);
         }
         self.teller.say(UpdateKind::Waiting, format!("{step}: {why}"));

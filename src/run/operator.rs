@@ -36,6 +36,17 @@ pub enum Order {
 }
 
 impl Order {
+    /// What a program may want to know of one that has no journal yet.
+    pub fn detail(&self) -> serde_json::Value {
+        let (goal, service) = match self {
+            Order::Deploy { service, .. } => ("deploy", service),
+            Order::Rollback { service, .. } => ("rollback", service),
+            Order::Retire { service } => ("retire", service),
+            Order::Backup { .. } | Order::Drill { .. } => return serde_json::Value::Null,
+        };
+        serde_json::json!({ "goal": goal, "service": service })
+    }
+
     /// Operations of one lane run one after the other: two releases, or two backups, never at once.
     pub fn lane(&self) -> &'static str {
         match self {

@@ -143,7 +143,7 @@ impl Operation {
             started: self.at,
             ended: self.at,
             lines: Vec::new(),
-            detail: serde_json::Value::Null,
+            detail: self.order.as_ref().map_or(serde_json::Value::Null, Order::detail),
         }
     }
 

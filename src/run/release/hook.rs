@@ -17,6 +17,14 @@ impl Work<'_> {
         let spec = self.hook(at)?;
         let container = self.hook_container(spec).await?;
         if container.state == ContainerState::Created {
+            // Podman calls what ran when the host went down "created" again.
+            if container.started.is_some() {
+                let why = format!(
+                    "{} was cut off by a restart of the host and is not begun again",
+                    container.name
+                );
+                return Err(self.with_logs(why, std::slice::from_ref(&container)).await);
+            }
             self.engine.start_container(&container.id).await?;
         }
         let said = spec.entrypoint.iter().flatten().next().cloned().unwrap_or_default();

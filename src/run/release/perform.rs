@@ -104,10 +104,13 @@ impl Perform<ReleaseStep> for ReleasePerformer {
                 if *weight > 0 && subject.swap == Swap::Overlap {
                     work.healthy_within(*colour, STILL).await?;
                 }
+                if *weight == 0 && subject.swap == Swap::Overlap {
+                    work.can_answer(colour.other()).await?;
+                }
                 let weights = [(*colour, *weight), (colour.other(), 100 - weight)];
                 let took = self.router.steer(&subject.service, weights).await?;
                 // There is no other version any more that everybody else is on.
-                if *weight == 100 {
+                if *weight == 100 && subject.swap == Swap::Overlap {
                     self.router.preview(&subject.service, None).await?;
                 }
                 Ok(Finding::Shifted { took })
@@ -303,6 +306,18 @@ impl Work<'_> {
                 )));
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Whether the router's own checks pass for one of the colour's replicas at least: an engine that is away must not
+    /// keep traffic from being moved back.
+    async fn can_answer(&self, colour: Colour) -> Result<(), StepFailed> {
+        let slots = self.router.slots(&self.subject.service).await?;
+        match slots.iter().any(|slot| slot.colour == colour && slot.up) {
+            true => Ok(()),
+            false => Err(StepFailed::because(format!(
+                "{colour} does not answer any more either, by the router's checks; the other one keeps its traffic"
+            ))),
         }
     }
 

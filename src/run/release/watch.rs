@@ -136,12 +136,14 @@ impl Watch {
             }
         }
         self.start(gauges, &subject, now, true).await;
+        // Asked again and again after its end, one bad look is no more than in the middle of it.
+        let first = saga.undecided().is_none();
         let (mut judged, mut health) = (BTreeMap::new(), Look::Unknown("it was not looked at".into()));
         while let Some(seen) = self.looking.join_next().await {
             let Ok(seen) = seen else {
                 return Judgement::Undecided("a look was cut short".into());
             };
-            if let Some(why) = self.weigh(&subject, &seen, true) {
+            if let Some(why) = self.weigh(&subject, &seen, first) {
                 return Judgement::Failed(why);
             }
             match seen {
@@ -271,11 +273,11 @@ fn conclude(judged: Vec<Judged>, health: &Look) -> Judgement<Finding> {
     let mut unclear: Vec<String> = judged
         .iter()
         .filter_map(|one| match &one.verdict {
-            Verdict::Inconclusive(why) => Some(format!("gate {}: {why}", one.gate)),
-            _ => None,
+            Verdict::Inconclusive(why) | Verdict::Breached(why) => Some(format!("gate {}: {why}", one.gate)),
+            Verdict::Passed | Verdict::Failed(_) => None,
         })
         .collect();
-    if let Look::Unknown(why) = health {
+    if let Look::Unknown(why) | Look::Decided(Err(why)) = health {
         unclear.push(format!("health: {why}"));
     }
     match unclear.is_empty() {
