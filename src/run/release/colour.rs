@@ -131,8 +131,9 @@ impl Work<'_> {
 
     /// Out of the router; requests it is answering are let finish, then its WebSockets are closed.
     pub async fn unpoint(&self, colour: Colour) -> Result<Finding, StepFailed> {
-        self.router.preview(&self.subject.service, None).await?;
+        // What is written down of it comes first: that holds also where no router answers.
         self.router.point(&self.subject.service, colour, &[]).await?;
+        self.router.preview(&self.subject.service, None).await?;
         if let Err(busy) = self.drained(colour).await {
             self.progress.say(&busy.to_string());
         }
