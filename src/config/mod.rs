@@ -8,6 +8,8 @@ mod hooks;
 mod load;
 mod propose;
 mod releases;
+#[cfg(test)]
+mod tests;
 
 pub use backups::{Backups, Keep, Keys, Objectives, SetConfig, Source, StoreConfig};
 pub use drills::{Check, DrillConfig};

@@ -1,0 +1,225 @@
+//! What arkwright.yaml may say, and how each mistake in it is told.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::model::ServiceName;
+
+use super::*;
+
+const GOOD: &str = r#"
+services:
+  line-service:
+    release:
+      port: 3000
+      health: { http: /health, every: 1s, healthy_after: 3, within: 600s }
+      steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]
+backups:
+  recipients: [age1x]
+  stores: { local: { path: ./backups } }
+  sets:
+    uploads: { schedule: "0 3 * * *", sources: [{ path: ./uploads }] }
+    database: { schedule: "0 2 * * *", sources: [{ sqlite: ./data/memoryark.db, newest: "select 1" }], keep: { daily: 7 } }
+    full: { of: [uploads, database] }
+drills:
+  weekly:
+    of: full
+    boot: [line-service]
+    checks:
+      - { sqlite: ./data/memoryark.db, integrity: true }
+      - { sqlite: ./data/memoryark.db, rows: all }
+      - { sqlite: ./data/memoryark.db, files_exist: "select path from files", under: ./uploads }
+      - { http: "line-service:3000/health" }
+timezone: Asia/Taipei
+"#;
+
+fn services() -> BTreeSet<ServiceName> {
+    ["line-service", "redis"]
+        .iter()
+        .map(|n| n.parse().expect("a name"))
+        .collect()
+}
+
+fn refusal(text: &str) -> String {
+    load(Path::new("arkwright.yaml"), text, &services())
+        .expect_err("must be refused")
+        .to_string()
+}
+
+#[test]
+fn the_words_of_the_product_are_read() {
+    let config = load(Path::new("/p/arkwright.yaml"), GOOD, &services()).expect("good");
+    assert_eq!(config.folder, Path::new("/p"));
+    let backups = config.backups.expect("backups");
+    let sources = backups.sources_of("full").expect("sources");
+    assert!(
+        matches!(sources[0], Source::Sqlite { .. }),
+        "databases come before files"
+    );
+    assert_eq!(sources.len(), 2);
+    assert_eq!(config.drills["weekly"].checks.len(), 4);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
+    let text = refusal(&GOOD.replace("timezone:", "timezon:"));
+    assert!(text.starts_with("arkwright.yaml:"), "{text}");
+    assert!(text.contains("unknown field `timezon`"), "{text}");
+    assert!(text.contains("did you mean `timezone`?"), "{text}");
+}
+
+#[test]
+fn gates_are_read_and_every_way_to_get_them_wrong_is_told_at_its_line() {
+    let release = "healthy_after: 3, within: 600s }";
+    let with = |gate: &str, named: &str| {
+        GOOD.replace(release, &format!("{release}\n      gates: [{named}]")) + &format!("gates:\n  errors: {gate}\n")
+    };
+    let good = with(
+        "{ source: router, metric: error_rate, max: 1%, abort_over: 5%, min_requests: 50, every: 5s, window: 60s }",
+        "errors",
+    );
+    let config = load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+    let release = &config.services["line-service"].release;
+    let gates = config.gates_of(release);
+    assert_eq!((gates.len(), gates[0].min_requests), (1, 50));
+    for (gate, named, says) in [
+        (
+            "{ source: router, metric: error_rate, max: 1% }",
+            "error",
+            "did you mean `errors`?",
+        ),
+        ("{ source: router, max: 1% }", "errors", "which `metric`"),
+        (
+            "{ source: router, metric: cpu, max: 1% }",
+            "errors",
+            "not a figure of this source",
+        ),
+        (
+            "{ source: router, metric: p95, max: 1% }",
+            "errors",
+            "written like 500ms",
+        ),
+        (
+            "{ source: router, metric: error_rate, max: 1 }",
+            "errors",
+            "written like 1%",
+        ),
+        (
+            "{ source: router, metric: error_rate }",
+            "errors",
+            "let everything pass",
+        ),
+        (
+            "{ source: router, metric: error_rate, max: 5%, abort_over: 1% }",
+            "errors",
+            "contradict",
+        ),
+        (
+            "{ source: router, metric: error_rate, max: 1%, query: x }",
+            "errors",
+            "means nothing",
+        ),
+        (
+            "{ source: router, metric: error_rate, max: 1%, every: 0s }",
+            "errors",
+            "interval",
+        ),
+        (
+            "{ source: router, metric: error_rate, max: 1%, window: 2h }",
+            "errors",
+            "window",
+        ),
+        ("{ source: prometheus, query: up, min: 1 }", "errors", "which `url`"),
+        (
+            "{ source: prometheus, url: prom, query: up, min: 1 }",
+            "errors",
+            "http://",
+        ),
+        ("{ source: command }", "errors", "to `run`"),
+        (
+            "{ source: command, run: [x], service: redi }",
+            "errors",
+            "did you mean `redis`?",
+        ),
+        (
+            "{ source: engine, metric: cpu, max: 80%, failures: 0 }",
+            "errors",
+            "at least one",
+        ),
+        ("{ source: oracle }", "errors", "unknown variant"),
+    ] {
+        let text = refusal(&with(gate, named));
+        assert!(text.contains(says), "{gate}: {text}");
+        assert!(text.starts_with("arkwright.yaml:"), "{text}");
+    }
+}
+
+#[test]
+fn programs_around_a_release_say_what_class_they_are_of() {
+    let release = "healthy_after: 3, within: 600s }";
+    let with = |before: &str| GOOD.replace(release, &format!("{release}\n      before: [{before}]"));
+    let good = with("{ backup: full }, { run: [./migrate], class: expand_contract }");
+    let config = load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+    assert_eq!(config.services["line-service"].release.hooks().count(), 1);
+    for (before, says) in [
+        ("{ backup: ful }", "did you mean `full`?"),
+        ("{ run: [./migrate] }", "what `class`"),
+        ("{ backup: full, run: [x], class: reversible }", "either a `backup`"),
+        ("{ backup: full, class: reversible }", "belong to `run`"),
+        ("{ run: [x], class: hard }", "unknown variant"),
+        ("{}", "either a `backup`"),
+    ] {
+        let text = refusal(&with(before));
+        assert!(text.contains(says), "{before}: {text}");
+    }
+    let held = with("{ run: [x], class: irreversible }").replace(
+        "      steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]\n",
+        "      swap: hold\n",
+    );
+    let text = refusal(&held);
+    assert!(text.contains("exclude each other"), "{text}");
+}
+
+#[test]
+fn a_private_key_is_refused_and_not_shown() {
+    for key in [
+        "AGE-SECRET-KEY-1QQQSECRET",
+        "age-secret-key-1qqqsecret",
+        "-----BEGIN OPENSSH PRIVATE KEY-----qqqsecret",
+    ] {
+        for recipients in [format!("[age1x, {key}]"), format!("\"{key}\"")] {
+            let text = refusal(&GOOD.replace("[age1x]", &recipients));
+            assert!(text.starts_with("arkwright.yaml:9:"), "{text}");
+            assert!(text.contains("PRIVATE key"), "{text}");
+            assert!(!text.to_lowercase().contains("qqqsecret"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn each_mistake_is_named_at_its_line() {
+    for (from, to, line, says) in [
+        (
+            "line-service:\n    release",
+            "lin-service:\n    release",
+            3,
+            "did you mean `line-service`?",
+        ),
+        (
+            "of: [uploads, database]",
+            "of: [uploads, databas]",
+            14,
+            "did you mean `database`?",
+        ),
+        ("of: [uploads, database]", "of: [full]", 14, "made of itself"),
+        ("\"0 3 * * *\"", "\"0 25 * * *\"", 12, "hour"),
+        ("of: full", "of: ful", 17, "did you mean `full`?"),
+        ("integrity: true", "integrity: false", 19, "checks nothing"),
+        ("weight: 50", "weight: 4", 7, "grow"),
+        ("boot: [line-service]", "boot: [redi]", 18, "did you mean `redis`?"),
+    ] {
+        let text = refusal(&GOOD.replacen(from, to, 1));
+        assert!(text.starts_with(&format!("arkwright.yaml:{line}:")), "{to}: {text}");
+        assert!(text.contains(says), "{to}: {text}");
+    }
+}
