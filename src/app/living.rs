@@ -69,14 +69,15 @@ impl Fixed {
 
 impl Living {
     pub async fn of(project: Project) -> Result<Self, BuildError> {
+        let host = project.host().await?;
         Ok(Living {
             selection: project.selection.clone(),
             fixed: Fixed::of(&project),
-            host: project.host().await?,
+            engine: Mutex::new(host.engine.as_ref().ok().map(|engine| engine.info().clone())),
+            host,
             read: Mutex::new(Arc::new(project)),
             begun: Mutex::default(),
             said: Mutex::default(),
-            engine: Mutex::default(),
             repointed: AtomicBool::default(),
         })
     }

@@ -92,7 +92,7 @@ impl Owner {
             "paused" => Some(Request::Resume),
             _ => None,
         };
-        self.steer(id, request, &by(), terminal).await
+        self.steer(id, request, terminal).await
     }
 
     /// Hands a request to an operation and follows it to its end.
@@ -100,17 +100,17 @@ impl Owner {
         &self,
         id: &OperationId,
         request: Option<Request>,
-        by: &str,
         terminal: &Terminal,
     ) -> Result<Receipt, Failure> {
+        let by = by();
         match self {
             Owner::Agent(client) => {
                 if let Some(request) = request {
-                    client.request(id, request, by).await.map_err(client_failure)?;
+                    client.request(id, request, &by).await.map_err(client_failure)?;
                 }
                 self.follow(client, id, terminal).await
             }
-            Owner::Foreground { host, .. } => drive(host, id, terminal, request.map(|request| (request, by))).await,
+            Owner::Foreground { host, .. } => drive(host, id, terminal, request.map(|request| (request, &*by))).await,
         }
     }
 

@@ -55,7 +55,7 @@ pub async fn ask(global: &Global, service: Option<&ServiceName>, request: Reques
         // Nobody else takes on what goes on now.
         owner @ Owner::Foreground { .. } if request != Request::Pause => {
             owner.request(id, request, &by()).await?;
-            let receipt = owner.steer(id, None, &by(), &terminal).await?;
+            let receipt = owner.steer(id, None, &terminal).await?;
             terminal.conclude(&receipt)
         }
         owner => {
@@ -82,7 +82,7 @@ pub async fn take_back(
         Err(refusal) if refusal.kind() == Kind::Failed => return Ok(Err(refusal)),
         other => other?,
     }
-    let receipt = owner.steer(&release.operation, None, by, terminal).await?;
+    let receipt = owner.steer(&release.operation, None, terminal).await?;
     match receipt.outcome.as_str() {
         // What was asked for: the word of the release itself is that it did not get there.
         "aborted" | "rolled_back" if terminal.json => terminal.print_json(&receipt)?,

@@ -95,10 +95,7 @@ pub(super) async fn get_with(
 pub(super) async fn server(address: &Address, limit: Duration) -> Result<String, Cause> {
     let asked = async {
         let request = request(Method::GET, "/_ping", None)?;
-        match address {
-            Address::Unix(path) => send(UnixStream::connect(path).await?, request).await,
-            Address::Tcp(authority) => send(TcpStream::connect(authority).await?, request).await,
-        }
+        reach(address, request).await
     };
     let response = tokio::time::timeout(limit, asked).await??;
     if !response.status().is_success() {
@@ -165,10 +162,7 @@ pub(super) async fn post(
     auth: Option<&str>,
 ) -> Result<Result<Lines, String>, Cause> {
     let request = request(Method::POST, path_and_query, auth)?;
-    let response = match address {
-        Address::Unix(path) => send(UnixStream::connect(path).await?, request).await?,
-        Address::Tcp(authority) => send(TcpStream::connect(authority).await?, request).await?,
-    };
+    let response = reach(address, request).await?;
     if response.status().is_success() {
         let (body, pending) = (response.into_body(), BytesMut::new());
         return Ok(Ok(Lines { body, pending }));
@@ -178,6 +172,14 @@ pub(super) async fn post(
         .await?
         .to_bytes();
     Ok(Err(message(&body)))
+}
+
+/// Sends a request on a connection of its own.
+async fn reach(address: &Address, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Cause> {
+    match address {
+        Address::Unix(path) => send(UnixStream::connect(path).await?, request).await,
+        Address::Tcp(authority) => send(TcpStream::connect(authority).await?, request).await,
+    }
 }
 
 async fn send(

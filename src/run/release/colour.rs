@@ -5,8 +5,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Swap;
 use crate::model::{Colour, Span};
-use crate::ports::{Container, ContainerSpec, ContainerState, EngineError};
-use crate::release::{Finding, Goal};
+use crate::ports::{Container, ContainerSpec, ContainerState, Engine, EngineError};
+use crate::release::{Finding, Goal, Subject};
 use crate::run::StepFailed;
 
 use super::perform::Work;
@@ -146,6 +146,22 @@ impl Work<'_> {
         let sessions = shut.await?;
         Ok(Finding::Cut { sessions })
     }
+}
+
+/// A colour's containers, by name. Only the service is asked for, not the whole project: whoever rolls back waits for it.
+pub(super) async fn containers_of(
+    engine: &dyn Engine,
+    subject: &Subject,
+    colour: Colour,
+) -> Result<Vec<Container>, EngineError> {
+    let label = format!("{}={}", labels::SERVICE, subject.service);
+    let mut containers = engine.containers_labelled(&label).await?;
+    containers.retain(|container| {
+        container.label(labels::PROJECT) == Some(subject.project.as_str())
+            && container.label(labels::COLOUR) == Some(colour.as_str())
+    });
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(containers)
 }
 
 /// The container's address on a network, once it runs.

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep};
 use crate::config::Swap;
 use crate::journal::{Saga, Step};
 use crate::model::{Colour, Span, Timestamp};
-use crate::plan::labels;
-use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Observed, Router};
+use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router};
 use crate::release::{Finding, Image, ReleaseStep, Subject};
 use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
 
+use super::colour::containers_of;
 use super::data;
 use super::order::digest_of;
 use super::watch::{Gauges, Watch};
@@ -367,17 +367,7 @@ impl Work<'_> {
     }
 
     pub async fn containers(&self, colour: Colour) -> Result<Vec<Container>, StepFailed> {
-        // Not the whole project: whoever rolls back waits for this.
-        let label = format!("{}={}", labels::SERVICE, self.subject.service);
-        let of_project = |c: &Container| c.label(labels::PROJECT) == Some(self.subject.project.as_str());
-        let mut containers = self.engine.containers_labelled(&label).await?;
-        containers.retain(of_project);
-        let observed = Observed {
-            containers,
-            ..Observed::default()
-        };
-        let found = crate::release::of_colour(&observed, &self.subject.service, colour);
-        Ok(found.into_iter().cloned().collect())
+        Ok(containers_of(self.engine, self.subject, colour).await?)
     }
 }
 

@@ -9,10 +9,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::{Gate, Probe};
 use crate::journal::Saga;
 use crate::model::{Span, Timestamp};
-use crate::plan::labels;
 use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen as seen_at};
 use crate::run::Judgement;
 use crate::run::gates::{Looker, Probing, Scene};
+
+use super::colour::containers_of;
 
 /// How often a held colour's own health is looked at, where no gate is looked at more often.
 const HEALTH: Duration = Duration::from_secs(2);
@@ -42,17 +43,8 @@ impl Gauges for Looker {
     }
 
     async fn started(&self, subject: &Subject) -> Result<Vec<Started>, String> {
-        let label = format!("{}={}", labels::SERVICE, subject.service);
-        let found = self
-            .engine
-            .containers_labelled(&label)
-            .await
-            .map_err(|e| e.to_string())?;
-        let ours = found.iter().filter(|container| {
-            container.label(labels::PROJECT) == Some(subject.project.as_str())
-                && container.label(labels::COLOUR) == Some(subject.to.as_str())
-        });
-        Ok(ours.map(Started::of).collect())
+        let found = containers_of(self.engine.as_ref(), subject, subject.to).await;
+        Ok(found.map_err(|e| e.to_string())?.iter().map(Started::of).collect())
     }
 
     async fn health(&self, subject: &Subject, began: &[Started]) -> Look {
