@@ -77,8 +77,10 @@ pub struct SlotView {
     pub replica: u32,
     pub address: Option<IpAddr>,
     pub weight: u8,
-    /// By the router's own checks.
+    /// The newest of the router's own checks passed; one that did not may be chance.
     pub up: bool,
+    /// So many checks in a row failed that the router sends it nothing.
+    pub down: bool,
     pub state: SlotState,
     /// The newest check's result, for a person: `L7OK/200 in 2 ms`.
     pub last_check: String,

@@ -52,6 +52,7 @@ impl Server {
             address: (!resting).then_some(self.state.address),
             weight: self.state.weight,
             up: self.state.running && !resting && self.plain.passed(),
+            down: !self.state.running && !resting,
             state: match (resting, self.state.drain) {
                 (true, _) => SlotState::Maint,
                 (false, true) => SlotState::Drain,

@@ -76,7 +76,7 @@ pub async fn facts(
             let Ok(slots) = router.slots(&route.service).await else {
                 continue;
             };
-            let down = |slot: &SlotView| Some(slot.colour) == serving && slot.address.is_some() && !slot.up;
+            let down = |slot: &SlotView| Some(slot.colour) == serving && slot.down;
             if slots.iter().any(down) {
                 facts.down.insert(route.service.clone());
             }

@@ -74,6 +74,7 @@ impl Router for Remembered {
                 address: Some(*address),
                 weight: slot.weight,
                 up,
+                down: !up,
                 state: slot.state,
                 last_check: "L4CON".into(),
                 in_flight: 0,

@@ -119,6 +119,7 @@ impl Router for Told {
             address: Some(IpAddr::from([127, 0, 0, 1])),
             weight: 5,
             up,
+            down: !up,
             state: SlotState::Ready,
             last_check: "L7STS/500 in 2 ms".into(),
             in_flight: 0,

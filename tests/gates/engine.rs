@@ -195,7 +195,7 @@ async fn a_colour_is_well_until_something_happens_to_it() {
         let scene = room.run(room.spec("one", "green", "sleep 600")).await;
         assert_eq!(room.looker.health(&scene, LIMIT).await, Look::Decided(Ok(())));
         *room.router.up.lock().expect("whole") = Some(false);
-        room.ill(&scene, "the router's check of green fails: L7STS/500").await;
+        room.ill(&scene, "the router's checks of green fail: L7STS/500").await;
         *room.router.up.lock().expect("whole") = None;
         let look = room.looker.health(&scene, LIMIT).await;
         assert!(

@@ -107,7 +107,8 @@ fn their_verbs_work_on_a_project_of_ours() {
             "{engine}"
         );
         assert_eq!(project.answers(), "1.0.0", "{engine}");
-        assert!(project.ends(0, &["up"]).contains("nothing to do"));
+        let again = project.ends(0, &["up"]);
+        assert!(again.contains("nothing to do"), "{engine}: {again}");
 
         for verbs in [&["stop"][..], &["start"], &["restart"]] {
             let (fine, text) = compose(verbs);

@@ -45,9 +45,9 @@ impl Looker {
                 scene.colour
             ))));
         }
-        Ok(Look::Decided(match serving.iter().find(|slot| !slot.up) {
+        Ok(Look::Decided(match serving.iter().find(|slot| slot.down) {
             Some(down) => Err(format!(
-                "the router's check of {} fails: {}",
+                "the router's checks of {} fail: {}",
                 scene.colour, down.last_check
             )),
             None => Ok(()),

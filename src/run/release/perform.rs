@@ -312,12 +312,19 @@ impl Work<'_> {
     /// Whether the router's own checks pass for one of the colour's replicas at least: an engine that is away must not
     /// keep traffic from being moved back.
     async fn can_answer(&self, colour: Colour) -> Result<(), StepFailed> {
-        let slots = self.router.slots(&self.subject.service).await?;
-        match slots.iter().any(|slot| slot.colour == colour && slot.up) {
-            true => Ok(()),
-            false => Err(StepFailed::because(format!(
-                "{colour} does not answer any more either, by the router's checks; the other one keeps its traffic"
-            ))),
+        loop {
+            let slots = self.router.slots(&self.subject.service).await?;
+            let ours = || slots.iter().filter(|slot| slot.colour == colour && slot.address.is_some());
+            if ours().any(|slot| slot.up) {
+                return Ok(());
+            }
+            // One bad check may be chance: the next ones tell.
+            if ours().all(|slot| slot.down) {
+                return Err(StepFailed::because(format!(
+                    "{colour} does not answer any more either, by the router's checks; the other one keeps its traffic"
+                )));
+            }
+            sleep(LOOK).await;
         }
     }
 

@@ -349,6 +349,7 @@ impl Router for Edge {
                     address: slot.addresses.first().copied(),
                     weight: slot.weight,
                     up: slot.addresses.first().is_some_and(|ip| w.well(ip)),
+                    down: slot.addresses.first().is_some_and(|ip| !w.well(ip)),
                     state: slot.state,
                     last_check: "L4CON".into(),
                     in_flight: if slot.weight > 0 { w.busy } else { 0 },
