@@ -30,6 +30,7 @@ fn took(services: u32) -> Duration {
         files: "/s/files".into(),
         router_config: "/s/router".into(),
         router_run: "/s/run".into(),
+        standby: "/s/standby".into(),
     };
     let mut count = 0;
     for service in loaded.stack.services.values() {

@@ -194,6 +194,7 @@ impl Stage {
                 Arc::new(ThisHost),
                 Arc::new(SystemClock),
             )),
+            web: Arc::new(WebClient::default()),
             watch: Default::default(),
             state: self.state.clone(),
             secrets: arkwright::stack::Secrets::default(),

@@ -10,7 +10,8 @@ use crate::schedule::Crontab;
 use crate::stack::place_of;
 
 use super::{
-    Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, ServiceConfig, Source, Swap,
+    Background, Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, ServiceConfig, Source,
+    Swap, is_path,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -178,9 +179,7 @@ impl Reading<'_> {
                 let message = format!("the Compose project has no service `{name}`");
                 return Err(self.at(&path[..2], message, nearest(name.as_str(), names)));
             }
-            if !release.health.http.starts_with('/')
-                || release.health.http.chars().any(|c| c.is_whitespace() || c.is_control())
-            {
+            if !is_path(&release.health.http) {
                 return Err(self.at(
                     &inside("health"),
                     "`health.http` is a path that begins with `/`".into(),
@@ -194,6 +193,9 @@ impl Reading<'_> {
                     "`steps` and `swap: hold` exclude each other".into(),
                     Some(help.into()),
                 ));
+            }
+            if let Some(Err(message)) = release.background.as_ref().map(Background::checked) {
+                return Err(self.at(&inside("background"), message, None));
             }
             self.watched(&config.gates, name, release)?;
             let weights: Vec<u8> = release.steps.iter().map(|step| step.weight).collect();
@@ -274,7 +276,7 @@ impl Reading<'_> {
             ));
         }
         if let Some(probe) = &release.probe
-            && (!probe.http.starts_with('/') || probe.http.chars().any(|c| c.is_whitespace() || c.is_control()))
+            && !is_path(&probe.http)
         {
             return Err(self.at(
                 &inside("probe"),

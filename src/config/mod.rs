@@ -1,5 +1,6 @@
 //! arkwright.yaml to a validated [`Config`]; every error names file, line and column.
 
+mod background;
 mod backups;
 mod drills;
 mod error;
@@ -11,6 +12,7 @@ mod releases;
 #[cfg(test)]
 mod tests;
 
+pub use background::{Background, Call};
 pub use backups::{Backups, Keep, Keys, Objectives, SetConfig, Source, StoreConfig};
 pub use drills::{Check, DrillConfig};
 pub use error::ConfigError;
@@ -19,3 +21,8 @@ pub use hooks::{After, Before, Hook, HookClass};
 pub use load::{AgentConfig, Config, RouterConfig, load, schema};
 pub use propose::{Choices, Proposal, ProposedRelease, propose};
 pub use releases::{HealthConfig, Inconclusive, Preview, Probe, Release, ServiceConfig, StepConfig, Swap, Then};
+
+/// Whether it can be the path of a request.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}

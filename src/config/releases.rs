@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Span;
 
-use super::{After, Before, Hook};
+use super::{After, Background, Before, Hook};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +52,9 @@ pub struct Release {
     /// A client stays with the colour that answered it first.
     #[serde(default)]
     pub sticky: bool,
+    /// Jobs of a queue that the service works beside its requests: a colour takes none before it is proven.
+    #[serde(default)]
+    pub background: Option<Background>,
 }
 
 impl Release {

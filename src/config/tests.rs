@@ -181,6 +181,34 @@ fn programs_around_a_release_say_what_class_they_are_of() {
 }
 
 #[test]
+fn a_colour_is_told_to_work_in_one_way() {
+    let release = "healthy_after: 3, within: 600s }";
+    let with = |background: &str| GOOD.replace(release, &format!("{release}\n      background: {background}"));
+    let good = with("{ pause: { post: /pause }, resume: { run: [./ctl, resume] } }");
+    load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+    for (background, says) in [
+        ("{ pause: { post: /pause } }", "missing field `resume`"),
+        (
+            "{ pause: { post: pause }, resume: { post: /resume } }",
+            "begins with `/`",
+        ),
+        ("{ pause: {}, resume: { post: /resume } }", "either a program"),
+        (
+            "{ pause: { post: /p, run: [x] }, resume: { post: /r } }",
+            "either a program",
+        ),
+        (
+            "{ pause: { post: /p }, resume: { post: /r }, timeout: 0s }",
+            "above nought",
+        ),
+    ] {
+        let text = refusal(&with(background));
+        assert!(text.contains(says), "{background}: {text}");
+        assert!(text.starts_with("arkwright.yaml:"), "{text}");
+    }
+}
+
+#[test]
 fn a_private_key_is_refused_and_not_shown() {
     for key in [
         "AGE-SECRET-KEY-1QQQSECRET",

@@ -69,6 +69,7 @@ impl Guest {
             files: PathBuf::from("/"),
             router_config: PathBuf::from("/"),
             router_run: PathBuf::from("/"),
+            standby: PathBuf::from("/"),
         };
         let mut guest = Guest {
             service: service.name.clone(),

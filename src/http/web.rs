@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -44,21 +45,26 @@ impl Default for WebClient {
 #[async_trait]
 impl Web for WebClient {
     async fn get(&self, request: &PageRequest) -> Result<Page, WebError> {
-        let target = Target::of(request)?;
-        let at = target.at.clone();
-        match tokio::time::timeout(request.limit, self.fetch(target)).await {
-            Ok(page) => page,
-            Err(_) => Err(WebError::Late {
-                at,
-                limit: request.limit,
-            }),
-        }
+        self.ask(Target::of(Method::GET, request)?, request.limit).await
+    }
+
+    async fn post(&self, request: &PageRequest) -> Result<Page, WebError> {
+        self.ask(Target::of(Method::POST, request)?, request.limit).await
     }
 }
 
 impl WebClient {
+    async fn ask(&self, target: Target, limit: Duration) -> Result<Page, WebError> {
+        let at = target.at.clone();
+        match tokio::time::timeout(limit, self.fetch(target)).await {
+            Ok(page) => page,
+            Err(_) => Err(WebError::Late { at, limit }),
+        }
+    }
+
     async fn fetch(&self, mut target: Target) -> Result<Page, WebError> {
-        for left in (0..=REDIRECTS).rev() {
+        let redirects = if target.method == Method::GET { REDIRECTS } else { 0 };
+        for left in (0..=redirects).rev() {
             let response = self.send(&target).await?;
             if left > 0
                 && let Some(next) = target.redirected(&response)
@@ -118,6 +124,7 @@ fn secure(connector: HttpsConnector<HttpConnector>) -> Secure {
 
 /// Where a request goes, what it carries, and what may be told of it.
 struct Target {
+    method: Method,
     /// Without the login.
     url: Url,
     headers: HeaderMap,
@@ -126,7 +133,7 @@ struct Target {
 }
 
 impl Target {
-    fn of(request: &PageRequest) -> Result<Self, WebError> {
+    fn of(method: Method, request: &PageRequest) -> Result<Self, WebError> {
         let mut url = Url::parse(&request.url).map_err(|error| WebError::Address(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(WebError::Address("it begins with neither http:// nor https://".into()));
@@ -144,7 +151,12 @@ impl Target {
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         cleared.map_err(|()| WebError::Address("it has no host".into()))?;
         let at = url.origin().ascii_serialization();
-        Ok(Target { url, headers, at })
+        Ok(Target {
+            method,
+            url,
+            headers,
+            at,
+        })
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, WebError> {
@@ -154,6 +166,7 @@ impl Target {
             .parse()
             .map_err(|_| WebError::Address("it cannot be asked for".into()))?;
         let mut request = Request::new(Empty::new());
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
         Ok(request)

@@ -22,6 +22,8 @@ pub struct HostFolders {
     pub router_config: PathBuf,
     /// The router's sockets.
     pub router_run: PathBuf,
+    /// A folder for each colour of a service that works a queue.
+    pub standby: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq)]

@@ -21,6 +21,8 @@ pub const SPEC_HASH: &str = "arkwright.spec-hash";
 pub const IMAGE: &str = "arkwright.image";
 /// `blue` or `green`.
 pub const COLOUR: &str = "arkwright.colour";
+/// Of a colour that asks whether it is to stand by.
+pub const STANDBY: &str = "arkwright.standby";
 /// The service whose release runs a program in this container.
 pub const HOOK: &str = "arkwright.hook";
 /// The drill a sandbox's object belongs to, and when it may be swept (RFC 3339).

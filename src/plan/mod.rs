@@ -11,6 +11,7 @@ mod order;
 mod precedence;
 mod route;
 mod spec;
+pub mod standby;
 mod target;
 mod teardown;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::stack::{Dependency, FileSource, Mount, NetworkMode, Service, Stack};
 
 use super::desired::{self, DesiredError, HostFolders, InlineFile};
 use super::order::by_dependency;
-use super::{ContainerSpec, NetworkSpec, Route, Slot, SlotState, VolumeSpec};
+use super::{ContainerSpec, NetworkSpec, Route, Slot, SlotState, VolumeSpec, standby};
 
 /// All that a project should consist of.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,6 +179,8 @@ fn of_service(
     folders: &HostFolders,
 ) -> Result<DesiredService, DesiredError> {
     let replicas = 1..=service.replicas;
+    let made = release.map(|release| standby::of_colour(service, release, serving.colour, folders));
+    let made = made.as_deref().unwrap_or(service);
     let (containers, released) = match release {
         None => {
             let containers = replicas.map(|number| desired::container(stack, service, number, folders));
@@ -191,7 +193,7 @@ fn of_service(
                 .or(service.image.as_ref())
                 .ok_or_else(|| DesiredError::NoImage(service.name.clone()))?;
             let containers: Vec<ContainerSpec> = replicas
-                .map(|replica| desired::colour(stack, service, serving.colour, replica, image, folders))
+                .map(|replica| desired::colour(stack, made, serving.colour, replica, image, folders))
                 .collect::<Result<_, _>>()?;
             let network = containers
                 .first()
@@ -206,7 +208,7 @@ fn of_service(
             (containers, Some(released))
         }
     };
-    let binds = service.mounts.iter().filter_map(|mount| match mount {
+    let binds = made.mounts.iter().filter_map(|mount| match mount {
         Mount::Bind {
             source,
             create_host_path,

@@ -12,6 +12,8 @@ pub trait Web: Send + Sync {
     /// One GET, with every status an answer. A redirect is followed where it leads to the same scheme, host and port;
     /// any other is the answer itself. Nothing of the address but scheme, host and port is in an error.
     async fn get(&self, request: &PageRequest) -> Result<Page, WebError>;
+    /// One POST without a body. A redirect is the answer: nothing is asked for twice.
+    async fn post(&self, request: &PageRequest) -> Result<Page, WebError>;
 }
 
 #[derive(Clone, PartialEq, Eq)]

@@ -33,6 +33,11 @@ pub enum Finding {
     Ran {
         took: Span,
     },
+    /// How many of a colour's containers were told; those made before `background` was configured cannot be.
+    Told {
+        containers: usize,
+        deaf: usize,
+    },
     /// How long the router's command took.
     Shifted {
         took: Span,
@@ -76,6 +81,11 @@ impl fmt::Display for Finding {
             Finding::Backup { snapshot } => f.write_str(snapshot),
             Finding::Healthy { after } => write!(f, "after {}", after.human()),
             Finding::Ran { took } => write!(f, "took {}", took.human()),
+            Finding::Told { containers, deaf: 0 } => write!(f, "{containers} containers told"),
+            Finding::Told { containers, deaf } => write!(
+                f,
+                "{containers} containers told, {deaf} were made before `background` was configured and take jobs as ever"
+            ),
             Finding::Shifted { took } => write!(f, "in {}", took.human()),
             Finding::Closed { at } => write!(f, "at {}", at.format("%H:%M:%S%.3f")),
             Finding::Opened { longest } => write!(f, "the longest wait was {}", longest.human()),

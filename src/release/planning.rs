@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config::{After, Before, Config, Hook, HookClass, Inconclusive, Release, Source, Swap, Then};
+use crate::config::{After, Background, Before, Config, Hook, HookClass, Inconclusive, Release, Source, Swap, Then};
 use crate::journal::{Patience, Plan, Step};
 use crate::model::{Colour, ServiceName, Span};
 use crate::plan::desired::{self, DesiredError, HostFolders};
-use crate::plan::{Container, ContainerSpec, Observed, Route, labels};
+use crate::plan::{Container, ContainerSpec, Observed, Route, labels, standby};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
@@ -178,7 +178,9 @@ pub fn rollback(
 ) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
     let ground = ask.ground()?;
     let to = ground.from.other();
-    let warm = ground.other.len() == ground.service.replicas as usize;
+    // One that stands by would do so for good where nobody says any more how to tell it otherwise.
+    let deaf = ground.release.background.is_none() && ground.other.iter().any(|c| c.label(labels::STANDBY).is_some());
+    let warm = ground.other.len() == ground.service.replicas as usize && !deaf;
     if !warm {
         let image = previous.ok_or_else(|| PlanError::NothingBefore(ask.service.clone()))?;
         let subject = ground.subject(Goal::Rollback, image, reason, true)?;
@@ -208,6 +210,7 @@ pub fn rollback(
     });
     forward.push(ReleaseStep::Prove { colour: to });
     let commit = forward.len();
+    ground.hand_over(&subject, &mut forward);
     forward.push(keep);
     Ok((subject, finished(forward, commit)))
 }
@@ -230,7 +233,9 @@ pub fn retire(ask: Ask<'_>) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
 
 impl Ground<'_> {
     fn specs(&self, colour: Colour, image: &str) -> Result<Vec<ContainerSpec>, PlanError> {
-        let one = |replica| desired::colour(self.ask.stack, self.service, colour, replica, image, self.ask.folders);
+        let Ask { stack, folders, .. } = self.ask;
+        let service = standby::of_colour(self.service, self.release, colour, folders);
+        let one = |replica| desired::colour(stack, &service, colour, replica, image, folders);
         Ok((1..=self.service.replicas).map(one).collect::<Result<_, _>>()?)
     }
 
@@ -265,6 +270,10 @@ impl Ground<'_> {
             hooks,
             gates: self.ask.config.gates_of(self.release),
             probe: self.release.probe.clone(),
+            background: self.release.background.clone().map(|background| Background {
+                port: background.port.or(Some(self.release.port)),
+                ..background
+            }),
             logins: BTreeSet::new(),
             pull: make && goal == Goal::Deploy && always(self.service),
         })
@@ -311,11 +320,14 @@ impl Ground<'_> {
             })
         }));
         forward.push(ReleaseStep::Clear { colour: to });
+        if subject.background.is_some() {
+            forward.push(ReleaseStep::StandBy { colour: to });
+        }
         forward.push(ReleaseStep::Create { colour: to });
         let commit = if subject.swap == Swap::Hold {
             self.held(subject, &mut forward)
         } else {
-            let mut irreversible = self.come_up(subject, &mut forward);
+            let irreversible = self.come_up(subject, &mut forward);
             for step in self.release.steps.iter().filter(|_| steps) {
                 forward.push(ReleaseStep::Shift {
                     colour: to,
@@ -330,10 +342,21 @@ impl Ground<'_> {
             forward.push(ReleaseStep::Prove { colour: to });
             // The other colour runs on, so that what the gates see now can still take everything back.
             forward.extend(self.release.settle.map(|settle| self.hold(100, settle)));
-            irreversible.take().unwrap_or(forward.len())
+            // Whoever goes back does not have a colour that may be broken decide whether the other one serves.
+            let proven = forward.len();
+            self.hand_over(subject, &mut forward);
+            irreversible.unwrap_or(if deploys { forward.len() } else { proven })
         };
         forward.push(keep);
         finished(forward, commit)
+    }
+
+    /// The queue is the proven colour's from here on. Nobody takes jobs in between, so that none is taken twice.
+    fn hand_over(&self, subject: &Subject, forward: &mut Vec<ReleaseStep>) {
+        if subject.background.is_some() {
+            forward.push(ReleaseStep::StandBy { colour: subject.from });
+            forward.push(ReleaseStep::TakeJobs { colour: subject.to });
+        }
     }
 
     /// The new colour, from its first program to being healthy; after how many steps nothing may be taken back by itself,
@@ -416,6 +439,7 @@ impl Ground<'_> {
             ReleaseStep::OpenGate,
             ReleaseStep::Prove { colour: to },
         ]);
+        self.hand_over(subject, forward);
         commit
     }
 }

@@ -92,6 +92,14 @@ pub enum ReleaseStep {
     Prove {
         colour: Colour,
     },
+    /// The colour takes no more jobs, now and whenever it is started.
+    StandBy {
+        colour: Colour,
+    },
+    /// It takes jobs, now and whenever it is started. Takes [`ReleaseStep::StandBy`] back, and the other way round.
+    TakeJobs {
+        colour: Colour,
+    },
     /// The colour stays for a rollback.
     KeepWarm {
         colour: Colour,
@@ -122,6 +130,8 @@ impl Step for ReleaseStep {
             ReleaseStep::Shift { colour, .. } => Some(ReleaseStep::Shift { colour, weight: 0 }),
             ReleaseStep::CloseGate => Some(ReleaseStep::OpenGate),
             ReleaseStep::StopServing { colour } => Some(ReleaseStep::StartAgain { colour }),
+            ReleaseStep::StandBy { colour } => Some(ReleaseStep::TakeJobs { colour }),
+            ReleaseStep::TakeJobs { colour } => Some(ReleaseStep::StandBy { colour }),
             ReleaseStep::CopyData => Some(ReleaseStep::RestoreData),
             ReleaseStep::RunHook { at, ref program, .. } => Some(ReleaseStep::EndHook {
                 at,
@@ -190,6 +200,8 @@ impl fmt::Display for ReleaseStep {
             ReleaseStep::RestoreData => f.write_str("put the data back"),
             ReleaseStep::DropCopy => f.write_str("drop the copy of the data"),
             ReleaseStep::Prove { colour } => write!(f, "ask {colour} what it runs"),
+            ReleaseStep::StandBy { colour } => write!(f, "have {colour} stand by"),
+            ReleaseStep::TakeJobs { colour } => write!(f, "have {colour} take jobs"),
             ReleaseStep::KeepWarm { colour, span } => write!(f, "keep {colour} warm for {}", span.human()),
             ReleaseStep::Count => f.write_str("read the router's counters"),
         }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Gate, Probe, Swap};
+use crate::config::{Background, Gate, Probe, Swap};
 use crate::model::{Colour, ProjectName, Reference, ServiceName, Span};
 use crate::plan::ContainerSpec;
 
@@ -72,6 +72,9 @@ pub struct Subject {
     pub gates: Vec<Gate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+    /// How a colour is told to take jobs or none; its port is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
     /// Registries whose logins were given with the order. The logins are in memory only: a process that takes the
     /// release on after another has none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

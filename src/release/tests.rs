@@ -76,6 +76,7 @@ fn ground(more: &str) -> Ground {
             files: "/s/f".into(),
             router_config: "/s/c".into(),
             router_run: "/s/r".into(),
+            standby: "/s/standby".into(),
         },
         service: service.name,
         routes: vec![Route {
@@ -224,6 +225,59 @@ fn programs_run_before_the_colour_starts_and_before_it_has_traffic() {
         said(&plan).contains("copy the data; run ./migrate; start green"),
         "while the gate is closed: {}",
         said(&plan)
+    );
+}
+
+#[test]
+fn the_queue_changes_hands_once_the_new_colour_is_proven() {
+    let calls = "background: { pause: { post: /pause }, resume: { run: [./ctl, resume] } }";
+    let mut overlap = ground(&format!(", settle: 10m, {calls}"));
+    let (subject, plan) = deploy(overlap.ask(), image("web:2"), false).expect("a plan");
+    assert!(
+        said(&plan).contains("remove green; have green stand by; create green"),
+        "{}",
+        said(&plan)
+    );
+    assert!(
+        said(&plan).contains(
+            "ask green what it runs; settle for 10m 0s; have blue stand by; have green take jobs; |; keep blue warm"
+        ),
+        "{}",
+        said(&plan)
+    );
+    assert_eq!(subject.background.and_then(|background| background.port), Some(80));
+    let green = &subject.containers[0];
+    assert_eq!(green.environment["ARKWRIGHT_STANDBY"], "/run/arkwright/standby");
+    overlap.runs(Colour::Green, "web:0", true);
+    let (_, warm) = rollback(overlap.ask(), None, None).expect("a plan");
+    assert_eq!(
+        said(&warm),
+        "check the router; shift 100 % to green; ask green what it runs; |; have blue stand by; have green take jobs; \
+         keep blue warm for 24h 0m; finally read the router's counters",
+        "nobody who goes back waits for what a broken one says"
+    );
+    overlap.observed.containers[1]
+        .labels
+        .insert(labels::STANDBY.into(), "true".into());
+    overlap
+        .config
+        .services
+        .get_mut("web")
+        .expect("there")
+        .release
+        .background = None;
+    let (_, cold) = rollback(overlap.ask(), Some(image("web:0")), None).expect("a plan");
+    assert!(
+        said(&cold).contains("create green"),
+        "it would stand by for good: {}",
+        said(&cold)
+    );
+
+    let (_, held) = deploy(ground(&format!(", swap: hold, {calls}")).ask(), image("web:2"), false).expect("a plan");
+    assert!(
+        said(&held).contains("|; shift 100 % to green; open the gate; ask green what it runs; have blue stand by"),
+        "{}",
+        said(&held)
     );
 }
 

@@ -282,6 +282,7 @@ impl Host {
                 self.programs.clone(),
                 self.clock.clone(),
             )),
+            web: self.web.clone(),
             watch: Default::default(),
             state: self.folder.clone(),
             secrets: self.secrets.clone(),

@@ -138,6 +138,7 @@ impl ProjectFolder {
             files: self.root.join("files"),
             router_config: self.root.join("router/config"),
             router_run: self.root.join("router/run"),
+            standby: self.root.join("standby"),
         }
     }
 }

@@ -9,7 +9,7 @@ mod lock;
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use disk::Disk;
-pub use durable::{make_folder, write_atomic, write_atomic_for};
+pub use durable::{forget, make_folder, write_atomic, write_atomic_for};
 pub use folder::{ProjectFolder, StateError};
 pub use journal_file::{JournalError, JournalFile, read_journal};
 pub use lock::{HostLock, LockError};

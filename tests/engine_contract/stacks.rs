@@ -170,6 +170,7 @@ impl<'a> Project<'a> {
             files: inner("files"),
             router_config: inner("router/config"),
             router_run: inner("router/run"),
+            standby: inner("standby"),
         }
     }
 

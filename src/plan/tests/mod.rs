@@ -125,6 +125,7 @@ fn folders() -> HostFolders {
         files: "/state/files".into(),
         router_config: "/state/router/config".into(),
         router_run: "/state/router/run".into(),
+        standby: "/state/standby".into(),
     }
 }
 

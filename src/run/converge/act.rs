@@ -6,11 +6,11 @@ use tokio_util::sync::CancellationToken;
 use crate::model::ContainerId;
 use crate::model::Span;
 use crate::plan::desired::ROUTER;
-use crate::plan::{Action, Change, Container, ContainerSpec, NetworkAttachment, Plan, SpecMount, labels};
+use crate::plan::{Action, Change, Container, ContainerSpec, NetworkAttachment, Plan, SpecMount, labels, standby};
 use crate::ports::{AnonymousVolume, EngineError, Router};
 use crate::run::facts::text_of;
 use crate::run::pull;
-use crate::state::{make_folder, write_atomic};
+use crate::state::{forget, make_folder, write_atomic};
 
 use super::Converge;
 use super::error::{ConvergeError, Trouble, Unready, host};
@@ -166,6 +166,10 @@ impl Converge<'_> {
     async fn create(&self, service: &str, spec: &ContainerSpec) -> Result<(), Trouble> {
         if service == ROUTER {
             self.router_folders()?;
+        }
+        // What is made here is what serves, and a mark from before would have it stand by.
+        if let Some(mark) = standby::mark_of(spec) {
+            forget(&mark).map_err(|source| host("remove", &mark, source))?;
         }
         match self.engine.create_container(spec).await {
             Ok(_) => Ok(()),

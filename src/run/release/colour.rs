@@ -32,6 +32,7 @@ impl Work<'_> {
         for container in self.containers(colour).await? {
             self.engine.remove_container(&container.id).await?;
         }
+        self.mark(colour, false).await?;
         Ok(cut)
     }
 

@@ -1,5 +1,6 @@
 //! Performs releases: the colours through the engine, the traffic through the router, the data on the disk.
 
+mod background;
 mod colour;
 mod data;
 mod health;

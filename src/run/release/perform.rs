@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 use crate::config::Swap;
 use crate::journal::{Saga, Step};
 use crate::model::{Colour, Span, Timestamp};
-use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router};
+use crate::plan::desired::HostFolders;
+use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router, Web};
 use crate::release::{Finding, Image, ReleaseStep, Subject};
 use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
@@ -44,6 +45,8 @@ pub struct ReleasePerformer {
     /// Of the release that is being performed.
     pub watch: Mutex<Watch>,
     pub state: ProjectFolder,
+    /// Asks a colour's containers to take jobs or none.
+    pub web: Arc<dyn Web>,
     /// What a container's log may hold and nobody is told.
     pub secrets: Secrets,
     /// Registries whose logins were given with the order and went with the process that had them.
@@ -54,6 +57,9 @@ pub struct ReleasePerformer {
 pub(super) struct Work<'a> {
     pub engine: &'a dyn Engine,
     pub router: &'a dyn Router,
+    pub web: &'a dyn Web,
+    /// Where the marks of colours are that stand by.
+    pub folders: HostFolders,
     pub subject: &'a Subject,
     pub saga: &'a Saga<ReleaseStep>,
     pub progress: &'a dyn Progress,
@@ -73,6 +79,8 @@ impl Perform<ReleaseStep> for ReleasePerformer {
         let work = Work {
             engine: self.engine.as_ref(),
             router: self.router.as_ref(),
+            web: self.web.as_ref(),
+            folders: self.state.host_folders(),
             subject,
             saga,
             progress,
@@ -147,6 +155,8 @@ impl Perform<ReleaseStep> for ReleasePerformer {
                 Ok(Finding::Nothing)
             }
             ReleaseStep::Prove { colour } => work.prove(*colour).await,
+            ReleaseStep::StandBy { colour } => work.stand_by(*colour).await,
+            ReleaseStep::TakeJobs { colour } => work.take_jobs(*colour).await,
             ReleaseStep::KeepWarm { span, .. } => Ok(Finding::Warm {
                 until: self.clock.now() + span.chrono(),
             }),
@@ -314,7 +324,11 @@ impl Work<'_> {
     async fn can_answer(&self, colour: Colour) -> Result<(), StepFailed> {
         loop {
             let slots = self.router.slots(&self.subject.service).await?;
-            let ours = || slots.iter().filter(|slot| slot.colour == colour && slot.address.is_some());
+            let ours = || {
+                slots
+                    .iter()
+                    .filter(|slot| slot.colour == colour && slot.address.is_some())
+            };
             if ours().any(|slot| slot.up) {
                 return Ok(());
             }

@@ -92,6 +92,9 @@ impl Receipted for ReleaseStep {
                 format!("{}, {}", asked.by, asked.at.format("%Y-%m-%d %H:%M:%S UTC")),
             );
         }
+        if let Some(colour) = facts.worker {
+            say("jobs", format!("taken by {colour} from here on"));
+        }
         if let Some(longest) = facts.gate {
             say("longest wait at the gate", longest.human());
         }
@@ -175,6 +178,8 @@ struct Facts<'a> {
     gate: Option<Span>,
     cut: Option<u64>,
     proven: bool,
+    /// Who was told last to take jobs.
+    worker: Option<Colour>,
     warm: Option<String>,
     counters: Vec<[Figures; 2]>,
 }
@@ -200,6 +205,7 @@ impl<'a> Facts<'a> {
                 (ReleaseStep::Shift { weight: 100, .. }, Finding::Shifted { took }) => facts.shift = Some(*took),
                 (_, Finding::Opened { longest }) => facts.gate = Some(*longest),
                 (_, Finding::Cut { sessions }) => *facts.cut.get_or_insert(0) += sessions,
+                (ReleaseStep::TakeJobs { colour }, _) => facts.worker = Some(*colour),
                 (_, Finding::Proven { .. }) => facts.proven = true,
                 (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
                     facts.warm = Some(format!("{} ({colour})", until.format("%Y-%m-%d %H:%M UTC")));

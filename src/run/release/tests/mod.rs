@@ -1,5 +1,6 @@
 //! Every release with every call failing before and after its effect, and with the process killed at every call.
 
+mod background;
 mod canary;
 mod world;
 
@@ -15,8 +16,9 @@ use crate::config::{self, Config, Swap};
 use crate::journal::{Event, Next, Outcome, Plan, Record, Request, Saga};
 use crate::model::{Colour, Span};
 use crate::plan::desired::{self, HostFolders};
+use crate::plan::standby;
 use crate::ports::{Clock, SlotState};
-use crate::release::{ReleaseStep, Subject};
+use crate::release::{Goal, ReleaseStep, Subject};
 use crate::run::{Blame, Order, Perform, Progress, Receipt, StepFailed};
 use crate::stack::{Attachment, Network, Service, Stack};
 use crate::state::ProjectFolder;
@@ -106,26 +108,25 @@ fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
     );
     let names = stack.services.keys().cloned().collect();
     let config = config::load(&folder.path().join("arkwright.yaml"), &text, &names).expect("a configuration");
-    let folders = HostFolders {
-        files: "/s/files".into(),
-        router_config: "/s/config".into(),
-        router_run: "/s/run".into(),
-    };
+    let state = ProjectFolder::open(folder.path(), &stack.name).expect("a state folder");
+    let folders = state.host_folders();
     let mut world = World::new(swap, folder.path().join("data.db"));
-    let blue = desired::colour(&stack, &service, Colour::Blue, 1, "app:1", &folders).expect("a specification");
+    let release = &config.services[SERVICE].release;
+    let made = standby::of_colour(&service, release, Colour::Blue, &folders);
+    let blue = desired::colour(&stack, &made, Colour::Blue, 1, "app:1", &folders).expect("a specification");
     world.make(&blue);
     world.start(&blue.name);
     let mut served = route(swap == Swap::Hold);
     served.slots[0].addresses = world.containers[&blue.name].ip.into_iter().collect();
     world.routes.push(served);
     let edge = Edge(Arc::new(Mutex::new(world)));
-    let state = ProjectFolder::open(folder.path(), &stack.name).expect("a state folder");
     let performer = ReleasePerformer {
         engine: Arc::new(edge.clone()),
         router: Arc::new(edge.clone()),
         clock: Arc::new(edge.clone()),
         before: Arc::new(Backups),
         gauges: Arc::new(edge.clone()),
+        web: Arc::new(edge.clone()),
         watch: Default::default(),
         state,
         secrets: crate::stack::Secrets::default(),
@@ -186,6 +187,7 @@ impl Stage {
             let mut world = self.edge.world();
             world.fault = fault;
             world.calls = 0;
+            world.heir = Some(subject.to).filter(|_| subject.goal != Goal::Retire);
         }
         let mut records: Vec<Record<ReleaseStep>> = Vec::new();
         let clock = self.edge.clone();

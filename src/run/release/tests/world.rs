@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::{Gate, Probe, Swap};
 use crate::model::{Colour, ContainerId, Health, ProjectName, ServiceName, Span, Timestamp};
-use crate::plan::{Endpoint, labels};
+use crate::plan::{Endpoint, labels, standby};
 use crate::ports::*;
 use crate::release::{Look, Started, Subject};
 use crate::run::gates::Probing;
@@ -40,6 +40,8 @@ pub struct Made {
     pub starts: u32,
     pub ip: Option<IpAddr>,
     pub created: u32,
+    /// Whether it takes jobs while it runs.
+    pub works: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,10 @@ pub struct World {
     pub busy: u64,
     /// A colour that has fallen ill may keep its weight while the other one can answer for it.
     pub mortal: bool,
+    /// The colour that may not take jobs before it has all traffic.
+    pub heir: Option<Colour>,
+    /// The word that nobody listens to.
+    pub deaf: Option<String>,
     /// The colour that previews reach.
     pub previewed: Option<Colour>,
     /// What a look at each gate shows.
@@ -108,6 +114,8 @@ impl World {
             hanging: false,
             busy: 0,
             mortal: false,
+            heir: None,
+            deaf: None,
             previewed: None,
             readings: BTreeMap::new(),
             slow: BTreeMap::new(),
@@ -129,6 +137,7 @@ impl World {
             starts: 0,
             ip: None,
             created: self.ids,
+            works: false,
         };
         self.containers.insert(spec.name.clone(), made);
     }
@@ -140,6 +149,7 @@ impl World {
             return;
         };
         made.starts += 1;
+        made.works = standby::mark_of(&made.spec).is_some_and(|mark| !mark.exists());
         made.running = made.spec.image != "app:crash";
         made.ip = made.running.then_some(ip);
         let version = made.spec.image.clone();
@@ -178,6 +188,19 @@ impl World {
 
     /// Whoever has traffic must be able to answer, at every moment, unless the gate holds the requests.
     fn look(&mut self) {
+        let working = self.containers.values().filter(|made| made.running && made.works);
+        let working: Vec<String> = working.map(|made| colour_of(made).to_owned()).collect();
+        if working.len() > 1 {
+            self.wrong.push("two colours take jobs".into());
+        }
+        let proven = |colour: &String| {
+            let mut slots = self.routes.iter().flat_map(|r| &r.slots);
+            self.heir.is_none_or(|heir| colour != heir.as_str())
+                || slots.any(|s| s.weight == 100 && s.colour.as_str() == colour)
+        };
+        if !working.iter().all(proven) {
+            self.wrong.push("an unproven colour takes jobs".into());
+        }
         if self.closed() {
             return;
         }
@@ -548,8 +571,25 @@ impl Engine for Edge {
     async fn wait_exit(&self, _: &ContainerId) -> Result<i64, EngineError> {
         not_here("wait")
     }
-    async fn exec(&self, _: &ContainerId, _: &[String], _: Duration) -> Result<ExecOutput, EngineError> {
-        not_here("exec")
+    async fn exec(&self, id: &ContainerId, command: &[String], _: Duration) -> Result<ExecOutput, EngineError> {
+        self.call(broken, |w| {
+            let name = w.named(id).ok_or_else(broken)?;
+            let deaf = w.deaf.as_deref() == command.first().map(String::as_str);
+            if let Some(made) = w.containers.get_mut(&name).filter(|made| made.running && !deaf) {
+                made.works = command == ["resume"];
+                return Ok(ExecOutput {
+                    exit_code: 0,
+                    stdout: Vec::new(),
+                    stderr: Vec::new(),
+                });
+            }
+            Ok(ExecOutput {
+                exit_code: 1,
+                stdout: Vec::new(),
+                stderr: b"it does not listen".to_vec(),
+            })
+        })
+        .await
     }
     async fn follow_logs(&self, _: &ContainerId, _: usize, _: bool) -> Result<ByteStream, EngineError> {
         not_here("follow logs")
@@ -646,4 +686,14 @@ pub fn route(hold: bool) -> Route {
 
 pub fn colour_of(made: &Made) -> &str {
     made.spec.labels.get(labels::COLOUR).map_or("", String::as_str)
+}
+
+#[async_trait]
+impl Web for Edge {
+    async fn get(&self, _: &PageRequest) -> Result<Page, WebError> {
+        Err(WebError::Address("no release asks for it".into()))
+    }
+    async fn post(&self, _: &PageRequest) -> Result<Page, WebError> {
+        Err(WebError::Address("here it is programs that are run".into()))
+    }
 }

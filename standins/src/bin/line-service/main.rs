@@ -2,6 +2,7 @@
 
 mod handover;
 mod queue;
+mod standby;
 mod webhook;
 
 use std::env;
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 
 use crate::handover::Handover;
 use crate::queue::Queue;
+use crate::standby::Standby;
 
 /// Longest drain after SIGTERM, for requests and for photos in hand.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -40,6 +42,7 @@ struct Line {
     channel_secret: String,
     queue: Queue,
     handover: Handover,
+    standby: Standby,
     webhooks: Tally,
     photos: Tally,
 }
@@ -80,12 +83,16 @@ async fn run() -> Result<(), String> {
         channel_secret: required("LINE_CHANNEL_SECRET")?,
         queue: Queue::from_env()?,
         handover: Handover::new(&required("MEMORYARK_API_URL")?, &required("MEMORYARK_API_TOKEN")?)?,
+        standby: Standby::from_env(),
         webhooks: Tally::default(),
         photos: Tally::default(),
         common: Arc::clone(&common),
     });
     let routes = Router::new()
         .route("/webhook/line", post(receive))
+        .route("/worker", get(answer_worker))
+        .route("/worker/pause", post(pause))
+        .route("/worker/resume", post(resume))
         .route("/health", get(answer_health))
         .route("/version", get(answer_version))
         .route("/ws", get(socket))
@@ -148,11 +155,16 @@ async fn work(line: Arc<Line>, begin: Arc<Barrier>) {
     let mut stopping = line.common.stop.stopping();
     let mut taker = line.queue.taker();
     while !stopping.requested() {
+        let turn = tokio::select! {
+            turn = line.standby.turn() => turn,
+            () = stopping.wait() => break,
+        };
         let item = tokio::select! {
             // A take that is dropped half way has either not begun, or left its item with our claims.
             item = taker.take() => item,
             () = stopping.wait() => break,
         };
+        drop(turn);
         let item = match item {
             Ok(Some(item)) => item,
             Ok(None) => continue,
@@ -162,6 +174,9 @@ async fn work(line: Arc<Line>, begin: Arc<Barrier>) {
                 continue;
             }
         };
+        if let Err(why) = line.queue.note(&line.common.version, &item).await {
+            eprintln!("line-service: photo {item} is not in the ledger: {why}");
+        }
         let done = match line.handover.deliver(&item).await {
             Ok(()) => {
                 line.photos.ok.fetch_add(1, Ordering::Relaxed);
@@ -220,6 +235,20 @@ async fn receive(State(line): Shared, headers: HeaderMap, body: Bytes) -> Respon
     }
     line.webhooks.ok.fetch_add(1, Ordering::Relaxed);
     Json(json!({ "queued": photos.len() })).into_response()
+}
+
+async fn pause(State(line): Shared) -> Response {
+    line.standby.pause().await;
+    answer_worker(State(line)).await
+}
+
+async fn resume(State(line): Shared) -> Response {
+    line.standby.resume();
+    answer_worker(State(line)).await
+}
+
+async fn answer_worker(State(line): Shared) -> Response {
+    Json(json!({ "paused": line.standby.paused() })).into_response()
 }
 
 async fn answer_health(State(line): Shared) -> Response {
