@@ -82,7 +82,7 @@ pub fn colour(
     spec.name = colour_name(stack, &service.name, colour, replica);
     spec.ports.clear();
     for attachment in &mut spec.networks {
-        attachment.aliases = vec![format!("{}-{colour}", service.name)];
+        attachment.aliases = vec![colour_alias(&service.name, colour)];
         attachment.ipv4 = None;
         attachment.ipv6 = None;
     }
@@ -133,6 +133,11 @@ pub fn hook(
 /// `{project}-{service}-{colour}-{replica}`, replicas counting from 1.
 pub fn colour_name(stack: &Stack, service: &ServiceName, colour: Colour, replica: u32) -> String {
     format!("{}-{service}-{colour}-{replica}", stack.name)
+}
+
+/// What every replica of a colour answers to on the service's networks, proven or not.
+pub fn colour_alias(service: &ServiceName, colour: Colour) -> String {
+    format!("{service}-{colour}")
 }
 
 /// The router: on every network of every released service, under all their names, with their published ports.

@@ -11,6 +11,9 @@ use crate::stack::{Service, Stack};
 use super::subject::short_id;
 use super::{Goal, Image, Limits, ReleaseStep, Subject};
 
+/// Tells the programs of `after` where the new colour answers.
+const COLOUR_URL: &str = "ARKWRIGHT_COLOUR_URL";
+
 /// What a plan is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
@@ -398,13 +401,22 @@ impl Ground<'_> {
     /// Their containers, in that order; only a deployment has them.
     fn hook_specs(&self, goal: Goal, image: &str) -> Result<Vec<ContainerSpec>, PlanError> {
         let (before, after) = self.hooks();
+        let count = before.len();
         let hooks = before
             .into_iter()
             .chain(after)
             .enumerate()
             .filter(|_| goal == Goal::Deploy);
         let Ask { stack, folders, .. } = self.ask;
-        let spec = |(at, hook): (usize, Hook)| desired::hook(stack, self.service, at, &hook.run, image, folders);
+        // Once it is healthy the new colour can be asked, past the router and before anybody else does.
+        let mut asking = self.service.clone();
+        let alias = desired::colour_alias(&self.service.name, self.from.other());
+        let url = format!("http://{alias}:{}", self.release.port);
+        asking.environment.insert(COLOUR_URL.into(), Some(url));
+        let spec = |(at, hook): (usize, Hook)| {
+            let service = if at < count { self.service } else { &asking };
+            desired::hook(stack, service, at, &hook.run, image, folders)
+        };
         Ok(hooks.map(spec).collect::<Result<_, _>>()?)
     }
 

@@ -209,6 +209,8 @@ fn programs_run_before_the_colour_starts_and_before_it_has_traffic() {
     assert_eq!(hook.command.as_deref(), Some(&["up".to_owned()][..]));
     assert!(hook.networks.iter().all(|network| network.aliases.is_empty()));
     assert!(!hook.labels.contains_key(labels::SERVICE), "in nobody's lists");
+    let asks = |at: usize| subject.hooks[at].environment.get("ARKWRIGHT_COLOUR_URL").cloned();
+    assert_eq!((asks(0), asks(1).as_deref()), (None, Some("http://web-green:80")));
 
     let (_, plan) = deploy(ground(&hooks("irreversible")).ask(), image("web:2"), false).expect("a plan");
     assert!(

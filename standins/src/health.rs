@@ -21,8 +21,13 @@ pub fn asked(arguments: &[String]) -> Option<&str> {
     }
 }
 
-/// Exit code 0 when `url` answers 2xx within five seconds.
+/// Exit code 0 when `url` answers 2xx within five seconds. A path is asked of the colour a release has just made.
 pub async fn check(url: &str) -> ExitCode {
+    let colour = std::env::var("ARKWRIGHT_COLOUR_URL").unwrap_or_default();
+    let url = &match url.starts_with('/') {
+        true => format!("{colour}{url}"),
+        false => url.to_owned(),
+    };
     let answer = match Request::get(url).body(Full::default()) {
         Ok(request) => http::send(request, PATIENCE).await,
         Err(error) => Err(format!("not a URL: {error}")),

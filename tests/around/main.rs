@@ -14,4 +14,5 @@ mod common;
 mod lab;
 
 mod background;
+mod smoke;
 mod stage;
