@@ -117,7 +117,7 @@ fn what_is_shipped_is_the_release_that_was_asked_for() {
     let config = config::load(&file, &text, &services).expect("a configuration");
     for (name, path) in HEALTH {
         let release = &config.services[name].release;
-        assert_eq!(release.health.http, path);
+        assert_eq!(release.health.as_ref().map(|health| health.http.as_str()), Some(path));
         let steps = release.steps.iter().map(|step| (step.weight, step.hold.to_string()));
         let asked = [(5, "15m"), (25, "30m"), (50, "30m")].map(|(weight, hold)| (weight, hold.to_owned()));
         assert_eq!(steps.collect::<Vec<_>>(), asked, "{name}");

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crate::model::ServiceName;
 use crate::plan::{Action, Facts, Observed, Plan, Serving, labels};
 use crate::ports::Engine;
-use crate::release::{Image, Past, image_of, of_colour};
+use crate::release::{Image, Past, image_of, made_of};
 use crate::run::{Progress, pull};
 
 use super::SiteError;
@@ -21,7 +21,7 @@ impl Pinned {
     ) -> Self {
         let one = |(service, serving): (&ServiceName, &Serving)| {
             let released = past.get(service).map(|past| &past.serving);
-            let made = of_colour(observed, service, serving.colour);
+            let made = made_of(observed, service, serving.colour);
             let image = match made.first().map(|container| image_of(container)) {
                 Some(made) => Image {
                     // The journal knows what a registry calls it.
@@ -66,8 +66,8 @@ impl Pinned {
             let Some(image) = self.0.get(service.as_str()) else {
                 continue;
             };
-            let colour = spec.labels.contains_key(labels::COLOUR) && spec.image == image.reference;
-            let Some(id) = image.id.as_ref().filter(|_| colour) else {
+            let released = spec.labels.contains_key(labels::IMAGE) && spec.image == image.reference;
+            let Some(id) = image.id.as_ref().filter(|_| released) else {
                 continue;
             };
             if engine.image(id).await?.is_none()

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Swap;
 use crate::model::{Colour, ServiceName};
 use crate::plan::desired::{DesiredError, HostFolders};
 use crate::plan::{Container, Desired, Notice, Observed, Plan, TearDown, Wishes, diff, eject, labels, teardown};
@@ -85,6 +86,9 @@ impl Project {
             let past = release::past(&releases, now);
             moving = release::moving(&releases, now);
             serving = release::serving(&routes, &observed, &past);
+            let all = self.config.services.iter();
+            let in_place = all.filter(|(_, config)| config.release.swap == Swap::Recreate);
+            serving.extend(release::in_place(in_place.map(|(name, _)| name), &observed, &past));
             pinned = Pinned::of(&serving, &observed, &past);
         }
         let desired = Desired::of(self.stack(), Some(&self.config), &serving, &folders)?;

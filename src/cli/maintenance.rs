@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
@@ -107,14 +109,14 @@ pub fn router(project: &Project) -> Result<HaProxy, Failure> {
 }
 
 fn named(project: &Project, services: &[ServiceName]) -> Result<Vec<ServiceName>, Failure> {
-    let released = &project.config.services;
+    let released: BTreeMap<_, _> = project.config.routed().collect();
     if let Some(other) = services.iter().find(|service| !released.contains_key(*service)) {
-        let names: Vec<&str> = released.keys().map(ServiceName::as_str).collect();
+        let names: Vec<&str> = released.keys().map(|name| name.as_str()).collect();
         let what = format!("`{other}` is not released, so the router does not stand in front of it");
         return Err(Failure::new(Kind::Input, what).hinted(format!("released are: {}", names.join(", "))));
     }
     Ok(match services.is_empty() {
-        true => released.keys().cloned().collect(),
+        true => released.into_keys().cloned().collect(),
         false => services.to_vec(),
     })
 }

@@ -179,7 +179,17 @@ impl Reading<'_> {
                 let message = format!("the Compose project has no service `{name}`");
                 return Err(self.at(&path[..2], message, nearest(name.as_str(), names)));
             }
-            if !is_path(&release.health.http) {
+            if let Err((key, message)) = release.checked() {
+                let help = match (release.swap, key) {
+                    (Swap::Recreate, _) => Some("it has no router in front, and one container takes the other's place"),
+                    (_, "") => Some("or `swap: recreate`, for what does not speak HTTP"),
+                    _ => None,
+                };
+                let place = inside(key);
+                let place = if key.is_empty() { &place[..3] } else { &place[..] };
+                return Err(self.at(place, message, help.map(str::to_owned)));
+            }
+            if release.health.as_ref().is_some_and(|health| !is_path(&health.http)) {
                 return Err(self.at(
                     &inside("health"),
                     "`health.http` is a path that begins with `/`".into(),
@@ -393,6 +403,12 @@ impl Reading<'_> {
 }
 
 impl Config {
+    /// The services the router stands in front of.
+    pub fn routed(&self) -> impl Iterator<Item = (&ServiceName, &Release)> {
+        let all = self.services.iter().map(|(name, config)| (name, &config.release));
+        all.filter(|(_, release)| release.swap != Swap::Recreate)
+    }
+
     /// The gates of a release, in the order it names them; those that do not fit were refused when the file was read.
     pub fn gates_of(&self, release: &Release) -> Vec<Gate> {
         let named = release.gates.iter().filter_map(|name| self.gates.get_key_value(name));

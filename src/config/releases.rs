@@ -16,8 +16,10 @@ pub struct ServiceConfig {
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// The port the service listens on inside its container; the router takes it over.
-    pub port: u16,
-    pub health: HealthConfig,
+    #[serde(default)]
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub health: Option<HealthConfig>,
     /// Shares of traffic on the way to all; none: all at once.
     #[serde(default)]
     pub steps: Vec<StepConfig>,
@@ -52,6 +54,12 @@ pub struct Release {
     /// A client stays with the colour that answered it first.
     #[serde(default)]
     pub sticky: bool,
+    /// Of `swap: recreate`: how long a container without a check of its own has to have run; 10 s where nothing is said.
+    #[serde(default)]
+    pub healthy_for: Option<Span>,
+    /// Of `swap: recreate`: the longest the new one may take; 10 min where nothing is said.
+    #[serde(default)]
+    pub healthy_within: Option<Span>,
     /// Jobs of a queue that the service works beside its requests: a colour takes none before it is proven.
     #[serde(default)]
     pub background: Option<Background>,
@@ -62,6 +70,49 @@ impl Release {
     pub fn hooks(&self) -> impl Iterator<Item = Hook> {
         let before = self.before.iter().filter_map(Before::hook);
         before.chain(self.after.iter().map(After::hook))
+    }
+
+    /// What the router has to know of it; `None` for one that has none in front.
+    pub fn routed(&self) -> Option<(u16, &HealthConfig)> {
+        self.port
+            .zip(self.health.as_ref())
+            .filter(|_| self.swap != Swap::Recreate)
+    }
+
+    /// What a key has to do with how the service is swapped: the one that does not fit, and why.
+    pub fn checked(&self) -> Result<(), (&'static str, String)> {
+        let others = [
+            ("healthy_for", self.healthy_for.is_some()),
+            ("healthy_within", self.healthy_within.is_some()),
+        ];
+        let routers = [
+            ("port", self.port.is_some()),
+            ("health", self.health.is_some()),
+            ("steps", !self.steps.is_empty()),
+            ("gates", !self.gates.is_empty()),
+            ("settle", self.settle.is_some()),
+            ("sticky", self.sticky),
+            ("preview", self.preview.is_some()),
+            ("probe", self.probe.is_some()),
+            ("background", self.background.is_some()),
+        ];
+        if self.swap == Swap::Recreate {
+            return match routers.into_iter().find(|(_, there)| *there) {
+                Some((key, _)) => Err((key, format!("`{key}` and `swap: recreate` exclude each other"))),
+                None => Ok(()),
+            };
+        }
+        if let Some((key, _)) = others.into_iter().find(|(_, there)| *there) {
+            return Err((
+                key,
+                format!("`{key}` belongs to `swap: recreate`; `health.within` limits this one"),
+            ));
+        }
+        match (self.port, &self.health) {
+            (None, _) => Err(("", "missing field `port`".into())),
+            (_, None) => Err(("", "missing field `health`".into())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -96,6 +147,9 @@ pub enum Swap {
     Overlap,
     /// Requests wait at the router while one process replaces the other: for data only one process may open.
     Hold,
+    /// The old one is removed, then the new one made under its name, without a router: for a worker, a bot, a service that
+    /// does not speak HTTP.
+    Recreate,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

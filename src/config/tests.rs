@@ -209,6 +209,48 @@ fn a_colour_is_told_to_work_in_one_way() {
 }
 
 #[test]
+fn what_has_no_router_says_nothing_to_one() {
+    let service = GOOD.find("      port: 3000").expect("there")..GOOD.find("backups:").expect("there");
+    let with = |release: &str| {
+        let mut text = GOOD.to_owned();
+        text.replace_range(service.clone(), release);
+        text
+    };
+    let good = with("      swap: recreate\n      healthy_for: 3s\n      healthy_within: 1m\n");
+    let config = load(Path::new("arkwright.yaml"), &good, &services()).expect("good");
+    assert_eq!(config.routed().count(), 0);
+    for (key, line) in [
+        ("port: 3000", 6),
+        ("health: { http: /health }", 6),
+        ("steps: [{ weight: 5, hold: 15m }]", 6),
+        ("settle: 1m", 6),
+        ("sticky: true", 6),
+        ("gates: [errors]", 6),
+        ("preview: { header: canary, value: a }", 6),
+        ("probe: { http: / }", 6),
+        ("background: { pause: { run: [p] }, resume: { run: [r] } }", 6),
+    ] {
+        let text = refusal(&with(&format!("      swap: recreate\n      {key}\n")));
+        assert!(text.starts_with(&format!("arkwright.yaml:{line}:")), "{key}: {text}");
+        assert!(
+            text.contains("and `swap: recreate` exclude each other"),
+            "{key}: {text}"
+        );
+    }
+    let text = refusal(&with("      port: 3000\n"));
+    assert!(
+        text.contains("missing field `health`") && text.contains("swap: recreate"),
+        "{text}"
+    );
+    let text = refusal(&with("      health: { http: / }\n"));
+    assert!(text.contains("missing field `port`"), "{text}");
+    let text = refusal(&with(
+        "      port: 1\n      health: { http: / }\n      healthy_for: 3s\n",
+    ));
+    assert!(text.contains("belongs to `swap: recreate`"), "{text}");
+}
+
+#[test]
 fn a_private_key_is_refused_and_not_shown() {
     for key in [
         "AGE-SECRET-KEY-1QQQSECRET",

@@ -58,6 +58,19 @@ pub fn container(
     Ok(spec)
 }
 
+/// The same of a service that is released in place: made from the image it was released with.
+pub fn recreated(
+    stack: &Stack,
+    service: &Service,
+    number: u32,
+    image: &str,
+    folders: &HostFolders,
+) -> Result<ContainerSpec, DesiredError> {
+    let mut service = with_image(service, image);
+    service.labels.insert(labels::IMAGE.into(), image.to_owned());
+    container(stack, &service, number, folders)
+}
+
 /// `container_name` where there is one, else Compose's `{project}-{service}-{number}`.
 fn container_name(stack: &Stack, service: &Service, number: u32) -> String {
     match (&service.container_name, number) {
@@ -143,9 +156,8 @@ pub fn colour_alias(service: &ServiceName, colour: Colour) -> String {
 /// The router: on every network of every released service, under all their names, with their published ports.
 pub fn router(stack: &Stack, config: &Config, folders: &HostFolders) -> Option<ContainerSpec> {
     let released: Vec<(&Service, &Release)> = config
-        .services
-        .iter()
-        .filter_map(|(name, c)| Some((stack.services.get(name)?, &c.release)))
+        .routed()
+        .filter_map(|(name, release)| Some((stack.services.get(name)?, release)))
         .collect();
     if released.is_empty() {
         return None;

@@ -17,7 +17,7 @@ pub const NETWORK: &str = "com.docker.compose.network";
 pub const VOLUME: &str = "com.docker.compose.volume";
 /// Of a container as we specified it.
 pub const SPEC_HASH: &str = "arkwright.spec-hash";
-/// The image of a colour as it was named when it was released; engines give references back altered.
+/// The image of a released container as it was named when it was released; engines give references back altered.
 pub const IMAGE: &str = "arkwright.image";
 /// `blue` or `green`.
 pub const COLOUR: &str = "arkwright.colour";

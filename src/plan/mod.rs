@@ -25,5 +25,7 @@ pub use facts::{Facts, FileFact};
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
 pub use route::{Figures, Latency, Route, Slot, SlotState};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
-pub use target::{BindSource, Desired, DesiredNetwork, DesiredService, DesiredVolume, Released, Serving, needs};
+pub use target::{
+    BindSource, Desired, DesiredNetwork, DesiredService, DesiredVolume, Recreated, Released, Serving, needs,
+};
 pub use teardown::{TearDown, teardown};

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::config::{Config, Release, Swap};
+use crate::config::{Config, HealthConfig, Release, Swap};
 use crate::model::{Colour, ProjectName, ServiceName};
 use crate::stack::{Dependency, FileSource, Mount, NetworkMode, Service, Stack};
 
@@ -46,6 +46,7 @@ pub struct DesiredService {
     /// One a replica; of a released service those of the serving colour.
     pub containers: Vec<ContainerSpec>,
     pub released: Option<Released>,
+    pub recreated: Option<Recreated>,
     pub depends_on: BTreeMap<ServiceName, Dependency>,
     /// The service whose network this one shares.
     pub network_of: Option<ServiceName>,
@@ -63,6 +64,14 @@ pub struct BindSource {
     pub create: bool,
 }
 
+/// Of a service that is released in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recreated {
+    /// What the Compose file names.
+    pub compose_image: Option<String>,
+}
+
+/// Of a service behind the router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Released {
     /// The colour that serves.
@@ -181,12 +190,26 @@ fn of_service(
     let replicas = 1..=service.replicas;
     let made = release.map(|release| standby::of_colour(service, release, serving.colour, folders));
     let made = made.as_deref().unwrap_or(service);
-    let (containers, released) = match release {
+    let mut recreated = None;
+    let routed = release.and_then(|release| Some((release, release.routed()?)));
+    let (containers, released) = match routed {
+        None if release.is_some() => {
+            let image = serving
+                .image
+                .as_ref()
+                .or(service.image.as_ref())
+                .ok_or_else(|| DesiredError::NoImage(service.name.clone()))?;
+            recreated = Some(Recreated {
+                compose_image: service.image.clone(),
+            });
+            let containers = replicas.map(|number| desired::recreated(stack, service, number, image, folders));
+            (containers.collect::<Result<Vec<_>, _>>()?, None)
+        }
         None => {
             let containers = replicas.map(|number| desired::container(stack, service, number, folders));
             (containers.collect::<Result<Vec<_>, _>>()?, None)
         }
-        Some(release) => {
+        Some((release, (port, health))) => {
             let image = serving
                 .image
                 .as_ref()
@@ -202,7 +225,7 @@ fn of_service(
             let released = Released {
                 colour: serving.colour,
                 network: network.network.clone(),
-                route: route(service, release, serving.colour),
+                route: route(service, release, (port, health), serving.colour),
                 compose_image: service.image.clone(),
             };
             (containers, Some(released))
@@ -235,6 +258,7 @@ fn of_service(
         name: service.name.clone(),
         containers,
         released,
+        recreated,
         depends_on: service.depends_on.clone(),
         network_of: network_of(service),
         pull_policy: service.pull_policy.clone(),
@@ -243,7 +267,7 @@ fn of_service(
     })
 }
 
-fn route(service: &Service, release: &Release, serving: Colour) -> Route {
+fn route(service: &Service, release: &Release, (port, health): (u16, &HealthConfig), serving: Colour) -> Route {
     let slot = |colour| Slot {
         colour,
         addresses: Vec::new(),
@@ -256,10 +280,10 @@ fn route(service: &Service, release: &Release, serving: Colour) -> Route {
     };
     Route {
         service: service.name.clone(),
-        port: release.port,
-        health_path: release.health.http.clone(),
-        health_every: release.health.every,
-        healthy_after: release.health.healthy_after,
+        port,
+        health_path: health.http.clone(),
+        health_every: health.every,
+        healthy_after: health.healthy_after,
         replicas: service.replicas,
         slots: Colour::BOTH.map(slot),
         preview: release.preview.as_ref().map(|p| (p.header.clone(), p.value.clone())),

@@ -5,6 +5,7 @@
 
 mod finding;
 mod gate;
+mod in_place;
 mod past;
 mod planning;
 mod prune;
@@ -16,11 +17,12 @@ mod window;
 
 pub use finding::Finding;
 pub use gate::{Judged, Look, Reading, Verdict, judge, seen, unit};
+pub use in_place::{in_place, made_of, plain, plain_of};
 pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
 pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
 pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};
 pub use started::Started;
-pub use step::ReleaseStep;
+pub use step::{ReleaseStep, Version};
 pub use strikes::Strikes;
 pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
 pub use window::{Change, Window};

@@ -9,8 +9,11 @@ use crate::plan::{Container, ContainerSpec, Observed, Route, labels, standby};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
-use super::{Goal, Image, Limits, ReleaseStep, Subject};
+use super::{Goal, Image, Limits, ReleaseStep, Subject, Version, plain_of};
 
+/// Of a service without a router, where its configuration says nothing: how long it has to have run, and may take to.
+const STEADY: Span = Span::seconds(10);
+const WITHIN: Span = Span::seconds(600);
 /// Tells the programs of `after` where the new colour answers.
 const COLOUR_URL: &str = "ARKWRIGHT_COLOUR_URL";
 
@@ -44,6 +47,10 @@ pub enum PlanError {
     NoImage(ServiceName),
     #[error("there is nothing to go back to: no earlier release of `{0}` is known; deploy the image you want instead")]
     NothingBefore(ServiceName),
+    #[error("`{0}` has no container yet; run `arkwright up` first")]
+    NotThere(ServiceName),
+    #[error("`{0}` is recreated in place, so no former version of it is kept running")]
+    NothingWarm(ServiceName),
     #[error("`swap: hold` is for one process, but `{service}` has {replicas} replicas; set `replicas: 1`")]
     HeldReplicas { service: ServiceName, replicas: u32 },
     #[error(transparent)]
@@ -80,6 +87,20 @@ impl<'a> Ask<'a> {
                 replicas: service.replicas,
             });
         }
+        let Some((port, _)) = release.routed() else {
+            let serving = plain_of(self.observed, name);
+            if serving.is_empty() {
+                return Err(PlanError::NotThere(name.clone()));
+            }
+            return Ok(Ground {
+                ask: self,
+                service,
+                release,
+                from: Colour::Blue,
+                serving,
+                other: Vec::new(),
+            });
+        };
         let not_routed = |why: &str| PlanError::NotRouted {
             service: name.clone(),
             why: why.to_owned(),
@@ -89,7 +110,7 @@ impl<'a> Ask<'a> {
             .iter()
             .find(|route| route.service == *name)
             .ok_or_else(|| not_routed("the router does not know it"))?;
-        if route.replicas != service.replicas || route.port != release.port {
+        if route.replicas != service.replicas || route.port != port {
             return Err(not_routed(
                 "the router knows it with another port or number of replicas",
             ));
@@ -221,6 +242,9 @@ pub fn rollback(
 /// Removes the colour that does not serve.
 pub fn retire(ask: Ask<'_>) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
     let ground = ask.ground()?;
+    if ground.release.swap == Swap::Recreate {
+        return Err(PlanError::NothingWarm(ask.service.clone()));
+    }
     let image = ground
         .other
         .first()
@@ -237,6 +261,10 @@ pub fn retire(ask: Ask<'_>) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
 impl Ground<'_> {
     fn specs(&self, colour: Colour, image: &str) -> Result<Vec<ContainerSpec>, PlanError> {
         let Ask { stack, folders, .. } = self.ask;
+        if self.release.swap == Swap::Recreate {
+            let one = |number| desired::recreated(stack, self.service, number, image, folders);
+            return Ok((1..=self.service.replicas).map(one).collect::<Result<_, _>>()?);
+        }
         let service = standby::of_colour(self.service, self.release, colour, folders);
         let one = |replica| desired::colour(stack, &service, colour, replica, image, folders);
         Ok((1..=self.service.replicas).map(one).collect::<Result<_, _>>()?)
@@ -245,11 +273,18 @@ impl Ground<'_> {
     fn subject(&self, goal: Goal, image: Image, reason: Option<String>, make: bool) -> Result<Subject, PlanError> {
         let to = self.from.other();
         let specs = self.specs(to, &image.reference)?;
-        let network = specs
-            .first()
-            .and_then(|spec| spec.networks.first())
-            .map(|network| network.network.clone())
-            .ok_or_else(|| DesiredError::NoNetwork(self.service.name.clone()))?;
+        let recreated = self.release.swap == Swap::Recreate;
+        let network = specs.first().and_then(|spec| spec.networks.first());
+        let network = match network.map(|network| network.network.clone()) {
+            None if !recreated => return Err(DesiredError::NoNetwork(self.service.name.clone()).into()),
+            network => network.unwrap_or_default(),
+        };
+        let previous = image_of(self.serving[0]);
+        let replaced = match recreated {
+            true => self.specs(self.from, &previous.reference)?,
+            false => Vec::new(),
+        };
+        let within = self.release.health.as_ref().map(|health| health.within);
         let hooks = self.hook_specs(goal, &image.reference)?;
         Ok(Subject {
             goal,
@@ -259,12 +294,14 @@ impl Ground<'_> {
             from: self.from,
             to,
             image,
-            previous: image_of(self.serving[0]),
+            previous,
             containers: if make { specs } else { Vec::new() },
+            replaced,
             replicas: self.service.replicas,
             network,
             limits: Limits {
-                healthy: self.release.health.within,
+                healthy: within.or(self.release.healthy_within).unwrap_or(WITHIN),
+                steady: self.release.healthy_for.unwrap_or(STEADY),
                 hold: self.release.hold_limit,
                 drain: self.release.drain_limit,
             },
@@ -274,7 +311,7 @@ impl Ground<'_> {
             gates: self.ask.config.gates_of(self.release),
             probe: self.release.probe.clone(),
             background: self.release.background.clone().map(|background| Background {
-                port: background.port.or(Some(self.release.port)),
+                port: background.port.or(self.release.port),
                 ..background
             }),
             logins: BTreeSet::new(),
@@ -315,13 +352,23 @@ impl Ground<'_> {
             colour: from,
             span: self.release.keep_warm,
         };
-        let mut forward = vec![ReleaseStep::Check, ReleaseStep::Fetch];
+        let recreated = subject.swap == Swap::Recreate;
+        let mut forward = if recreated {
+            Vec::new()
+        } else {
+            vec![ReleaseStep::Check]
+        };
+        forward.push(ReleaseStep::Fetch);
         let sets = self.release.before.iter().filter(|_| deploys);
         forward.extend(sets.filter_map(|before| {
             Some(ReleaseStep::Backup {
                 set: before.backup.clone()?,
             })
         }));
+        if recreated {
+            let commit = self.come_up(subject, &mut forward).unwrap_or(forward.len());
+            return finished(forward, commit);
+        }
         forward.push(ReleaseStep::Clear { colour: to });
         if subject.background.is_some() {
             forward.push(ReleaseStep::StandBy { colour: to });
@@ -382,11 +429,19 @@ impl Ground<'_> {
             }
         };
         run(before, 0, forward);
-        forward.extend([
-            ReleaseStep::Start { colour },
-            ReleaseStep::Point { colour },
-            ReleaseStep::AwaitHealthy { colour },
-        ]);
+        let version = Version::New;
+        forward.extend(match subject.swap {
+            Swap::Recreate => [
+                ReleaseStep::TakeDown { version: Version::Old },
+                ReleaseStep::PutUp { version },
+                ReleaseStep::AwaitUp { version },
+            ],
+            Swap::Overlap | Swap::Hold => [
+                ReleaseStep::Start { colour },
+                ReleaseStep::Point { colour },
+                ReleaseStep::AwaitHealthy { colour },
+            ],
+        });
         run(after, count, forward);
         irreversible
     }
@@ -411,8 +466,10 @@ impl Ground<'_> {
         // Once it is healthy the new colour can be asked, past the router and before anybody else does.
         let mut asking = self.service.clone();
         let alias = desired::colour_alias(&self.service.name, self.from.other());
-        let url = format!("http://{alias}:{}", self.release.port);
-        asking.environment.insert(COLOUR_URL.into(), Some(url));
+        if let Some((port, _)) = self.release.routed() {
+            let url = format!("http://{alias}:{port}");
+            asking.environment.insert(COLOUR_URL.into(), Some(url));
+        }
         let spec = |(at, hook): (usize, Hook)| {
             let service = if at < count { self.service } else { &asking };
             desired::hook(stack, service, at, &hook.run, image, folders)
@@ -457,7 +514,10 @@ impl Ground<'_> {
 }
 
 fn finished(forward: Vec<ReleaseStep>, commit: usize) -> Plan<ReleaseStep> {
-    let mut finally = vec![ReleaseStep::Count];
+    let mut finally = Vec::new();
+    if forward.contains(&ReleaseStep::Check) {
+        finally.push(ReleaseStep::Count);
+    }
     if forward.contains(&ReleaseStep::CopyData) {
         finally.push(ReleaseStep::DropCopy);
     }
@@ -485,6 +545,12 @@ pub fn describe(subject: &Subject, plan: &Plan<ReleaseStep>) -> Vec<String> {
     }
     let mut lines = vec![match subject.goal {
         Goal::Retire => format!("{}: {} is removed", subject.service, subject.to),
+        _ if subject.swap == Swap::Recreate => format!(
+            "{}: {} → {}, in its place",
+            subject.service,
+            subject.previous.short(),
+            subject.image.short()
+        ),
         _ => format!(
             "{}: {} {} → {} {}",
             subject.service,

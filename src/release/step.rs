@@ -105,8 +105,46 @@ pub enum ReleaseStep {
         colour: Colour,
         span: Span,
     },
+    /// A service without a router: this version's containers are stopped and removed.
+    TakeDown {
+        version: Version,
+    },
+    /// Created and started. Takes [`ReleaseStep::TakeDown`] back, and the other way round.
+    PutUp {
+        version: Version,
+    },
+    /// Healthy by their own check, or running for long enough.
+    AwaitUp {
+        version: Version,
+    },
     /// Reads the router's counters, for the receipt.
     Count,
+}
+
+/// Which of the two a service without colours runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Version {
+    Old,
+    New,
+}
+
+impl Version {
+    pub fn other(self) -> Self {
+        match self {
+            Version::Old => Version::New,
+            Version::New => Version::Old,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Version::Old => "old",
+            Version::New => "new",
+        })
+    }
 }
 
 /// Of releases that were planned before this was a matter of configuration.
@@ -132,6 +170,8 @@ impl Step for ReleaseStep {
             ReleaseStep::StopServing { colour } => Some(ReleaseStep::StartAgain { colour }),
             ReleaseStep::StandBy { colour } => Some(ReleaseStep::TakeJobs { colour }),
             ReleaseStep::TakeJobs { colour } => Some(ReleaseStep::StandBy { colour }),
+            ReleaseStep::TakeDown { version } => Some(ReleaseStep::PutUp { version }),
+            ReleaseStep::PutUp { version } => Some(ReleaseStep::TakeDown { version }),
             ReleaseStep::CopyData => Some(ReleaseStep::RestoreData),
             ReleaseStep::RunHook { at, ref program, .. } => Some(ReleaseStep::EndHook {
                 at,
@@ -165,6 +205,7 @@ impl Step for ReleaseStep {
                 | ReleaseStep::Shift { .. }
                 | ReleaseStep::Hold { .. }
                 | ReleaseStep::CloseGate
+                | ReleaseStep::TakeDown { version: Version::Old }
         )
     }
 
@@ -203,6 +244,9 @@ impl fmt::Display for ReleaseStep {
             ReleaseStep::StandBy { colour } => write!(f, "have {colour} stand by"),
             ReleaseStep::TakeJobs { colour } => write!(f, "have {colour} take jobs"),
             ReleaseStep::KeepWarm { colour, span } => write!(f, "keep {colour} warm for {}", span.human()),
+            ReleaseStep::TakeDown { version } => write!(f, "take the {version} version down"),
+            ReleaseStep::PutUp { version } => write!(f, "put the {version} version up"),
+            ReleaseStep::AwaitUp { version } => write!(f, "wait for the {version} version to be healthy"),
             ReleaseStep::Count => f.write_str("read the router's counters"),
         }
     }

@@ -33,6 +33,9 @@ pub struct Image {
 pub struct Limits {
     /// For the new colour to become healthy.
     pub healthy: Span,
+    /// For a container without a check of its own to have run; where there is a router, nothing.
+    #[serde(default)]
+    pub steady: Span,
     /// For requests to wait at the gate.
     pub hold: Span,
     /// For running requests to end.
@@ -57,6 +60,9 @@ pub struct Subject {
     pub previous: Image,
     /// Of the colour that is made; empty where it is there already.
     pub containers: Vec<ContainerSpec>,
+    /// Of the version a service without a router ran before, to be made again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<ContainerSpec>,
     pub replicas: u32,
     /// The network whose addresses the router is given.
     pub network: String,

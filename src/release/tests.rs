@@ -125,6 +125,19 @@ impl Ground {
         });
     }
 
+    /// The same service without a router, `web:1` running under its own name.
+    fn in_place(&mut self, more: &str) {
+        let text = format!("services: {{ web: {{ release: {{ swap: recreate{more} }} }} }}");
+        let names = self.stack.services.keys().cloned().collect();
+        let path = std::path::Path::new("/p/arkwright.yaml");
+        self.config = config::load(path, &text, &names).expect("a configuration");
+        self.routes.clear();
+        let service = &self.stack.services["web"];
+        let spec = desired::recreated(&self.stack, service, 1, "web:1", &self.folders).expect("a specification");
+        let container = &mut self.observed.containers[0];
+        (container.name, container.labels) = (spec.name, spec.labels);
+    }
+
     fn ask(&self) -> Ask<'_> {
         Ask {
             stack: &self.stack,
@@ -309,6 +322,103 @@ fn in_place_commits_before_the_new_one_may_be_asked() {
             .join("\n")
             .contains("data stays")
     );
+}
+
+#[test]
+fn without_a_router_one_takes_the_others_place_under_its_name() {
+    let mut ground = ground("");
+    let hooks =
+        "before: [{ run: [./migrate], class: expand_contract }], after: [{ run: [./check], class: reversible }]";
+    ground.in_place(&format!(", {hooks}, healthy_for: 3s"));
+    let (subject, plan) = deploy(ground.ask(), image("web:2"), false).expect("a plan");
+    assert_eq!(
+        said(&plan),
+        "fetch the image; run ./migrate; take the old version down; put the new version up; \
+         wait for the new version to be healthy; run ./check; |; finally end ./migrate, end ./check"
+    );
+    assert_eq!(subject.containers[0].name, "p-web-1");
+    assert_eq!(subject.containers[0].labels[labels::IMAGE], "web:2");
+    assert_eq!(subject.replaced[0].labels[labels::IMAGE], "web:1");
+    assert!(!subject.containers[0].labels.contains_key(labels::COLOUR));
+    assert!(
+        subject
+            .hooks
+            .iter()
+            .all(|hook| !hook.environment.contains_key("ARKWRIGHT_COLOUR_URL"))
+    );
+    assert_eq!(
+        (subject.limits.steady, subject.limits.healthy),
+        (Span::seconds(3), Span::seconds(600))
+    );
+    let told = describe(&subject, &plan);
+    assert!(
+        told[0].contains("web:1") && told[0].ends_with("in its place"),
+        "{told:?}"
+    );
+
+    assert_eq!(
+        deploy(ground.ask(), image("web:1"), false).expect("a plan").1.forward,
+        []
+    );
+    let (_, back) = rollback(ground.ask(), Some(image("web:0")), None).expect("a plan");
+    assert!(
+        said(&back).starts_with("fetch the image; take the old version down"),
+        "{}",
+        said(&back)
+    );
+    assert_eq!(
+        rollback(ground.ask(), None, None).err(),
+        Some(PlanError::NothingBefore(ground.service.clone()))
+    );
+    assert_eq!(
+        retire(ground.ask()).err(),
+        Some(PlanError::NothingWarm(ground.service.clone()))
+    );
+    let undone: Vec<String> = plan
+        .forward
+        .iter()
+        .rev()
+        .filter_map(Step::undo)
+        .map(|step| step.to_string())
+        .collect();
+    assert_eq!(
+        undone,
+        [
+            "end ./check",
+            "take the new version down",
+            "put the old version up",
+            "end ./migrate"
+        ]
+    );
+    ground.observed.containers.clear();
+    assert_eq!(
+        deploy(ground.ask(), image("web:2"), false).err(),
+        Some(PlanError::NotThere(ground.service.clone()))
+    );
+}
+
+#[test]
+fn what_serves_without_a_router_is_its_containers_or_the_journals_to_say() {
+    let mut ground = ground("");
+    ground.in_place("");
+    let past: BTreeMap<_, _> = [(
+        ground.service.clone(),
+        Past {
+            serving: image("web:7"),
+            previous: image("web:6"),
+            warm: None,
+        },
+    )]
+    .into();
+    let serving = |ground: &Ground, past| {
+        super::in_place([&ground.service].into_iter(), &ground.observed, past)["web"]
+            .image
+            .clone()
+    };
+    assert_eq!(serving(&ground, &past).as_deref(), Some("web:1"));
+    ground.observed.containers.clear();
+    assert_eq!(serving(&ground, &past).as_deref(), Some("web:7"));
+    assert_eq!(serving(&ground, &BTreeMap::new()), None, "the Compose file's");
 }
 
 #[test]

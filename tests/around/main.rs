@@ -14,5 +14,6 @@ mod common;
 mod lab;
 
 mod background;
+mod recreate;
 mod smoke;
 mod stage;

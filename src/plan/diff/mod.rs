@@ -2,6 +2,7 @@
 
 mod objects;
 mod plain;
+mod recreated;
 mod released;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,9 +120,10 @@ impl<'a> Differ<'a> {
         if self.left_alone.contains(&service.name) || !self.wanted(&service.name) {
             return;
         }
-        match &service.released {
-            None => self.plain(service),
-            Some(released) => self.colours(service, released),
+        match (&service.released, &service.recreated) {
+            (Some(released), _) => self.colours(service, released),
+            (None, Some(recreated)) => self.recreated(service, recreated),
+            (None, None) => self.plain(service),
         }
     }
 

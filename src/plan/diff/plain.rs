@@ -248,7 +248,7 @@ impl<'a> Differ<'a> {
     }
 
     /// `depends_on: { x: { restart: true } }`: started anew when what it depends on was.
-    fn restart_with(&mut self, service: &'a DesiredService) {
+    pub(super) fn restart_with(&mut self, service: &'a DesiredService) {
         if self.touched.contains_key(&service.name) {
             return;
         }

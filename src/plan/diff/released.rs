@@ -252,19 +252,7 @@ impl<'a> Differ<'a> {
                 );
             }
         }
-        let serving = service.containers.first().map(|spec| &spec.image);
-        if let (Some(wanted), Some(serving)) = (&released.compose_image, serving)
-            && wanted != serving
-        {
-            self.drift(
-                service,
-                format!(
-                    "it serves {serving} and the Compose file says {wanted}; write what serves into the Compose file, or \
-                     `arkwright deploy {}` releases what it says",
-                    service.name
-                ),
-            );
-        }
+        self.image_drift(service, released.compose_image.as_ref());
         if observed.len() > service.containers.len() {
             self.drift(
                 service,
@@ -280,7 +268,24 @@ impl<'a> Differ<'a> {
         }
     }
 
-    fn drift(&mut self, service: &DesiredService, what: String) {
+    /// Told where the Compose file names another image than the one that serves.
+    pub(super) fn image_drift(&mut self, service: &DesiredService, compose_image: Option<&String>) {
+        let serving = service.containers.first().map(|spec| &spec.image);
+        if let (Some(wanted), Some(serving)) = (compose_image, serving)
+            && wanted != serving
+        {
+            self.drift(
+                service,
+                format!(
+                    "it serves {serving} and the Compose file says {wanted}; write what serves into the Compose file, or \
+                     `arkwright deploy {}` releases what it says",
+                    service.name
+                ),
+            );
+        }
+    }
+
+    pub(super) fn drift(&mut self, service: &DesiredService, what: String) {
         self.plan.drift.push(Notice {
             subject: service.name.to_string(),
             what,

@@ -2,6 +2,7 @@ mod down;
 mod eject;
 mod order;
 mod plain;
+mod recreated;
 mod released;
 
 use std::collections::BTreeMap;

@@ -36,7 +36,7 @@ fn users<'a>(scene: &Scene<'a>) -> BTreeMap<&'a str, Vec<&'a str>> {
             users.entry(image).or_default().push(service.name.as_str());
         }
     }
-    if !scene.config.services.is_empty() {
+    if scene.config.routed().next().is_some() {
         users.entry(&scene.config.router.image).or_default().push("the router");
     }
     users
@@ -146,7 +146,7 @@ fn emulated(scene: &Scene<'_>, engine: &EngineView) -> Vec<Finding> {
 /// By the tag alone: what is inside an image with another name nobody knows without running it.
 fn router_version(scene: &Scene<'_>) -> Option<Finding> {
     let image = &scene.config.router.image;
-    if scene.config.services.is_empty() {
+    if scene.config.routed().next().is_none() {
         return None;
     }
     let tag = Reference::split(image).1?;

@@ -86,8 +86,7 @@ fn reboot(scene: &Scene<'_>, rootless: bool) -> Option<Finding> {
     };
     // Podman 4's unit starts containers of the policy `always` alone, and colours are `unless-stopped`.
     let missed = |service: &Service| {
-        service.restart == Restart::UnlessStopped
-            || returns(service) && scene.config.services.contains_key(&service.name)
+        service.restart == Restart::UnlessStopped || returns(service) && scene.routes(&service.name)
     };
     let names = those(scene, missed)?;
     match scene.machine.text(&unit) {

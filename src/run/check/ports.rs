@@ -107,7 +107,7 @@ fn twice(scene: &Scene<'_>) -> Vec<Finding> {
 /// More replicas than there are ports for them.
 fn replicas(scene: &Scene<'_>, service: &Service) -> Vec<Finding> {
     // A released service's ports are the router's, which is one.
-    if scene.config.services.contains_key(&service.name) || !publishes(service) {
+    if scene.routes(&service.name) || !publishes(service) {
         return Vec::new();
     }
     let short = service.ports.iter().filter_map(|port| {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Release, Swap};
-use crate::model::{Colour, Timestamp};
+use crate::model::{Colour, ServiceName, Timestamp};
 use crate::plan::{Container, Observed, Plan, labels};
 use crate::ports::{Engine, EngineError, EngineInfo, EngineKind, ImageInfo, Machine};
 use crate::stack::{Mount, Service, Stack};
@@ -81,7 +81,7 @@ impl EngineView {
                 None
             }
         };
-        let router = (!config.services.is_empty()).then_some(&config.router.image);
+        let router = config.routed().next().is_some().then_some(&config.router.image);
         let wanted = stack.services.values().filter_map(|service| service.image.as_ref());
         let mut images = BTreeMap::new();
         for reference in wanted.chain(router).collect::<BTreeSet<_>>() {
@@ -166,7 +166,7 @@ fn unlimited(stack: &Stack, config: &Config, service: &str) -> bool {
 
 /// Keys of the volumes that released services may write and do not hold.
 fn written_by_two<'a>(stack: &'a Stack, config: &'a Config) -> BTreeSet<&'a String> {
-    let shared = config.services.iter().filter(|(_, c)| c.release.swap != Swap::Hold);
+    let shared = config.routed().filter(|(_, release)| release.swap != Swap::Hold);
     let services = shared.filter_map(|(name, _)| stack.services.get(name));
     services.flat_map(written).collect()
 }
@@ -188,12 +188,17 @@ impl<'a> Scene<'a> {
         self.stack.services.values()
     }
 
+    /// Whether the router stands in front of it.
+    pub fn routes(&self, service: &ServiceName) -> bool {
+        self.config.routed().any(|(name, _)| name == service)
+    }
+
+    /// Services behind the router.
     pub fn released(&self) -> impl Iterator<Item = (&'a Service, &'a Release)> + use<'a> {
         let (stack, config) = (self.stack, self.config);
         config
-            .services
-            .iter()
-            .filter_map(move |(name, config)| Some((stack.services.get(name)?, &config.release)))
+            .routed()
+            .filter_map(move |(name, release)| Some((stack.services.get(name)?, release)))
     }
 
     /// Services whose two colours run side by side during a release.

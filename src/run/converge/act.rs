@@ -210,7 +210,7 @@ impl Converge<'_> {
 }
 
 /// The data in volumes that nobody named goes over into the container that takes the old one's place, as with Compose.
-fn with_volumes(spec: &ContainerSpec, kept: Vec<AnonymousVolume>) -> ContainerSpec {
+pub(in crate::run) fn with_volumes(spec: &ContainerSpec, kept: Vec<AnonymousVolume>) -> ContainerSpec {
     let mut spec = spec.clone();
     for volume in kept {
         let place = spec.mounts.iter().position(|mount| mount.target() == volume.target);

@@ -16,6 +16,7 @@ use crate::ports::{Engine, Router};
 
 use super::Progress;
 
+pub(in crate::run) use act::with_volumes;
 pub use error::ConvergeError;
 use in_order::in_order;
 

@@ -21,7 +21,7 @@ const LAST_LINES: usize = 20;
 
 /// What was seen of the containers so far.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     starts: BTreeMap<ContainerId, BTreeSet<Option<Timestamp>>>,
     down_since: BTreeMap<ContainerId, Instant>,
     unhealthy_since: BTreeMap<ContainerId, Instant>,
@@ -129,7 +129,7 @@ impl Work<'_> {
 }
 
 impl Seen {
-    fn hopeless(&mut self, container: &Container) -> Option<String> {
+    pub(super) fn hopeless(&mut self, container: &Container) -> Option<String> {
         let code = container.exit_code.unwrap_or_default();
         let starts = self.starts.entry(container.id.clone()).or_default();
         if container.running() {

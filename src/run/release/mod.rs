@@ -8,6 +8,7 @@ mod hook;
 mod order;
 mod perform;
 mod receipt;
+mod recreate;
 mod repoint;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 use std::io;
 
-use crate::config::Config;
+use crate::config::{Config, Swap};
 use crate::journal::{Plan, Saga, Step};
 use crate::model::{Reference, Timestamp};
 use crate::plan::desired::HostFolders;
 use crate::ports::{Engine, ImageInfo, Router, RouterError};
 use crate::release::{self, Ask, Image, PlanError, ReleaseStep, Subject};
+use crate::run::converge::with_volumes;
 use crate::run::{Blame, OperationError, Order};
 use crate::stack::Stack;
 use crate::state::{ProjectFolder, read_journal};
@@ -74,6 +75,19 @@ pub async fn plan_release(
         _ => release::retire(ask),
     };
     let (mut subject, plan) = planned.map_err(input_error)?;
+    if subject.swap == Swap::Recreate {
+        for container in release::plain_of(&observed, service) {
+            let kept = scope
+                .engine
+                .anonymous_volumes(&container.id)
+                .await
+                .map_err(engine_error)?;
+            let specs = subject.containers.iter_mut().chain(&mut subject.replaced);
+            for spec in specs.filter(|spec| spec.name == container.name) {
+                *spec = with_volumes(spec, kept.clone());
+            }
+        }
+    }
     // A container says which image it was made from, and not what a registry calls that.
     for image in [&mut subject.image, &mut subject.previous] {
         if let (None, Some(id)) = (&image.digest, &image.id) {
@@ -106,7 +120,7 @@ pub fn releases(folder: &ProjectFolder) -> Result<Vec<Saga<ReleaseStep>>, Operat
 fn input_error(error: PlanError) -> OperationError {
     let blame = match error {
         PlanError::NoService(_) | PlanError::NothingBefore(_) => Blame::NotFound,
-        PlanError::NotRouted { .. } | PlanError::Unsettled { .. } => Blame::Host,
+        PlanError::NotRouted { .. } | PlanError::NotThere(_) | PlanError::Unsettled { .. } => Blame::Host,
         _ => Blame::Input,
     };
     OperationError::new(blame, error)

@@ -160,6 +160,9 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             ReleaseStep::KeepWarm { span, .. } => Ok(Finding::Warm {
                 until: self.clock.now() + span.chrono(),
             }),
+            ReleaseStep::TakeDown { version } => work.take_down(*version).await,
+            ReleaseStep::PutUp { version } => work.put_up(*version).await,
+            ReleaseStep::AwaitUp { version } => work.await_up(*version).await,
             // For the receipt only: a router that does not answer now is no reason to be stuck.
             ReleaseStep::Count => Ok(work.counters().await.unwrap_or_default()),
         }

@@ -54,7 +54,9 @@ impl Receipted for ReleaseStep {
             if let Some(digest) = subject.previous.pinned() {
                 say("previous, in the registry", digest);
             }
-            say("colour", format!("{} → {}", subject.from, subject.to));
+            if subject.swap != Swap::Recreate {
+                say("colour", format!("{} → {}", subject.from, subject.to));
+            }
         }
         if let Some(reason) = &subject.reason {
             say("reason", reason.clone());
@@ -141,6 +143,7 @@ impl Receipted for ReleaseStep {
             .finished()
             .map(|(step, finding, took)| json!({ "step": step, "found": finding, "took_ms": took.std().as_millis() as u64 }))
             .collect();
+        let coloured = subject.swap != Swap::Recreate;
         json!({
             "goal": subject.goal,
             "service": subject.service,
@@ -151,8 +154,8 @@ impl Receipted for ReleaseStep {
             "previous_image": subject.previous.reference,
             "previous_digest": subject.previous.id,
             "previous_registry_digest": subject.previous.pinned(),
-            "from": subject.from,
-            "to": subject.to,
+            "from": coloured.then_some(subject.from),
+            "to": coloured.then_some(subject.to),
             "proven": facts.proven,
             "shift_us": facts.shift.map(|s| s.std().as_micros() as u64),
             "gate_wait_ms": facts.gate.map(|s| s.std().as_millis() as u64),

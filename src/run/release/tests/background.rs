@@ -8,6 +8,7 @@ fn stage(swap: Swap) -> Stage {
     let more = match swap {
         Swap::Overlap => "steps: [{ weight: 5, hold: 15m }], settle: 10m",
         Swap::Hold => "before: [{ backup: database }]",
+        Swap::Recreate => panic!("it is never two"),
     };
     stage_with(swap, &format!("{more}, {CALLS}"), "")
 }

@@ -2,6 +2,7 @@
 
 mod background;
 mod canary;
+mod recreate;
 mod world;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ fn stage(swap: Swap) -> Stage {
     let more = match swap {
         Swap::Overlap => "steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]",
         Swap::Hold => "before: [{ backup: database }]",
+        Swap::Recreate => "healthy_for: 5s, before: [{ backup: database }]",
     };
     stage_with(swap, more, "")
 }
@@ -100,9 +102,15 @@ fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
     let word = match swap {
         Swap::Overlap => "overlap",
         Swap::Hold => "hold",
+        Swap::Recreate => "recreate",
+    };
+    let routed = if swap == Swap::Recreate {
+        ""
+    } else {
+        "port: 3000, health: { http: /health }, "
     };
     let text = format!(
-        "services: {{ {SERVICE}: {{ release: {{ port: 3000, health: {{ http: /health }}, swap: {word}, {more} }} }} }}\n\
+        "services: {{ {SERVICE}: {{ release: {{ {routed}swap: {word}, {more} }} }} }}\n\
          backups: {{ recipients: [age1x], stores: {{ here: {{ path: ./b }} }}, \
          sets: {{ database: {{ sources: [{{ sqlite: ./data.db }}] }} }} }}\n{below}"
     );
@@ -113,12 +121,18 @@ fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
     let mut world = World::new(swap, folder.path().join("data.db"));
     let release = &config.services[SERVICE].release;
     let made = standby::of_colour(&service, release, Colour::Blue, &folders);
-    let blue = desired::colour(&stack, &made, Colour::Blue, 1, "app:1", &folders).expect("a specification");
+    let blue = match swap {
+        Swap::Recreate => desired::recreated(&stack, &service, 1, "app:1", &folders),
+        Swap::Overlap | Swap::Hold => desired::colour(&stack, &made, Colour::Blue, 1, "app:1", &folders),
+    }
+    .expect("a specification");
     world.make(&blue);
     world.start(&blue.name);
     let mut served = route(swap == Swap::Hold);
     served.slots[0].addresses = world.containers[&blue.name].ip.into_iter().collect();
-    world.routes.push(served);
+    if swap != Swap::Recreate {
+        world.routes.push(served);
+    }
     let edge = Edge(Arc::new(Mutex::new(world)));
     let performer = ReleasePerformer {
         engine: Arc::new(edge.clone()),

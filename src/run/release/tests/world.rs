@@ -239,7 +239,11 @@ impl World {
                 (false, _) => ContainerState::Exited,
             },
             exit_code: Some(1),
-            health: Health::Unchecked,
+            // Behind the router it is its checks that tell.
+            health: match made.spec.image.as_str() {
+                "app:ill" if self.swap == Swap::Recreate => Health::Unhealthy,
+                _ => Health::Unchecked,
+            },
             labels: made.spec.labels.clone(),
             created: None,
             started: Some(Timestamp::UNIX_EPOCH + Duration::from_secs(made.starts.into())),
