@@ -44,7 +44,7 @@ async fn a_service_without_a_router_is_released_in_its_place_and_rolled_back() {
         let deployed = stage.deploy(0, "1.1.0").await;
         assert_eq!(deployed["outcome"], "deployed", "{engine}: {deployed}");
         assert_eq!(alone(&stage).await, (name.clone(), "1.1.0".into()), "{engine}");
-        println!("{engine}: healthy after {}", deployed["lines"]);
+        assert_eq!(deployed["detail"]["proven"], true, "{engine}: {deployed}");
         let again = stage.deploy(0, "1.1.0").await;
         assert_eq!(again["outcome"], "unchanged", "{engine}: {again}");
 

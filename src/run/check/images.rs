@@ -146,9 +146,7 @@ fn emulated(scene: &Scene<'_>, engine: &EngineView) -> Vec<Finding> {
 /// By the tag alone: what is inside an image with another name nobody knows without running it.
 fn router_version(scene: &Scene<'_>) -> Option<Finding> {
     let image = &scene.config.router.image;
-    if scene.config.routed().next().is_none() {
-        return None;
-    }
+    scene.config.routed().next()?;
     let tag = Reference::split(image).1?;
     let found = version(tag.split('-').next().unwrap_or_default());
     let haproxy = image.split(['/', ':', '@']).any(|part| part == "haproxy");

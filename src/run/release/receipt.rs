@@ -205,6 +205,10 @@ impl<'a> Facts<'a> {
                     facts.snapshots.push(format!("{set}: {snapshot}"));
                 }
                 (ReleaseStep::AwaitHealthy { .. }, Finding::Healthy { after }) => facts.healthy = Some(*after),
+                // Only containers of the new image were waited for.
+                (ReleaseStep::AwaitUp { .. }, Finding::Healthy { after }) => {
+                    (facts.healthy, facts.proven) = (Some(*after), true);
+                }
                 (ReleaseStep::Shift { weight: 100, .. }, Finding::Shifted { took }) => facts.shift = Some(*took),
                 (_, Finding::Opened { longest }) => facts.gate = Some(*longest),
                 (_, Finding::Cut { sessions }) => *facts.cut.get_or_insert(0) += sessions,

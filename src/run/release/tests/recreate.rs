@@ -66,6 +66,7 @@ async fn trial(name: &str, before: &[Order], order: &Order, [old, new]: [&str; 2
             image_id(old).expect("an image"),
             "{what}"
         );
+        assert_eq!(receipt.detail["proven"], true, "{what}");
         assert_eq!(receipt.detail["from"], serde_json::Value::Null, "it has no colours");
     }
     stage.edge.world().calls
