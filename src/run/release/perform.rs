@@ -10,7 +10,7 @@ use crate::config::Swap;
 use crate::journal::{Saga, Step};
 use crate::model::{Colour, Span, Timestamp};
 use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router};
-use crate::release::{Finding, Image, ReleaseStep, Subject};
+use crate::release::{Finding, Goal, Image, ReleaseStep, Subject};
 use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
@@ -102,7 +102,10 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             ReleaseStep::Shift { colour, weight } => {
                 // Behind a gate the other colour is gone: there is no way but on.
                 if *weight > 0 && subject.swap == Swap::Overlap {
-                    work.healthy_within(*colour, STILL).await?;
+                    match work.goes_back_to_warm() {
+                        true => work.can_answer(*colour).await?,
+                        false => drop(work.healthy_within(*colour, STILL).await?),
+                    }
                 }
                 if *weight == 0 && subject.swap == Swap::Overlap {
                     work.can_answer(colour.other()).await?;
@@ -309,12 +312,22 @@ impl Work<'_> {
         }
     }
 
+    /// Whoever goes back is in a hurry, and the router has looked at the warm colour all along: the engine is asked
+    /// when the traffic is there.
+    fn goes_back_to_warm(&self) -> bool {
+        self.subject.goal == Goal::Rollback && self.subject.containers.is_empty()
+    }
+
     /// Whether the router's own checks pass for one of the colour's replicas at least: an engine that is away must not
     /// keep traffic from being moved back.
     async fn can_answer(&self, colour: Colour) -> Result<(), StepFailed> {
         loop {
             let slots = self.router.slots(&self.subject.service).await?;
-            let ours = || slots.iter().filter(|slot| slot.colour == colour && slot.address.is_some());
+            let ours = || {
+                slots
+                    .iter()
+                    .filter(|slot| slot.colour == colour && slot.address.is_some())
+            };
             if ours().any(|slot| slot.up) {
                 return Ok(());
             }
