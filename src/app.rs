@@ -341,6 +341,7 @@ impl Project {
             program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            in_release: false,
         })
     }
 }

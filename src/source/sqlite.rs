@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::backup::{EntryPath, SQLITE, SourceRecord};
 use crate::model::{Timestamp, instant_of_seconds, parse_instant};
-use crate::ports::{Sink, SourceError};
+use crate::ports::{Reading, Sink, SourceError};
 
 use super::tree::{Copy, meta_of};
 
@@ -24,7 +24,7 @@ pub(super) fn read(
     path: &Path,
     entry: EntryPath,
     newest: Option<&str>,
-    scratch: &Path,
+    reading: &Reading<'_>,
     sink: &mut dyn Sink,
 ) -> Result<SourceRecord, SourceError> {
     let found = match fs::metadata(path) {
@@ -46,8 +46,21 @@ pub(super) fn read(
             path: path.to_path_buf(),
         });
     }
-    let copy = Scratch::new(path, scratch)?;
-    copy_database(path, &copy.path)?;
+    let copy = Scratch::new(path, reading.scratch)?;
+    let from = open(path)?;
+    let logs = from
+        .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+        .is_ok_and(|mode| mode.eq_ignore_ascii_case("wal"));
+    let mut copying = || copy_database(&from, path, &copy.path);
+    let told = match logs {
+        // Writers and readers do not meet.
+        true => copying().map(|()| None)?,
+        false => reading.stillness.during(path, &mut copying)?,
+    };
+    drop(from);
+    if let Some(told) = told {
+        sink.note(told);
+    }
     let facts = examine(path, &copy.path, newest, sink)?;
     let body = Copy {
         path: copy.path.clone(),
@@ -98,7 +111,7 @@ fn failed(path: &Path, what: &'static str) -> impl Fn(rusqlite::Error) -> Source
     }
 }
 
-fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
+fn open(path: &Path) -> Result<Connection, SourceError> {
     let opened = failed(path, "opened");
     // Writable, since a database in WAL mode that nobody has open cannot be read otherwise; nothing is written by us.
     let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -108,12 +121,16 @@ fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
             .map_err(&opened)?,
     };
     from.busy_timeout(Duration::from_secs(1)).map_err(&opened)?;
+    Ok(from)
+}
+
+fn copy_database(from: &Connection, path: &Path, to: &Path) -> Result<(), SourceError> {
     let copied = failed(path, "copied");
     let mut into = Connection::open(to).map_err(&copied)?;
     // The copy is synced where it is stored.
     into.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF;")
         .map_err(&copied)?;
-    let backup = Backup::new(&from, &mut into).map_err(&copied)?;
+    let backup = Backup::new(from, &mut into).map_err(&copied)?;
     let begun = std::time::Instant::now();
     loop {
         match backup.step(-1).map_err(&copied)? {
