@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,17 +47,12 @@ pub(super) fn read(
         });
     }
     let copy = Scratch::new(path, reading.scratch)?;
-    let from = open(path)?;
-    let logs = from
-        .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
-        .is_ok_and(|mode| mode.eq_ignore_ascii_case("wal"));
-    let mut copying = || copy_database(&from, path, &copy.path);
-    let told = match logs {
+    let mut copying = || copy_database(path, &copy.path);
+    let told = match logs_ahead(path)? {
         // Writers and readers do not meet.
         true => copying().map(|()| None)?,
         false => reading.stillness.during(path, &mut copying)?,
     };
-    drop(from);
     if let Some(told) = told {
         sink.note(told);
     }
@@ -124,13 +119,26 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
     Ok(from)
 }
 
-fn copy_database(from: &Connection, path: &Path, to: &Path) -> Result<(), SourceError> {
+/// Whether it is in WAL mode, by the read version of its header (<https://sqlite.org/fileformat2.html>, 1.3.3). Asking
+/// SQLite would lock it.
+fn logs_ahead(path: &Path) -> Result<bool, SourceError> {
+    let mut header = Vec::with_capacity(20);
+    let read = fs::File::open(path).and_then(|file| file.take(20).read_to_end(&mut header));
+    read.map_err(|source| SourceError::Unreadable {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(header.get(19) == Some(&2))
+}
+
+fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
+    let from = open(path)?;
     let copied = failed(path, "copied");
     let mut into = Connection::open(to).map_err(&copied)?;
     // The copy is synced where it is stored.
     into.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF;")
         .map_err(&copied)?;
-    let backup = Backup::new(from, &mut into).map_err(&copied)?;
+    let backup = Backup::new(&from, &mut into).map_err(&copied)?;
     let begun = std::time::Instant::now();
     loop {
         match backup.step(-1).map_err(&copied)? {
