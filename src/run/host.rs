@@ -22,8 +22,8 @@ use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
-    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
-    UpdateKind, Watch,
+    Blame, Ledger, News, OperationError, Operator, Order, Outlook, Petition, Progress, Receipt, Schedules, StepFailed,
+    Update, UpdateKind, Watch,
 };
 
 /// A project on this host with the edges it is driven through.
@@ -232,10 +232,27 @@ impl Host {
         Ok(())
     }
 
-    /// What a release would do, a line a step; changes nothing.
-    pub async fn steps_of(&self, order: &Order) -> Result<Vec<String>, OperationError> {
+    /// What a release would do, and what stands against it; changes nothing.
+    pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
         let (subject, plan) = self.plan_release(order).await?;
-        Ok(release::describe(&subject, &plan))
+        self.look_out(order, &subject, &plan).await
+    }
+
+    /// Only a deployment waits for its time: whoever goes back is never refused.
+    async fn look_out(
+        &self,
+        order: &Order,
+        subject: &release::Subject,
+        plan: &Plan<ReleaseStep>,
+    ) -> Result<Outlook, OperationError> {
+        let mut outlook = Outlook {
+            steps: release::describe(subject, plan),
+            ..Outlook::default()
+        };
+        if matches!(order, Order::Deploy { .. }) && !plan.forward.is_empty() {
+            outlook.consult(&self.config.calendar(), self.clock.now());
+        }
+        Ok(outlook)
     }
 
     async fn begin_release(
@@ -246,6 +263,11 @@ impl Host {
         logins: &Logins,
     ) -> Result<(), OperationError> {
         let (mut subject, plan) = self.plan_release(order).await?;
+        let overriding = match order {
+            Order::Deploy { overriding, .. } => overriding.as_deref(),
+            _ => None,
+        };
+        subject.permit = self.look_out(order, &subject, &plan).await?.permit(overriding)?;
         subject.logins = logins.registries().cloned().collect();
         self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
     }
