@@ -18,6 +18,7 @@ use crate::state::{Catalogue, HostLock, ProjectFolder};
 use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::gates::Looker;
+use super::headroom::{Headroom, Surveyor};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
@@ -251,8 +252,30 @@ impl Host {
         };
         if matches!(order, Order::Deploy { .. }) && !plan.forward.is_empty() {
             outlook.consult(&self.config.calendar(), self.clock.now());
+            outlook.measure(self.room(subject, plan).await?);
         }
         Ok(outlook)
+    }
+
+    async fn room(
+        &self,
+        subject: &release::Subject,
+        plan: &Plan<ReleaseStep>,
+    ) -> Result<Vec<Headroom>, OperationError> {
+        let engine = self.engine()?;
+        let Some(service) = self.stack.services.get(&subject.service) else {
+            return Ok(Vec::new());
+        };
+        let observed = engine.observe(&self.stack.name).await;
+        let surveyor = Surveyor {
+            engine: engine.as_ref(),
+            machine: self.machine.as_ref(),
+            state: &self.folder,
+            config: &self.config,
+            service,
+            observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
+        };
+        Ok(surveyor.survey(subject, plan).await)
     }
 
     async fn begin_release(

@@ -4,7 +4,7 @@ use crate::model::Timestamp;
 use crate::release::{Override, Permit};
 use crate::schedule::{Calendar, HORIZON_DAYS, Permission, Zone};
 
-use super::{Blame, OperationError};
+use super::{Blame, Headroom, OperationError};
 
 /// What a release would do, and what stands against its beginning now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -13,6 +13,8 @@ pub struct Outlook {
     pub steps: Vec<String>,
     /// What the calendar says.
     pub calendar: Option<String>,
+    /// What it takes of the host; nothing where no colour is made.
+    pub room: Vec<Headroom>,
     /// Why it is refused, unless somebody overrides that.
     pub refusals: Vec<String>,
 }
@@ -45,12 +47,18 @@ impl Outlook {
         }
     }
 
+    pub fn measure(&mut self, room: Vec<Headroom>) {
+        self.refusals.extend(room.iter().filter_map(Headroom::refusal));
+        self.room = room;
+    }
+
     /// For a person: the steps, then what is to be known besides.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let steps = self.steps.iter().cloned();
         let calendar = self.calendar.iter().map(|said| format!("calendar: {said}"));
+        let room = self.room.iter().map(ToString::to_string);
         let refusals = self.refusals.iter().map(|refusal| format!("refused: {refusal}"));
-        steps.chain(calendar).chain(refusals)
+        steps.chain(calendar).chain(room).chain(refusals)
     }
 
     /// What the records get of it, or the refusal.
@@ -64,8 +72,14 @@ impl Outlook {
                 ),
             );
         }
+        let unknown: Vec<String> = self
+            .room
+            .iter()
+            .filter(|room| room.fits.is_none())
+            .map(ToString::to_string)
+            .collect();
         Ok(Permit {
-            notes: self.calendar.into_iter().collect(),
+            notes: self.calendar.into_iter().chain(unknown).collect(),
             overridden: reason.map(|reason| Override {
                 reason: reason.to_owned(),
                 refusals: self.refusals,

@@ -9,4 +9,5 @@ mod cli;
 mod common;
 
 mod calendar;
+mod room;
 mod stage;
