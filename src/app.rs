@@ -337,6 +337,7 @@ impl Project {
             program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            notes: Default::default(),
         })
     }
 }

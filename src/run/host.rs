@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -53,6 +53,8 @@ pub struct Host {
     pub program: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// What the records of the next release should know.
+    pub notes: Arc<Mutex<Vec<String>>>,
 }
 
 impl Host {
@@ -62,6 +64,11 @@ impl Host {
             clock: self.clock.as_ref(),
             entropy: self.entropy.as_ref(),
         }
+    }
+
+    /// Something for the records of the next release.
+    pub fn note(&self, told: Option<String>) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
     pub fn backups(&self) -> Result<&Backups, OperationError> {
@@ -82,7 +89,12 @@ impl Host {
             }));
         };
         let taken = super::turn(lock, &format!("operation {id}"), waiting).await;
-        taken.map_err(|e| OperationError::new(Blame::Host, e))
+        let taken = taken.map_err(|e| OperationError::new(Blame::Host, e))?;
+        if let Some(told) = taken.taken_over() {
+            waiting(&told);
+            self.note(Some(told));
+        }
+        Ok(taken)
     }
 
     fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
@@ -291,6 +303,8 @@ impl Host {
             _ => None,
         };
         subject.permit = self.look_out(order, &subject, &plan).await?.permit(overriding)?;
+        let notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        subject.permit.notes.extend(notes);
         subject.logins = logins.registries().cloned().collect();
         self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
     }

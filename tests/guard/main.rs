@@ -9,5 +9,6 @@ mod cli;
 mod common;
 
 mod calendar;
+mod lock;
 mod room;
 mod stage;
