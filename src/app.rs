@@ -342,6 +342,7 @@ impl Project {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             in_release: false,
+            notes: Default::default(),
         })
     }
 }

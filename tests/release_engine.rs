@@ -133,6 +133,7 @@ fn deploy(version: &str) -> Order {
         service: service(),
         image: Some(format!("{BACKEND}:{version}")),
         no_canary: false,
+        overriding: None,
     }
 }
 

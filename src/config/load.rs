@@ -6,11 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ServiceName;
-use crate::schedule::Crontab;
+use crate::schedule::{Calendar, Crontab, Zone};
 use crate::stack::place_of;
 
 use super::{
-    Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, ServiceConfig, Source, Swap,
+    Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, Releases, ServiceConfig, Source,
+    Swap,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub gates: BTreeMap<String, GateConfig>,
     #[serde(default)]
     pub router: RouterConfig,
+    #[serde(default)]
+    pub releases: Releases,
     #[serde(default)]
     pub backups: Option<Backups>,
     #[serde(default)]
@@ -98,6 +101,10 @@ pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result
     config.folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     reading.gates(&config, services)?;
     reading.services(&config, services)?;
+    config
+        .releases
+        .calendar(Zone::Named(config.timezone))
+        .map_err(|(key, message)| reading.at(&["releases", key], message, None))?;
     if let Some(backups) = &config.backups {
         reading.backups(backups)?;
     }
@@ -391,6 +398,11 @@ impl Reading<'_> {
 }
 
 impl Config {
+    /// When releases may begin; one that does not make sense was refused when the file was read.
+    pub fn calendar(&self) -> Calendar {
+        self.releases.calendar(Zone::Named(self.timezone)).unwrap_or_default()
+    }
+
     /// The gates of a release, in the order it names them; those that do not fit were refused when the file was read.
     pub fn gates_of(&self, release: &Release) -> Vec<Gate> {
         let named = release.gates.iter().filter_map(|name| self.gates.get_key_value(name));

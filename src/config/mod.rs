@@ -10,6 +10,7 @@ mod propose;
 mod releases;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use backups::{Backups, Keep, Keys, Objectives, SetConfig, Source, StoreConfig};
 pub use drills::{Check, DrillConfig};
@@ -19,3 +20,4 @@ pub use hooks::{After, Before, Hook, HookClass};
 pub use load::{AgentConfig, Config, RouterConfig, load, schema};
 pub use propose::{Choices, Proposal, ProposedRelease, propose};
 pub use releases::{HealthConfig, Inconclusive, Preview, Probe, Release, ServiceConfig, StepConfig, Swap, Then};
+pub use windows::{Day, FreezeConfig, Releases, WindowConfig};

@@ -6,6 +6,7 @@
 mod finding;
 mod gate;
 mod past;
+mod permit;
 mod planning;
 mod prune;
 mod started;
@@ -17,6 +18,7 @@ mod window;
 pub use finding::Finding;
 pub use gate::{Judged, Look, Reading, Verdict, judge, seen, unit};
 pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
+pub use permit::{Override, Permit};
 pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
 pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};
 pub use started::Started;

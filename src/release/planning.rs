@@ -8,7 +8,7 @@ use crate::plan::{Container, ContainerSpec, Observed, Route, labels};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
-use super::{Goal, Image, Limits, ReleaseStep, Subject};
+use super::{Goal, Image, Limits, Permit, ReleaseStep, Subject};
 
 /// What a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +261,7 @@ impl Ground<'_> {
             },
             data: self.ask.config.databases_of(self.release),
             reason,
+            permit: Permit::default(),
             hooks,
             gates: self.ask.config.gates_of(self.release),
             probe: self.release.probe.clone(),

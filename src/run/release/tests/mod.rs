@@ -149,6 +149,7 @@ fn deploy(image: &str) -> Order {
         service: SERVICE.parse().expect("a name"),
         image: Some(image.into()),
         no_canary: false,
+        overriding: None,
     }
 }
 
