@@ -6,7 +6,7 @@ use crate::plan::{Plan, Wishes};
 use crate::ports::{Clock, Engine, EngineError};
 use crate::run::check::{self, Affairs, AgentState, EngineView, Finding, Scene, Severity, Subject};
 use crate::run::{Blame, Ledger, OperationError, Receipt, history};
-use crate::state::{HostLock, LockError, ProjectFolder};
+use crate::state::{HostLock, ProjectFolder};
 
 use super::{Project, SiteError, SystemClock, SystemEntropy};
 
@@ -125,10 +125,7 @@ fn journals(folder: &ProjectFolder) -> Result<Vec<Receipt>, OperationError> {
 
 /// Nobody drives where the lock is free.
 fn at_work(folder: &ProjectFolder) -> bool {
-    matches!(
-        HostLock::take(&folder.lock(), "arkwright check"),
-        Err(LockError::Held { .. })
-    )
+    HostLock::is_free(&folder.lock()).is_ok_and(|free| !free)
 }
 
 fn no_engine(error: EngineError) -> Finding {

@@ -84,6 +84,9 @@ pub async fn serve_until(
         lock = turn(&host_lock, "the agent", |text| terminal.note(text)) => lock.or_fail(Kind::Host)?,
         () = &mut told => return Ok(()),
     };
+    if let Some(told) = lock.taken_over() {
+        tracing::warn!("{told}");
+    }
     let agent =
         Agent::open(operator, Arc::new(SystemClock), Arc::new(SystemEntropy), &charge.folder).or_fail(Kind::Damaged)?;
     let (socket, orders) = Socket::bind(&path, charge.config.group.as_deref()).or_fail(Kind::Host)?;

@@ -1,10 +1,12 @@
 use std::io::IsTerminal;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::owner::Owner;
 use super::registry_auth::RegistryAuth;
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
 use crate::model::ServiceName;
-use crate::run::Order;
+use crate::run::{Order, Outlook};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,6 +19,9 @@ pub struct Args {
     /// Straight to all traffic, without the steps
     #[arg(long)]
     no_canary: bool,
+    /// Go on outside a release window, in a freeze, or where the host has no room for it; the reason is recorded
+    #[arg(long = "override", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    overriding: Option<String>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -54,28 +59,16 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
             service: target.service.clone(),
             image: target.image.clone(),
             no_canary: args.no_canary,
+            overriding: args.overriding.clone(),
         })
         .collect();
     if args.plan || (!args.yes && std::io::stdin().is_terminal()) {
         let host = project.host().await.or_fail(Kind::Host)?;
         let mut planned = Vec::new();
         for order in &orders {
-            planned.push(serde_json::json!({ "order": order, "steps": host.steps_of(order).await? }));
+            planned.push((order, host.outlook(order).await?));
         }
-        if args.plan && terminal.json {
-            return terminal.print_json(&planned);
-        }
-        for (order, plan) in orders.iter().zip(&planned) {
-            terminal.print(&format!("{order}:"))?;
-            for step in plan["steps"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|step| step.as_str())
-            {
-                terminal.print(&format!("  {step}"))?;
-            }
-        }
+        show(&planned, args, &terminal)?;
         if args.plan {
             return Ok(());
         }
@@ -89,4 +82,37 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         terminal.conclude(&receipt)?;
     }
     Ok(())
+}
+
+/// What each order would do and meets; a refusal that nobody overrides is the failure it would be.
+fn show(planned: &[(&Order, Outlook)], args: &Args, terminal: &Terminal) -> Result<(), Failure> {
+    if args.plan && terminal.json {
+        let rows: Vec<_> = planned
+            .iter()
+            .map(|(order, outlook)| {
+                let mut row = serde_json::json!(outlook);
+                row["order"] = serde_json::json!(order);
+                row
+            })
+            .collect();
+        terminal.print_json(&rows)?;
+    } else {
+        for (order, outlook) in planned {
+            terminal.print(&format!("{order}:"))?;
+            for line in outlook.lines() {
+                terminal.print(&format!("  {line}"))?;
+            }
+        }
+    }
+    let refused: Vec<&str> = planned
+        .iter()
+        .flat_map(|(_, outlook)| outlook.refusals.iter().map(String::as_str))
+        .collect();
+    match &args.overriding {
+        None if !refused.is_empty() => {
+            let refusal = Failure::new(Kind::Refused, refused.join("; and "));
+            Err(refusal.hinted("`--override REASON` goes on all the same, and the reason is recorded"))
+        }
+        _ => Ok(()),
+    }
 }

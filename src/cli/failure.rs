@@ -27,12 +27,14 @@ pub enum Kind {
     Inconclusive = 9,
     /// An operation that can go neither forward nor back; someone has to look.
     Stuck = 10,
+    /// Outside a release window, in a freeze, or without room on this host: nothing was begun.
+    Refused = 11,
     /// Interrupted by a signal.
     Interrupted = 130,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Failed,
         Kind::Usage,
         Kind::Input,
@@ -43,6 +45,7 @@ impl Kind {
         Kind::NotFound,
         Kind::Inconclusive,
         Kind::Stuck,
+        Kind::Refused,
         Kind::Interrupted,
     ];
 
@@ -58,6 +61,7 @@ impl Kind {
             Kind::NotFound => "not_found",
             Kind::Inconclusive => "inconclusive",
             Kind::Stuck => "stuck",
+            Kind::Refused => "refused",
             Kind::Interrupted => "interrupted",
         }
     }
@@ -157,6 +161,7 @@ impl From<OperationError> for Failure {
             Blame::Damaged => Kind::Damaged,
             Blame::NotFound => Kind::NotFound,
             Blame::Stuck => Kind::Stuck,
+            Blame::Refused => Kind::Refused,
         };
         let hint = error.hint.clone();
         let failure = Failure::new(kind, error);

@@ -49,7 +49,7 @@ pub use failure::{Failure, Kind, OrFail};
 pub use terminal::Terminal;
 
 const AFTER: &str = "Exit codes: 0 done, 1 ran and failed, 2 usage, 3 input file, 4 engine, 5 host, 6 busy, 7 damaged, \
-8 not found, 9 inconclusive, 10 stuck, 130 interrupted.";
+8 not found, 9 inconclusive, 10 stuck, 11 refused, 130 interrupted.";
 
 #[derive(Parser)]
 #[command(name = "arkwright", version, about, after_help = AFTER, max_term_width = 110)]

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,7 +18,9 @@ pub enum Owner {
     Foreground {
         host: Arc<Host>,
         /// Held for as long as operations may be driven.
-        _lock: HostLock,
+        lock: HostLock,
+        /// Whose end it was taken over from, until that is told.
+        taken_over: Mutex<Option<String>>,
     },
 }
 
@@ -30,9 +32,12 @@ impl Owner {
         }
         let host = project.host().await.or_fail(Kind::Host)?;
         let lock = lock(&host.folder, "arkwright in the foreground").await?;
+        let taken_over = lock.taken_over();
+        host.note(taken_over.clone());
         Ok(Owner::Foreground {
             host: Arc::new(host),
-            _lock: lock,
+            lock,
+            taken_over: Mutex::new(taken_over),
         })
     }
 
@@ -60,7 +65,9 @@ impl Owner {
                 let accepted = client.submit(&submission).await.map_err(client_failure)?;
                 self.follow(client, &accepted.operation, terminal).await
             }
-            Owner::Foreground { host, .. } => {
+            Owner::Foreground { host, lock, .. } => {
+                self.tell_taken_over(terminal);
+                lock.does(&order.to_string());
                 for (id, lane) in host.unfinished()? {
                     if lane == order.lane() {
                         if host.receipt(&id)?.outcome == "paused" {
@@ -110,7 +117,11 @@ impl Owner {
                 }
                 self.follow(client, id, terminal).await
             }
-            Owner::Foreground { host, .. } => drive(host, id, terminal, request.map(|request| (request, &*by))).await,
+            Owner::Foreground { host, lock, .. } => {
+                self.tell_taken_over(terminal);
+                lock.does(&format!("operation {id}"));
+                drive(host, id, terminal, request.map(|request| (request, &*by))).await
+            }
         }
     }
 
@@ -119,6 +130,14 @@ impl Owner {
         match self {
             Owner::Agent(client) => client.request(id, request, by).await.map_err(client_failure),
             Owner::Foreground { host, .. } => Ok(host.ledger().request_of::<ReleaseStep>(id, request, by)?),
+        }
+    }
+
+    fn tell_taken_over(&self, terminal: &Terminal) {
+        if let Owner::Foreground { taken_over, .. } = self
+            && let Some(told) = taken_over.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            terminal.note(&told);
         }
     }
 
@@ -145,7 +164,7 @@ impl Owner {
                 };
                 let mut history = crate::run::history(&ledger)?;
                 // Nobody drives where the lock is free.
-                if HostLock::take(&folder.lock(), "arkwright history").is_ok() {
+                if HostLock::is_free(&folder.lock()).unwrap_or(false) {
                     let running = history.iter_mut().filter(|receipt| receipt.outcome == "running");
                     running.for_each(|receipt| receipt.outcome = "interrupted".into());
                 }
@@ -238,7 +257,11 @@ pub async fn stack_lock(project: &Project, who: &str) -> Result<HostLock, Failur
     let lock = HostLock::take(&folder.stack_lock(), who);
     // Looked at with the lock held, and before its refusal is told: a release says more than the lock it holds.
     no_release_under_way(project).await?;
-    lock.map_err(lock_failure)
+    let lock = lock.map_err(lock_failure)?;
+    if let Some(told) = lock.taken_over() {
+        super::terminal::tell(&told);
+    }
+    Ok(lock)
 }
 
 /// Refuses where a release is under way or was interrupted: it knows better than the Compose file what has to run.

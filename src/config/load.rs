@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ServiceName;
-use crate::schedule::Crontab;
+use crate::schedule::{Calendar, Crontab, Zone};
 use crate::stack::place_of;
 
 use super::{
-    Background, Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, ServiceConfig, Source,
-    Swap, is_path,
+    Background, Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, Releases,
+    ServiceConfig, Source, Swap, is_path,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub gates: BTreeMap<String, GateConfig>,
     #[serde(default)]
     pub router: RouterConfig,
+    #[serde(default)]
+    pub releases: Releases,
     #[serde(default)]
     pub backups: Option<Backups>,
     #[serde(default)]
@@ -99,6 +101,10 @@ pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result
     config.folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     reading.gates(&config, services)?;
     reading.services(&config, services)?;
+    config
+        .releases
+        .calendar(Zone::Named(config.timezone))
+        .map_err(|(key, message)| reading.at(&["releases", key], message, None))?;
     if let Some(backups) = &config.backups {
         reading.backups(backups)?;
     }
@@ -409,12 +415,38 @@ impl Config {
         all.filter(|(_, release)| release.swap != Swap::Recreate)
     }
 
+    /// When releases may begin; one that does not make sense was refused when the file was read.
+    pub fn calendar(&self) -> Calendar {
+        self.releases.calendar(Zone::Named(self.timezone)).unwrap_or_default()
+    }
+
     /// The gates of a release, in the order it names them; those that do not fit were refused when the file was read.
     pub fn gates_of(&self, release: &Release) -> Vec<Gate> {
         let named = release.gates.iter().filter_map(|name| self.gates.get_key_value(name));
         named
             .filter_map(|(name, gate)| gate.checked(name, &self.folder).ok())
             .collect()
+    }
+}
+
+impl Config {
+    /// The databases that a held release has to itself, absolute: those of the sets that are backed up before it.
+    pub fn databases_of(&self, release: &Release) -> Vec<PathBuf> {
+        let held = self.backups.iter().filter(|_| release.swap == Swap::Hold);
+        let sources = held.flat_map(|backups| {
+            let sets = release.before.iter().filter_map(|before| before.backup.as_ref());
+            // A set that is not there was refused when the configuration was read.
+            sets.flat_map(|set| backups.sources_of(set).unwrap_or_default())
+        });
+        let mut files: Vec<PathBuf> = sources
+            .filter_map(|source| match source {
+                Source::Sqlite { sqlite, .. } => Some(self.folder.join(sqlite).components().collect()),
+                Source::Path { .. } => None,
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        files
     }
 }
 

@@ -11,6 +11,7 @@ mod propose;
 mod releases;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use background::{Background, Call};
 pub use backups::{Backups, Keep, Keys, Objectives, SetConfig, Source, StoreConfig};
@@ -21,6 +22,7 @@ pub use hooks::{After, Before, Hook, HookClass};
 pub use load::{AgentConfig, Config, RouterConfig, load, schema};
 pub use propose::{Choices, Proposal, ProposedRelease, propose};
 pub use releases::{HealthConfig, Inconclusive, Preview, Probe, Release, ServiceConfig, StepConfig, Swap, Then};
+pub use windows::{Day, FreezeConfig, Releases, WindowConfig};
 
 /// Whether it can be the path of a request.
 fn is_path(text: &str) -> bool {

@@ -197,7 +197,7 @@ impl IntoResponse for Refusal {
             Blame::Input => StatusCode::UNPROCESSABLE_ENTITY,
             Blame::NotFound => StatusCode::NOT_FOUND,
             Blame::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Blame::Failed | Blame::Stuck => StatusCode::CONFLICT,
+            Blame::Failed | Blame::Stuck | Blame::Refused => StatusCode::CONFLICT,
             Blame::Engine => StatusCode::BAD_GATEWAY,
             Blame::Host | Blame::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -16,7 +16,9 @@ impl Host for ThisHost {
 
     fn memory_free(&self) -> io::Result<u64> {
         let text = fs::read_to_string("/proc/meminfo")?;
-        memory_available(&text).ok_or_else(|| io::Error::other("/proc/meminfo does not say what is available"))
+        let available = memory_available(&text);
+        let available = available.ok_or_else(|| io::Error::other("/proc/meminfo does not say what is available"))?;
+        Ok(available.min(memory_allowed(Path::new("/sys/fs/cgroup"))))
     }
 
     fn addresses(&self) -> io::Result<Vec<IpAddr>> {
@@ -38,6 +40,30 @@ fn memory_available(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
+}
+
+/// What the limit of the topmost control group that is seen from here leaves: of a machine that is a container itself,
+/// its own, under which the engine's containers are too. No limit where none is readable.
+fn memory_allowed(cgroups: &Path) -> u64 {
+    // Version 2, then version 1.
+    let v2 = (cgroups.to_path_buf(), "memory.max", "memory.current", "inactive_file");
+    let v1 = (
+        cgroups.join("memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    );
+    let left = [v2, v1].into_iter().filter_map(|(folder, limit, usage, cache)| {
+        let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+        let (limit, used) = (number(limit)?, number(usage)?);
+        let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+        let cache = stat
+            .lines()
+            .find_map(|line| line.strip_prefix(cache)?.trim().parse::<u64>().ok());
+        // What the kernel drops when it needs to is free.
+        Some(limit.saturating_sub(used.saturating_sub(cache.unwrap_or(0))))
+    });
+    left.min().unwrap_or(u64::MAX)
 }
 
 /// The kernel's routing trie names an address on one line and what it is on a following one.
@@ -85,6 +111,27 @@ mod tests {
             Some(2 << 20)
         );
         assert_eq!(memory_available("MemAvailable: many"), None);
+    }
+
+    #[test]
+    fn a_control_group_leaves_its_limit_without_what_is_used_for_good() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        assert_eq!(memory_allowed(folder.path()), u64::MAX, "nothing says so");
+        write("memory/memory.limit_in_bytes", "1000\n");
+        write("memory/memory.usage_in_bytes", "700\n");
+        write("memory/memory.stat", "cache 1\ntotal_inactive_file 200\n");
+        assert_eq!(memory_allowed(folder.path()), 500);
+        write("memory.max", "max\n");
+        write("memory.current", "1\n");
+        assert_eq!(memory_allowed(folder.path()), 500, "`max` is no limit");
+        write("memory.max", "300\n");
+        write("memory.current", "400\n");
+        assert_eq!(memory_allowed(folder.path()), 0);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use crate::config::{After, Background, Before, Config, Hook, HookClass, Inconclusive, Release, Source, Swap, Then};
+use crate::config::{After, Background, Before, Config, Hook, HookClass, Inconclusive, Release, Swap, Then};
 use crate::journal::{Patience, Plan, Step};
 use crate::model::{Colour, ServiceName, Span};
 use crate::plan::desired::{self, DesiredError, HostFolders};
@@ -9,7 +8,7 @@ use crate::plan::{Container, ContainerSpec, Observed, Route, labels, standby};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
-use super::{Goal, Image, Limits, ReleaseStep, Subject, Version, plain_of};
+use super::{Goal, Image, Limits, Permit, ReleaseStep, Subject, Version, plain_of};
 
 /// Of a service without a router, where its configuration says nothing: how long it has to have run, and may take to.
 const STEADY: Span = Span::seconds(10);
@@ -305,8 +304,9 @@ impl Ground<'_> {
                 hold: self.release.hold_limit,
                 drain: self.release.drain_limit,
             },
-            data: self.data(),
+            data: self.ask.config.databases_of(self.release),
             reason,
+            permit: Permit::default(),
             hooks,
             gates: self.ask.config.gates_of(self.release),
             probe: self.release.probe.clone(),
@@ -317,31 +317,6 @@ impl Ground<'_> {
             logins: BTreeSet::new(),
             pull: make && goal == Goal::Deploy && always(self.service),
         })
-    }
-
-    /// The SQLite databases of the sets that are backed up before a held swap.
-    fn data(&self) -> Vec<PathBuf> {
-        if self.release.swap != Swap::Hold {
-            return Vec::new();
-        }
-        let backups = self.ask.config.backups.iter();
-        let sources = backups.flat_map(|backups| {
-            let sets = self.release.before.iter();
-            // A set that is not there was refused when the configuration was read.
-            sets.filter_map(|before| before.backup.as_ref())
-                .flat_map(|set| backups.sources_of(set).unwrap_or_default())
-        });
-        let mut files: Vec<PathBuf> = sources
-            .filter_map(|source| match source {
-                Source::Sqlite { sqlite, .. } => {
-                    Some(self.ask.config.folder.join(sqlite).components().collect::<PathBuf>())
-                }
-                Source::Path { .. } => None,
-            })
-            .collect();
-        files.sort();
-        files.dedup();
-        files
     }
 
     /// A colour from nothing to all traffic.

@@ -7,6 +7,8 @@ use crate::config::{Background, Gate, Probe, Swap};
 use crate::model::{Colour, ProjectName, Reference, ServiceName, Span};
 use crate::plan::ContainerSpec;
 
+use super::Permit;
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +72,9 @@ pub struct Subject {
     /// Files put back when a held swap fails: the SQLite databases of the sets in `before`, absolute.
     pub data: Vec<PathBuf>,
     pub reason: Option<String>,
+    /// What stood for and against its beginning.
+    #[serde(default, skip_serializing_if = "Permit::is_empty")]
+    pub permit: Permit,
     /// Programs that are run around the release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<ContainerSpec>,

@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backup::{BackupStep, ServiceImage};
+use crate::backup::{BackupStep, ServiceImage, Writer, normal};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
@@ -15,15 +15,16 @@ use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
 
-use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Gatekeeper, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::gates::Looker;
+use super::headroom::{Headroom, Surveyor};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
-    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
-    UpdateKind, Watch,
+    Blame, Ledger, News, OperationError, Operator, Order, Outlook, Petition, Progress, Receipt, Schedules, StepFailed,
+    Update, UpdateKind, Watch,
 };
 
 /// A project on this host with the edges it is driven through.
@@ -52,6 +53,10 @@ pub struct Host {
     pub program: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// A backup driven here is part of a release, which has the project's lock.
+    pub in_release: bool,
+    /// What the records of the next release should know.
+    pub notes: Arc<Mutex<Vec<String>>>,
 }
 
 impl Host {
@@ -61,6 +66,11 @@ impl Host {
             clock: self.clock.as_ref(),
             entropy: self.entropy.as_ref(),
         }
+    }
+
+    /// Something for the records of the next release.
+    pub fn note(&self, told: Option<String>) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
     pub fn backups(&self) -> Result<&Backups, OperationError> {
@@ -81,7 +91,12 @@ impl Host {
             }));
         };
         let taken = super::turn(lock, &format!("operation {id}"), waiting).await;
-        taken.map_err(|e| OperationError::new(Blame::Host, e))
+        let taken = taken.map_err(|e| OperationError::new(Blame::Host, e))?;
+        if let Some(told) = taken.taken_over() {
+            waiting(&told);
+            self.note(Some(told));
+        }
+        Ok(taken)
     }
 
     fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
@@ -111,7 +126,27 @@ impl Host {
             signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
             keys: keys::trusted(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
             state: self.folder.clone(),
+            gatekeeper: self.router.clone().map(|router| Gatekeeper {
+                router,
+                lock: (!self.in_release).then(|| self.folder.stack_lock()),
+            }),
         })
+    }
+
+    /// Whose databases those are that only one process may have open.
+    fn writers(&self) -> BTreeMap<PathBuf, Writer> {
+        let released = self.config.services.iter();
+        let writers = released.flat_map(|(service, config)| {
+            let release = &config.release;
+            let writer = Writer {
+                service: service.clone(),
+                drain: release.drain_limit,
+                hold: release.hold_limit,
+            };
+            let databases = self.config.databases_of(release).into_iter();
+            databases.map(move |database| (normal(&database), writer.clone()))
+        });
+        writers.collect()
     }
 
     fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
@@ -149,6 +184,7 @@ impl Host {
             state: self.folder.root().to_path_buf(),
             stack_files: stack_files.into_iter().collect(),
             images: images.collect(),
+            writers: self.writers(),
         };
         let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
@@ -232,10 +268,49 @@ impl Host {
         Ok(())
     }
 
-    /// What a release would do, a line a step; changes nothing.
-    pub async fn steps_of(&self, order: &Order) -> Result<Vec<String>, OperationError> {
+    /// What a release would do, and what stands against it; changes nothing.
+    pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
         let (subject, plan) = self.plan_release(order).await?;
-        Ok(release::describe(&subject, &plan))
+        self.look_out(order, &subject, &plan).await
+    }
+
+    /// Only a deployment waits for its time: whoever goes back is never refused.
+    async fn look_out(
+        &self,
+        order: &Order,
+        subject: &release::Subject,
+        plan: &Plan<ReleaseStep>,
+    ) -> Result<Outlook, OperationError> {
+        let mut outlook = Outlook {
+            steps: release::describe(subject, plan),
+            ..Outlook::default()
+        };
+        if matches!(order, Order::Deploy { .. }) && !plan.forward.is_empty() {
+            outlook.consult(&self.config.calendar(), self.clock.now());
+            outlook.measure(self.room(subject, plan).await?);
+        }
+        Ok(outlook)
+    }
+
+    async fn room(
+        &self,
+        subject: &release::Subject,
+        plan: &Plan<ReleaseStep>,
+    ) -> Result<Vec<Headroom>, OperationError> {
+        let engine = self.engine()?;
+        let Some(service) = self.stack.services.get(&subject.service) else {
+            return Ok(Vec::new());
+        };
+        let observed = engine.observe(&self.stack.name).await;
+        let surveyor = Surveyor {
+            engine: engine.as_ref(),
+            machine: self.machine.as_ref(),
+            state: &self.folder,
+            config: &self.config,
+            service,
+            observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
+        };
+        Ok(surveyor.survey(subject, plan).await)
     }
 
     async fn begin_release(
@@ -246,6 +321,13 @@ impl Host {
         logins: &Logins,
     ) -> Result<(), OperationError> {
         let (mut subject, plan) = self.plan_release(order).await?;
+        let overriding = match order {
+            Order::Deploy { overriding, .. } => overriding.as_deref(),
+            _ => None,
+        };
+        subject.permit = self.look_out(order, &subject, &plan).await?.permit(overriding)?;
+        let notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        subject.permit.notes.extend(notes);
         subject.logins = logins.registries().cloned().collect();
         self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
     }
@@ -326,7 +408,11 @@ impl BeforeRelease for Host {
         self.begin_backup(&id, set, "a release")?;
         let (ask, petitions) = mpsc::channel(1);
         let (tell, mut told) = mpsc::unbounded_channel();
-        let (host, operation) = (self.clone(), id.clone());
+        let host = Host {
+            in_release: true,
+            ..self.clone()
+        };
+        let operation = id.clone();
         // A task of its own, so that it comes to an end in its journal when the release is aborted.
         let task = tokio::spawn(async move { host.finish(&operation, &Relay(tell), petitions).await });
         let _unwanted = Unwanted(ask);

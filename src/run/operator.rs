@@ -18,6 +18,9 @@ pub enum Order {
         image: Option<String>,
         /// Straight to all traffic, without the steps.
         no_canary: bool,
+        /// Why it begins whatever the calendar and the room on this host say.
+        #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+        overriding: Option<String>,
     },
     Rollback {
         service: ServiceName,
@@ -126,6 +129,8 @@ pub enum Blame {
     Damaged,
     NotFound,
     Stuck,
+    /// The project's own rules, or what this host has room for: nobody is at fault, and nothing was touched.
+    Refused,
 }
 
 impl OperationError {

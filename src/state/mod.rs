@@ -1,10 +1,11 @@
-//! Durable files: the project's folder, atomic writes, journal files, the host lock.
+//! Durable files: the project's folder, atomic writes, journal files, the host lock and who has it.
 
 mod catalogue;
 mod disk;
 mod durable;
 mod folder;
 mod journal_file;
+mod lease;
 mod lock;
 
 pub use catalogue::{Catalogue, CatalogueError};
@@ -12,4 +13,5 @@ pub use disk::Disk;
 pub use durable::{forget, make_folder, write_atomic, write_atomic_for};
 pub use folder::{ProjectFolder, StateError};
 pub use journal_file::{JournalError, JournalFile, read_journal};
+pub use lease::Lease;
 pub use lock::{HostLock, LockError};

@@ -390,6 +390,7 @@ pub fn deploy(image: &str) -> Order {
         service: "web".parse().expect("a service"),
         image: Some(image.to_owned()),
         no_canary: false,
+        overriding: None,
     }
 }
 

@@ -56,6 +56,7 @@ impl Account {
             Blame::Damaged => ("refused", Kind::Damaged),
             Blame::NotFound => ("refused", Kind::NotFound),
             Blame::Failed => ("refused", Kind::Failed),
+            Blame::Refused => ("refused", Kind::Refused),
         };
         let because = match error.hint {
             Some(hint) => format!("{}; {hint}", error.message),

@@ -135,6 +135,8 @@ fn order(action: Action, inputs: &Inputs) -> Result<Order, InputError> {
             service: inputs.parsed("service")?,
             image: owned("image")?,
             no_canary: inputs.flag("no-canary", false)?,
+            // A workflow keeps to the calendar: whoever overrides it does so on the host.
+            overriding: None,
         },
         Action::Rollback => Order::Rollback {
             service: inputs.parsed("service")?,

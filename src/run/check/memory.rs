@@ -1,4 +1,5 @@
 use crate::model::Size;
+use crate::run::headroom::memory_of;
 use crate::stack::Service;
 
 use super::scene::{EngineView, Scene, list};
@@ -39,9 +40,8 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
     found
 }
 
-/// What one replica may take: its limit, else what it reserves, else what one uses now.
+/// What one replica may take.
 fn need(engine: &EngineView, service: &Service) -> Option<u64> {
-    let resources = &service.resources;
     let used = || {
         engine
             .running(service)
@@ -49,7 +49,7 @@ fn need(engine: &EngineView, service: &Service) -> Option<u64> {
             .max()
             .copied()
     };
-    resources.memory.or(resources.memory_reserved).or_else(used)
+    memory_of(service, used).map(|(bytes, _)| bytes)
 }
 
 fn room(scene: &Scene<'_>, needed: u64, names: &str) -> Option<Finding> {

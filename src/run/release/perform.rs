@@ -11,7 +11,7 @@ use crate::journal::{Saga, Step};
 use crate::model::{Colour, Span, Timestamp};
 use crate::plan::desired::HostFolders;
 use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router, Web};
-use crate::release::{Finding, Image, ReleaseStep, Subject};
+use crate::release::{Finding, Goal, Image, ReleaseStep, Subject};
 use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
@@ -110,7 +110,10 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             ReleaseStep::Shift { colour, weight } => {
                 // Behind a gate the other colour is gone: there is no way but on.
                 if *weight > 0 && subject.swap == Swap::Overlap {
-                    work.healthy_within(*colour, STILL).await?;
+                    match work.goes_back_to_warm() {
+                        true => work.can_answer(*colour).await?,
+                        false => drop(work.healthy_within(*colour, STILL).await?),
+                    }
                 }
                 if *weight == 0 && subject.swap == Swap::Overlap {
                     work.can_answer(colour.other()).await?;
@@ -320,6 +323,12 @@ impl Work<'_> {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// Whoever goes back is in a hurry, and the router has looked at the warm colour all along: the engine is asked
+    /// when the traffic is there.
+    fn goes_back_to_warm(&self) -> bool {
+        self.subject.goal == Goal::Rollback && self.subject.containers.is_empty()
     }
 
     /// Whether the router's own checks pass for one of the colour's replicas at least: an engine that is away must not

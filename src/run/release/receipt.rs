@@ -61,6 +61,15 @@ impl Receipted for ReleaseStep {
         if let Some(reason) = &subject.reason {
             say("reason", reason.clone());
         }
+        if let Some(overridden) = &subject.permit.overridden {
+            say("override", overridden.reason.clone());
+            for refusal in &overridden.refusals {
+                say("overridden", refusal.clone());
+            }
+        }
+        for note in &subject.permit.notes {
+            say("note", note.clone());
+        }
         for snapshot in &facts.snapshots {
             say("backup", snapshot.clone());
         }
@@ -162,6 +171,8 @@ impl Receipted for ReleaseStep {
             "counted": facts.counted(saga).map(|[from, to]| json!({ "from": from, "to": to })),
             "websockets_closed": facts.cut,
             "reason": subject.reason,
+            "override": subject.permit.overridden,
+            "notes": subject.permit.notes,
             "requests": saga.asked(),
             "steps": steps,
         })

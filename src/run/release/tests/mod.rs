@@ -164,6 +164,7 @@ fn deploy(image: &str) -> Order {
         service: SERVICE.parse().expect("a name"),
         image: Some(image.into()),
         no_canary: false,
+        overriding: None,
     }
 }
 
