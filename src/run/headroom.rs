@@ -130,10 +130,18 @@ impl Surveyor<'_> {
 
     async fn memory(&self, subject: &Subject) -> Headroom {
         let of = |colour: Colour| release::of_colour(self.observed, &subject.service, colour);
-        let (highest, serving) = self.used(&of(subject.from)).await;
+        let (serves, made) = match subject.swap {
+            Swap::Recreate => (
+                release::plain_of(self.observed, &subject.service),
+                ["the old one", "the new one"],
+            ),
+            Swap::Overlap | Swap::Hold => (of(subject.from), [subject.from.as_str(), subject.to.as_str()]),
+        };
+        let [old, new] = made;
+        let (highest, serving) = self.used(&serves).await;
         // A colour that is kept warm is removed before the new one is made.
         let (_, mut given_back) = self.used(&of(subject.to)).await;
-        if subject.swap == Swap::Hold {
+        if subject.swap != Swap::Overlap {
             given_back = given_back.saturating_add(serving);
         }
         let replicas = u64::from(subject.replicas);
@@ -141,7 +149,7 @@ impl Surveyor<'_> {
         let (needed, basis) = match memory_of(self.service, || highest) {
             Some((bytes, Basis::Limit)) => (Some(bytes), format!("{}, its limit", times(bytes))),
             Some((bytes, Basis::Reservation)) => (Some(bytes), format!("{}, its reservation", times(bytes))),
-            Some((bytes, Basis::Use)) => (Some(bytes), format!("{}, what {} uses now", times(bytes), subject.from)),
+            Some((bytes, Basis::Use)) => (Some(bytes), format!("{}, what {old} uses now", times(bytes))),
             None => (None, "no limit, and none that runs to go by".to_owned()),
         };
         let free = match self.local() {
@@ -149,7 +157,7 @@ impl Surveyor<'_> {
             false => None,
         };
         let needed = needed.map(|bytes| bytes.saturating_mul(replicas));
-        Headroom::new(format!("memory for {}", subject.to), needed, basis, free, given_back)
+        Headroom::new(format!("memory for {new}"), needed, basis, free, given_back)
     }
 
     fn image(&self, subject: &Subject) -> Headroom {
