@@ -314,7 +314,11 @@ impl Work<'_> {
     async fn can_answer(&self, colour: Colour) -> Result<(), StepFailed> {
         loop {
             let slots = self.router.slots(&self.subject.service).await?;
-            let ours = || slots.iter().filter(|slot| slot.colour == colour && slot.address.is_some());
+            let ours = || {
+                slots
+                    .iter()
+                    .filter(|slot| slot.colour == colour && slot.address.is_some())
+            };
             if ours().any(|slot| slot.up) {
                 return Ok(());
             }
