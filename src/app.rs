@@ -4,6 +4,7 @@ mod backups;
 mod checkup;
 mod living;
 mod pinned;
+mod pointing;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};

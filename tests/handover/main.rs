@@ -1,127 +1,26 @@
-//! The router's container makes room for another one under load that never tries again, on every engine.
+//! The router's containers under load that never tries again, on every engine: one makes room for another, and addresses
+//! of what is behind it change.
 //!
 //! `ARKWRIGHT_TEST_DOCKER` and `ARKWRIGHT_TEST_PODMAN` name the engines (`unix:///…`); the images are those of
 //! `scripts/images`.
 
+#[path = "../common/mod.rs"]
 mod common;
+#[path = "../lab/mod.rs"]
 mod lab;
+mod pointing;
+mod stage;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use arkwright::app::{Project, Selection};
-use arkwright::model::{Colour, ServiceName};
-use arkwright::plan::{Container, TearDown, Wishes};
-use arkwright::ports::{Arrangement, Engine, Router};
-use arkwright::router::{HaProxy, Inside};
-use arkwright::run::Progress;
-use common::engines;
-use lab::{Connection, Load, Sockets, until};
-
-const BACKEND: &str = "localhost/memoryark/backend:1.0.0";
-const HAPROXY: &str = "localhost/memoryark/haproxy:2.6";
-const TOKEN: &str = "token-for-tests";
-const PORT: u16 = 8081;
-const MORE: u16 = 8082;
-
-struct Says;
-
-impl Progress for Says {
-    fn say(&self, text: &str) {
-        println!("    {text}");
-    }
-}
-
-/// One project on one engine, whose files change.
-struct Stage {
-    folder: tempfile::TempDir,
-    kind: String,
-    host: String,
-    name: String,
-    published: [u16; 2],
-}
-
-impl Stage {
-    fn write(&self, more: bool, router: &str) -> Project {
-        let service = |name: &str, port: u16, published: u16, networks: &str| {
-            format!(
-                "  {name}:\n    image: {BACKEND}\n    init: false\n    tmpfs: [\"/data:mode=1777\", \"/uploads:mode=1777\"]\n    \
-                 environment: {{ PORT: \"{port}\", LINE_SERVICE_API_TOKEN: {TOKEN}, STANDIN_DELAY: 2ms }}\n    \
-                 ports: [\"127.0.0.1:{published}:{port}\"]\n    networks: {networks}\n"
-            )
-        };
-        let released = |name: &str, port: u16| {
-            format!(
-                "  {name}: {{ release: {{ port: {port}, health: {{ http: /api/health, every: 500ms, healthy_after: 2 }} }} }}\n"
-            )
-        };
-        let mut compose = format!("name: {}\nservices:\n", self.name);
-        let mut config = "services:\n".to_owned();
-        compose += &service("web", PORT, self.published[0], "[front]");
-        config += &released("web", PORT);
-        if more {
-            compose += &service("api", MORE, self.published[1], "[front, back]");
-            config += &released("api", MORE);
-        }
-        compose += "networks:\n  front: {}\n";
-        if more {
-            compose += "  back: {}\n";
-        }
-        config += &format!("router: {{ image: \"{router}\" }}\nstate: ./state\n");
-        let at = self.folder.path();
-        std::fs::write(at.join("compose.yaml"), compose).expect("written");
-        std::fs::write(at.join("arkwright.yaml"), config).expect("written");
-        let selection = Selection {
-            files: vec![at.join("compose.yaml")],
-            host: Some(self.host.clone()),
-            ..Selection::default()
-        };
-        Project::load(&selection).expect("a project")
-    }
-
-    /// The changes an `up` makes, made.
-    async fn up(&self, project: &Project, wishes: Wishes) -> Vec<String> {
-        let site = project.site().await.expect("a site");
-        let observed = site.observe().await.expect("observed");
-        let plan = site.plan(&observed, wishes).await.expect("a plan");
-        let words = plan.changes.iter().map(ToString::to_string).collect();
-        site.perform(&plan, &Says).await.expect("up");
-        words
-    }
-
-    /// The same HAProxy under another image id.
-    fn image(&self, name: &str) -> String {
-        let name = format!("localhost/{}-{name}:1", self.name);
-        let folder = self.folder.path().join(name.replace(['/', ':'], "-"));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let text = format!("FROM {HAPROXY}\nLABEL for.test={name}\n");
-        std::fs::write(folder.join("Dockerfile"), text).expect("written");
-        self.engine(&["build", "-q", "-t", &name, &folder.display().to_string()]);
-        name
-    }
-
-    fn engine(&self, words: &[&str]) -> String {
-        let at = if self.kind == "docker" { "--host" } else { "--url" };
-        let output = Command::new(&self.kind).args([at, &self.host]).args(words).output();
-        let output = output.expect("the engine's own program");
-        assert!(
-            output.status.success(),
-            "{words:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-async fn routers(engine: &dyn Engine, project: &Project) -> Vec<Container> {
-    let observed = engine.observe(&project.stack().name).await.expect("observed");
-    let mut routers = observed.containers;
-    routers.retain(|c| c.name.contains("arkwright-router"));
-    routers.sort_by(|a, b| a.name.cmp(&b.name));
-    routers
-}
+use arkwright::model::Colour;
+use arkwright::plan::Wishes;
+use arkwright::ports::{Arrangement, Router};
+use arkwright::router::HaProxy;
+use lab::{Load, Sockets, until};
+use stage::{HAPROXY, PORT, Stage, TOKEN, answers, routers, service};
 
 fn arrangement(doors: &[u32], serving: u32) -> Arrangement {
     Arrangement {
@@ -130,33 +29,10 @@ fn arrangement(doors: &[u32], serving: u32) -> Arrangement {
     }
 }
 
-fn service(name: &str) -> ServiceName {
-    name.parse().expect("a name")
-}
-
-fn free_ports() -> [u16; 2] {
-    let [one, two] = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
-    [one, two].map(|listener| listener.local_addr().expect("an address").port())
-}
-
-async fn answers(at: SocketAddr) -> bool {
-    match Connection::open(at).await {
-        Ok(mut connection) => matches!(connection.send("GET", "/api/health", "", "").await, Ok((200, _))),
-        Err(_) => false,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_router_takes_another_image_and_another_service_without_losing_a_request() {
-    for (kind, host) in engines() {
-        println!("on {host}");
-        let stage = Stage {
-            folder: tempfile::tempdir().expect("a folder"),
-            name: format!("arkdoor{}", std::process::id()),
-            published: free_ports(),
-            kind: kind.to_lowercase(),
-            host,
-        };
+    for stage in Stage::all("door", 1) {
+        println!("on {}", stage.host);
         scene(&stage).await;
     }
 }
@@ -166,8 +42,7 @@ async fn scene(stage: &Stage) {
     let project = stage.write(false, HAPROXY);
     stage.up(&project, Wishes::default()).await;
     let engine = project.engine().await.expect("an engine");
-    let folders = project.folder().expect("a state folder").host_folders();
-    let router = HaProxy::new(folders.router_config, folders.router_run, Inside::container());
+    let router = stage.router(&project);
     let first: IpAddr = routers(engine.as_ref(), &project).await[0]
         .networks
         .values()
@@ -289,14 +164,7 @@ async fn scene(stage: &Stage) {
     assert_eq!(router.arrangement().await.expect("told"), arrangement(&[], 1));
     until("the new service", 10, || answers(more)).await;
     assert_eq!(stage.up(&project, Wishes::default()).await, Vec::<String>::new());
-    let site = project.site().await.expect("a site");
-    let everything = TearDown {
-        volumes: true,
-        orphans: true,
-    };
-    let observed = site.observe().await.expect("observed");
-    let plan = site.teardown(observed, everything).await.expect("a plan");
-    site.perform(&plan, &Says).await.expect("down");
+    stage.down(&project).await;
     assert_eq!(routers(engine.as_ref(), &project).await, []);
     for image in images {
         engine.remove_image(&image).await.expect("removed");
