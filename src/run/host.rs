@@ -9,7 +9,7 @@ use crate::backup::{BackupStep, ServiceImage, Writer, normal};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
-use crate::model::{Logins, OperationId, Timestamp};
+use crate::model::{Logins, OperationId, ServiceName, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Programs, Router, Sources, Web};
 use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
@@ -20,7 +20,7 @@ use super::drill::{DrillPerformer, StoreRestorer};
 use super::gates::Looker;
 use super::headroom::{Headroom, Surveyor};
 use super::keys;
-use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
+use super::release::{BeforeRelease, Reach, ReleasePerformer, ReleaseScope, astray, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
     Blame, Ledger, News, OperationError, Operator, Order, Outlook, Petition, Progress, Receipt, Schedules, StepFailed,
@@ -99,7 +99,7 @@ impl Host {
         Ok(taken)
     }
 
-    fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
+    pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
         self.engine.clone()
     }
 
@@ -258,14 +258,23 @@ impl Host {
         })
     }
 
-    /// Gives the router the addresses its colours have now.
-    pub async fn repoint(&self) -> Result<(), OperationError> {
+    /// Whether the router does not find well what it has addresses of.
+    pub async fn astray(&self) -> Result<bool, OperationError> {
+        match &self.router {
+            Some(router) => astray(router.as_ref())
+                .await
+                .map_err(|error| OperationError::because(Blame::Host, error.to_string())),
+            None => Ok(false),
+        }
+    }
+
+    /// Gives the router the addresses its colours have now; the services that had others.
+    pub async fn repoint(&self, reach: Reach) -> Result<Vec<ServiceName>, OperationError> {
         let Some(router) = &self.router else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name).await;
-        moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))?;
-        Ok(())
+        let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name, reach).await;
+        moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))
     }
 
     /// What a release would do, and what stands against it; changes nothing.
@@ -467,7 +476,11 @@ impl Operator for Host {
             "release" => {
                 let _turn = self.turn(&self.folder.stack_lock(), id, watch).await?;
                 // The host may have been started again since, and containers have other addresses.
-                if let Err(error) = self.repoint().await {
+                let repointed = match self.astray().await {
+                    Ok(false) => Ok(Vec::new()),
+                    _ => self.repoint(Reach::All).await,
+                };
+                if let Err(error) = repointed {
                     tracing::warn!("the router's addresses were not looked at: {error}");
                 }
                 let performer = self.release_performer(id)?;

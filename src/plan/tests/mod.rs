@@ -3,6 +3,7 @@ mod eject;
 mod order;
 mod plain;
 mod released;
+mod router;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

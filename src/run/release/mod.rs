@@ -14,5 +14,5 @@ mod watch;
 
 pub use order::{ReleaseScope, plan_release, releases};
 pub use perform::{BeforeRelease, ReleasePerformer};
-pub use repoint::repoint;
+pub use repoint::{Reach, astray, repoint};
 pub use watch::{Gauges, Watch};
