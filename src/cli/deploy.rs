@@ -3,14 +3,16 @@ use std::io::IsTerminal;
 use super::owner::Owner;
 use super::registry_auth::RegistryAuth;
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
-use crate::model::ServiceName;
-use crate::run::Order;
+use crate::run::{Order, Target};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Services, each with the image it moves to [default: the Compose file's]
     #[arg(required = true, value_name = "SERVICE[=IMAGE]", value_parser = target)]
     targets: Vec<Target>,
+    /// One release for each service after the other, instead of one for all that succeeds or is taken back as a whole
+    #[arg(long)]
+    one_by_one: bool,
     /// Print the steps and do nothing
     #[arg(long)]
     plan: bool,
@@ -22,12 +24,6 @@ pub struct Args {
     yes: bool,
     #[command(flatten)]
     registry: RegistryAuth,
-}
-
-#[derive(Clone, Debug)]
-struct Target {
-    service: ServiceName,
-    image: Option<String>,
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -42,20 +38,12 @@ fn target(text: &str) -> Result<Target, String> {
     })
 }
 
-/// Moves services to new images, one after the other; the first that does not get there ends it.
+/// Moves a service to a new image; several together, in one release that gets all of them there or takes all back.
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let logins = args.registry.read()?;
     let project = project::configured(global)?;
-    let orders: Vec<Order> = args
-        .targets
-        .iter()
-        .map(|target| Order::Deploy {
-            service: target.service.clone(),
-            image: target.image.clone(),
-            no_canary: args.no_canary,
-        })
-        .collect();
+    let orders = orders(args);
     if args.plan || (!args.yes && std::io::stdin().is_terminal()) {
         let host = project.host().await.or_fail(Kind::Host)?;
         let mut planned = Vec::new();
@@ -89,4 +77,18 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         terminal.conclude(&receipt)?;
     }
     Ok(())
+}
+
+fn orders(args: &Args) -> Vec<Order> {
+    let no_canary = args.no_canary;
+    if args.targets.len() > 1 && !args.one_by_one {
+        let services = args.targets.clone();
+        return vec![Order::DeployTogether { services, no_canary }];
+    }
+    let alone = |Target { service, image }| Order::Deploy {
+        service,
+        image,
+        no_canary,
+    };
+    args.targets.iter().cloned().map(alone).collect()
 }

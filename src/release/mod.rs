@@ -1,7 +1,8 @@
 //! Moving a service to a new image: the words of a release, its plans, and what is known of past ones.
 //!
 //! Side by side (`swap: overlap`): make the new colour, prove it healthy, shift requests to it by steps, keep the old
-//! colour warm. In place (`swap: hold`): requests wait at the router while one process replaces the other.
+//! colour warm. In place (`swap: hold`): requests wait at the router while one process replaces the other. Several
+//! services can be one release: their plans are made one by one and put together.
 
 mod finding;
 mod gate;
@@ -12,6 +13,8 @@ mod started;
 mod step;
 mod strikes;
 mod subject;
+mod subjects;
+mod together;
 mod window;
 
 pub use finding::Finding;
@@ -23,6 +26,8 @@ pub use started::Started;
 pub use step::ReleaseStep;
 pub use strikes::Strikes;
 pub use subject::{Goal, Image, Limits, Subject, keep_repository, short_id};
+pub use subjects::{Subjects, SubjectsError, Unchanged, finished_of};
+pub use together::together;
 pub use window::{Change, Window};
 #[cfg(test)]
 mod tests;

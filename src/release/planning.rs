@@ -9,7 +9,7 @@ use crate::plan::{Container, ContainerSpec, Observed, Route, labels};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
-use super::{Goal, Image, Limits, ReleaseStep, Subject};
+use super::{Goal, Image, Limits, ReleaseStep, Subject, Subjects, SubjectsError};
 
 /// What a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,16 @@ pub enum PlanError {
     NothingBefore(ServiceName),
     #[error("`swap: hold` is for one process, but `{service}` has {replicas} replicas; set `replicas: 1`")]
     HeldReplicas { service: ServiceName, replicas: u32 },
+    #[error(
+        "{0} are swapped in place (`swap: hold`), and a release moves one such service at most: past the point of no return of one, the other could not be taken back; release them one after the other with `--one-by-one`"
+    )]
+    SwappedTogether(String),
+    #[error(
+        "these services move by different steps, so they cannot move together ({0}); give them the same `steps:`, leave the steps out with `--no-canary`, or release one after the other with `--one-by-one`"
+    )]
+    DifferentSteps(String),
+    #[error(transparent)]
+    Subjects(#[from] SubjectsError),
     #[error(transparent)]
     Desired(#[from] DesiredError),
 }
@@ -439,15 +449,31 @@ fn finished(forward: Vec<ReleaseStep>, commit: usize) -> Plan<ReleaseStep> {
 }
 
 /// The plan for a person, one line a step.
-pub fn describe(subject: &Subject, plan: &Plan<ReleaseStep>) -> Vec<String> {
+pub fn describe(subjects: &Subjects, plan: &Plan<ReleaseStep>) -> Vec<String> {
+    let members = subjects.members();
+    let still = |service: &ServiceName, image: &str| format!("{service} runs {image} already: nothing to do");
     if plan.forward.is_empty() {
-        return vec![format!(
-            "{} runs {} already: nothing to do",
-            subject.service,
-            subject.image.short()
-        )];
+        let still = |member: &Subject| still(&member.service, &member.image.short());
+        return members.iter().map(still).collect();
     }
-    let mut lines = vec![match subject.goal {
+    let mut lines: Vec<String> = members.iter().map(headline).collect();
+    for (at, step) in plan.forward.iter().enumerate() {
+        if at == plan.commit && at > 0 {
+            lines.push("  — from here only forward —".into());
+        }
+        lines.push(format!("  {}. {step}", at + 1));
+    }
+    if members.iter().any(Subject::keeps_data) {
+        lines.push("  data stays as it is: what was written since is kept, nothing is put back".into());
+    }
+    lines.extend(subjects.unchanged.iter().map(|one| still(&one.service, &one.image)));
+    lines.extend(subjects.left_behind());
+    lines
+}
+
+/// `web: blue web:1 → green web:2`
+fn headline(subject: &Subject) -> String {
+    match subject.goal {
         Goal::Retire => format!("{}: {} is removed", subject.service, subject.to),
         _ => format!(
             "{}: {} {} → {} {}",
@@ -457,20 +483,15 @@ pub fn describe(subject: &Subject, plan: &Plan<ReleaseStep>) -> Vec<String> {
             subject.to,
             subject.image.short()
         ),
-    }];
-    for (at, step) in plan.forward.iter().enumerate() {
-        if at == plan.commit && at > 0 {
-            lines.push("  — from here only forward —".into());
-        }
-        lines.push(format!("  {}. {step}", at + 1));
     }
-    if subject.swap == Swap::Hold && subject.goal == Goal::Rollback {
-        lines.push("  data stays as it is: what was written since is kept, nothing is put back".into());
-    }
-    lines
 }
 
 impl Subject {
+    /// Whether it goes back to a process that takes the data as it is by now.
+    pub fn keeps_data(&self) -> bool {
+        self.swap == Swap::Hold && self.goal == Goal::Rollback
+    }
+
     /// `line-service:1.1.0 (83e81c811889)` of the image by the id it turned out to have.
     pub fn image_as(&self, id: &str) -> String {
         format!("{} ({})", self.image.reference, short_id(id))

@@ -249,7 +249,7 @@ fn in_place_commits_before_the_new_one_may_be_asked() {
     assert!(said(&plan).starts_with("check the router; close the gate; let blue finish"));
     assert_eq!((subject.image, subject.containers), (image("web:0"), Vec::new()));
     assert!(
-        describe(&rollback(ground.ask(), None, None).expect("a plan").0, &plan)
+        describe(&rollback(ground.ask(), None, None).expect("a plan").0.into(), &plan)
             .join("\n")
             .contains("data stays")
     );
@@ -339,6 +339,7 @@ fn which_colour_serves_is_the_routers_to_say_and_its_image_its_containers_or_the
             serving: image("web:7"),
             previous: image("web:6"),
             warm: None,
+            together: Vec::new(),
         },
     )]
     .into();

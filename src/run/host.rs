@@ -234,8 +234,13 @@ impl Host {
 
     /// What a release would do, a line a step; changes nothing.
     pub async fn steps_of(&self, order: &Order) -> Result<Vec<String>, OperationError> {
-        let (subject, plan) = self.plan_release(order).await?;
-        Ok(release::describe(&subject, &plan))
+        let (subjects, plan) = self.plan_release(order).await?;
+        Ok(release::describe(&subjects, &plan))
+    }
+
+    /// What was released together with what this order takes back, and stays; changes nothing.
+    pub async fn left_by(&self, order: &Order) -> Result<Option<String>, OperationError> {
+        Ok(self.plan_release(order).await?.0.left_behind())
     }
 
     async fn begin_release(
@@ -245,12 +250,14 @@ impl Host {
         by: &str,
         logins: &Logins,
     ) -> Result<(), OperationError> {
-        let (mut subject, plan) = self.plan_release(order).await?;
-        subject.logins = logins.registries().cloned().collect();
-        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+        let (mut subjects, plan) = self.plan_release(order).await?;
+        for member in subjects.members_mut() {
+            member.logins = logins.registries().cloned().collect();
+        }
+        self.ledger().begin::<ReleaseStep>(id, subjects, plan, by)
     }
 
-    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
+    async fn plan_release(&self, order: &Order) -> Result<(release::Subjects, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let past = releases(&self.folder)?;
         let folders = self.folder.host_folders();
@@ -267,7 +274,12 @@ impl Host {
     }
 
     fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
-        let mut lost = self.ledger().subject::<ReleaseStep>(id)?.logins;
+        let subjects = self.ledger().subject::<ReleaseStep>(id)?;
+        let logins = subjects
+            .members()
+            .iter()
+            .flat_map(|member| member.logins.iter().cloned());
+        let mut lost: BTreeSet<String> = logins.collect();
         lost.retain(|registry| self.given.get(registry).is_none());
         Ok(ReleasePerformer {
             lost,
@@ -352,9 +364,7 @@ impl Operator for Host {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
-            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
-                self.begin_release(id, order, by, logins).await
-            }
+            _ => self.begin_release(id, order, by, logins).await,
         }
     }
 

@@ -30,7 +30,7 @@ pub use facts::{FactsError, facts};
 pub use host::{Host, history};
 pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
-pub use operator::{Blame, OperationError, Operator, Order};
+pub use operator::{Blame, OperationError, Operator, Order, Target};
 pub use prune::{PruneScope, plan_prune, prune};
 pub use pull::pull;
 pub use sandbox::{Sandbox, SandboxError, shelter, sweep};

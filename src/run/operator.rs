@@ -23,6 +23,17 @@ pub enum Order {
         service: ServiceName,
         reason: Option<String>,
     },
+    /// All of them in one release, or none.
+    DeployTogether {
+        services: Vec<Target>,
+        no_canary: bool,
+    },
+    RollbackTogether {
+        services: Vec<ServiceName>,
+        /// Those as well that were released together with one of these, and not moved since.
+        group: bool,
+        reason: Option<String>,
+    },
     /// Removes a warm colour.
     Retire {
         service: ServiceName,
@@ -35,22 +46,58 @@ pub enum Order {
     },
 }
 
+/// A service, and the image it is to move to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub service: ServiceName,
+    /// The Compose file's image where nothing is said.
+    pub image: Option<String>,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.image {
+            Some(image) => write!(f, "{}={image}", self.service),
+            None => write!(f, "{}", self.service),
+        }
+    }
+}
+
 impl Order {
     /// What a program may want to know of one that has no journal yet.
     pub fn detail(&self) -> serde_json::Value {
-        let (goal, service) = match self {
-            Order::Deploy { service, .. } => ("deploy", service),
-            Order::Rollback { service, .. } => ("rollback", service),
-            Order::Retire { service } => ("retire", service),
+        let (goal, services) = match self {
+            Order::Deploy { service, .. } => ("deploy", vec![service]),
+            Order::Rollback { service, .. } => ("rollback", vec![service]),
+            Order::Retire { service } => ("retire", vec![service]),
+            Order::DeployTogether { services, .. } => ("deploy", services.iter().map(|to| &to.service).collect()),
+            Order::RollbackTogether { services, .. } => ("rollback", services.iter().collect()),
             Order::Backup { .. } | Order::Drill { .. } => return serde_json::Value::Null,
         };
-        serde_json::json!({ "goal": goal, "service": service })
+        let only = services.first().filter(|_| services.len() == 1);
+        serde_json::json!({ "goal": goal, "service": only, "services": services })
+    }
+
+    /// Whether it moves services to other images, so that arkwright.yaml has to be as it is meant.
+    pub fn moves(&self) -> bool {
+        matches!(
+            self,
+            Order::Deploy { .. }
+                | Order::Rollback { .. }
+                | Order::DeployTogether { .. }
+                | Order::RollbackTogether { .. }
+        )
     }
 
     /// Operations of one lane run one after the other: two releases, or two backups, never at once.
     pub fn lane(&self) -> &'static str {
         match self {
-            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => "release",
+            Order::Deploy { .. }
+            | Order::Rollback { .. }
+            | Order::DeployTogether { .. }
+            | Order::RollbackTogether { .. }
+            | Order::Retire { .. } => "release",
             Order::Backup { .. } => "backup",
             Order::Drill { .. } => "drill",
         }
@@ -69,11 +116,20 @@ impl fmt::Display for Order {
                 service, image: None, ..
             } => write!(f, "deploy {service}"),
             Order::Rollback { service, .. } => write!(f, "roll back {service}"),
+            Order::DeployTogether { services, .. } => write!(f, "deploy {}", words(services)),
+            Order::RollbackTogether { services, group, .. } => {
+                let more = if *group { " and what was released with it" } else { "" };
+                write!(f, "roll back {}{more}", words(services))
+            }
             Order::Retire { service } => write!(f, "retire the warm colour of {service}"),
             Order::Backup { set } => write!(f, "back up {set}"),
             Order::Drill { name } => write!(f, "drill {name}"),
         }
     }
+}
+
+fn words(all: &[impl fmt::Display]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Owns a project's operations: the one implementation drives them, in the agent or in the foreground.
