@@ -8,7 +8,7 @@ use crate::run::{Order, Target};
 #[derive(clap::Args)]
 pub struct Args {
     /// Services, each with the image it moves to [default: the Compose file's]
-    #[arg(required = true, value_name = "SERVICE[=IMAGE]", value_parser = target)]
+    #[arg(required = true, value_name = "SERVICE[=IMAGE]")]
     targets: Vec<Target>,
     /// One release for each service after the other, instead of one for all that succeeds or is taken back as a whole
     #[arg(long)]
@@ -24,18 +24,6 @@ pub struct Args {
     yes: bool,
     #[command(flatten)]
     registry: RegistryAuth,
-}
-
-fn target(text: &str) -> Result<Target, String> {
-    let (service, image) = match text.split_once('=') {
-        Some((_, "")) => return Err("no image after `=`".into()),
-        Some((service, image)) => (service, Some(image.to_owned())),
-        None => (text, None),
-    };
-    Ok(Target {
-        service: service.parse().map_err(|e| format!("{e}"))?,
-        image,
-    })
 }
 
 /// Moves a service to a new image; several together, in one release that gets all of them there or takes all back.
@@ -80,15 +68,12 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
 }
 
 fn orders(args: &Args) -> Vec<Order> {
-    let no_canary = args.no_canary;
-    if args.targets.len() > 1 && !args.one_by_one {
-        let services = args.targets.clone();
-        return vec![Order::DeployTogether { services, no_canary }];
+    match args.one_by_one {
+        true => args
+            .targets
+            .iter()
+            .map(|target| Order::deploy(vec![target.clone()], args.no_canary))
+            .collect(),
+        false => vec![Order::deploy(args.targets.clone(), args.no_canary)],
     }
-    let alone = |Target { service, image }| Order::Deploy {
-        service,
-        image,
-        no_canary,
-    };
-    args.targets.iter().cloned().map(alone).collect()
 }

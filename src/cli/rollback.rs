@@ -60,7 +60,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let owner = Owner::of(&project).await?;
-    let order = order(&left, args.group, reason);
+    let order = Order::rollback(left, args.group, reason);
     let receipt = owner.carry_out_with(&order, &logins, &terminal).await?;
     terminal.conclude(&receipt)
 }
@@ -78,25 +78,13 @@ async fn under_way(project: &Project, services: &[ServiceName]) -> Result<Option
     Ok(None)
 }
 
-fn order(services: &[ServiceName], group: bool, reason: Option<String>) -> Order {
-    match services {
-        [only] if !group => Order::Rollback {
-            service: only.clone(),
-            reason,
-        },
-        services => Order::RollbackTogether {
-            services: services.to_vec(),
-            group,
-            reason,
-        },
-    }
-}
-
 /// What was released together with these and is not meant: whoever confirms should know before.
 async fn tell_what_stays(project: &Project, args: &Args, terminal: &Terminal) -> Result<(), Failure> {
     let host = project.host().await.or_fail(Kind::Host)?;
     // Nothing can be planned while a release is under way; that one is taken back whole.
-    if let Ok(left) = host.left_by(&order(&args.services, args.group, None)).await
+    if let Ok(left) = host
+        .left_by(&Order::rollback(args.services.clone(), args.group, None))
+        .await
         && let Some(left) = left
     {
         terminal.note(&left);

@@ -4,6 +4,7 @@
 //! colour warm. In place (`swap: hold`): requests wait at the router while one process replaces the other. Several
 //! services can be one release: their plans are made one by one and put together.
 
+mod describe;
 mod finding;
 mod gate;
 mod past;
@@ -17,10 +18,11 @@ mod subjects;
 mod together;
 mod window;
 
+pub use describe::describe;
 pub use finding::Finding;
 pub use gate::{Judged, Look, Reading, Verdict, judge, seen, unit};
 pub use past::{Past, Warm, digest_fetched, due, moving, past, serving};
-pub use planning::{Ask, PlanError, always, deploy, describe, image_of, of_colour, retire, rollback};
+pub use planning::{Ask, PlanError, always, deploy, image_of, of_colour, retire, rollback};
 pub use prune::{Holdings, Listed, Pruning, Removal, Stay, fetched};
 pub use started::Started;
 pub use step::ReleaseStep;

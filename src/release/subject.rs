@@ -98,6 +98,11 @@ impl Image {
 }
 
 impl Subject {
+    /// Whether it goes back to a process that takes the data as it is by now.
+    pub fn keeps_data(&self) -> bool {
+        self.swap == Swap::Hold && self.goal == Goal::Rollback
+    }
+
     /// A repository of our own that names the image, so that the engine's own pruning leaves it.
     pub fn keep_repository(&self) -> String {
         keep_repository(&self.project, &self.service)

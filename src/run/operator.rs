@@ -1,10 +1,11 @@
 use std::fmt;
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::model::{Logins, OperationId, ServiceName, Timestamp};
+use crate::model::{Logins, NotAName, OperationId, ServiceName, Timestamp};
 
 use super::{Petition, Receipt, Schedules, Watch};
 
@@ -55,6 +56,29 @@ pub struct Target {
     pub image: Option<String>,
 }
 
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum NotATarget {
+    #[error("no image after `=`: write SERVICE=IMAGE, or the service alone for the Compose file's image")]
+    NoImage,
+    #[error(transparent)]
+    Name(#[from] NotAName),
+}
+
+/// `SERVICE` or `SERVICE=IMAGE`.
+impl FromStr for Target {
+    type Err = NotATarget;
+
+    fn from_str(text: &str) -> Result<Self, NotATarget> {
+        let (service, image) = match text.split_once('=') {
+            Some((_, "")) => return Err(NotATarget::NoImage),
+            Some((service, image)) => (service, Some(image.to_owned())),
+            None => (text, None),
+        };
+        let service = service.parse()?;
+        Ok(Target { service, image })
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.image {
@@ -65,6 +89,33 @@ impl fmt::Display for Target {
 }
 
 impl Order {
+    /// One service alone, or several together.
+    pub fn deploy(services: Vec<Target>, no_canary: bool) -> Self {
+        match <[Target; 1]>::try_from(services) {
+            Ok([Target { service, image }]) => Order::Deploy {
+                service,
+                image,
+                no_canary,
+            },
+            Err(services) => Order::DeployTogether { services, no_canary },
+        }
+    }
+
+    /// The same of a way back; `group`: with all that were released together with one of them.
+    pub fn rollback(mut services: Vec<ServiceName>, group: bool, reason: Option<String>) -> Self {
+        match services.pop() {
+            Some(service) if services.is_empty() && !group => Order::Rollback { service, reason },
+            last => {
+                services.extend(last);
+                Order::RollbackTogether {
+                    services,
+                    group,
+                    reason,
+                }
+            }
+        }
+    }
+
     /// What a program may want to know of one that has no journal yet.
     pub fn detail(&self) -> serde_json::Value {
         let (goal, services) = match self {

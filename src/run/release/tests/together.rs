@@ -383,11 +383,7 @@ async fn going_back_with_one_says_what_stays_and_with_the_group_takes_all() {
         "{said:?}"
     );
     let (subjects, _) = stage.plan(&back(&[SERVICE], true)).await.expect("a plan");
-    assert_eq!(
-        named(subjects.services()),
-        [SERVICE],
-        "web has moved since"
-    );
+    assert_eq!(named(subjects.services()), [SERVICE], "web has moved since");
     assert_eq!(named(&subjects.left), [""; 0]);
 }
 
