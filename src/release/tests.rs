@@ -10,7 +10,7 @@ use crate::plan::desired::{self, HostFolders};
 use crate::plan::{Container, ContainerState, Observed, Route, Slot, SlotState, labels};
 use crate::stack::{Attachment, Service, Stack};
 
-struct Ground {
+pub(super) struct Ground {
     stack: Stack,
     config: Config,
     folders: HostFolders,
@@ -40,7 +40,7 @@ pub(super) fn router_gate(name: &str) -> Gate {
 }
 
 /// `web` behind the router, blue serving `web:1`; `more` goes into its `release:`.
-fn ground(more: &str) -> Ground {
+pub(super) fn ground(more: &str) -> Ground {
     let service = Service {
         image: Some("web:1".into()),
         networks: [("default".to_owned(), Attachment::default())].into(),
@@ -124,7 +124,7 @@ impl Ground {
         });
     }
 
-    fn ask(&self) -> Ask<'_> {
+    pub(super) fn ask(&self) -> Ask<'_> {
         Ask {
             stack: &self.stack,
             config: &self.config,
@@ -136,7 +136,7 @@ impl Ground {
     }
 }
 
-fn image(reference: &str) -> Image {
+pub(super) fn image(reference: &str) -> Image {
     Image {
         reference: reference.into(),
         id: Some(format!("sha256:{reference}")),

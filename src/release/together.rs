@@ -268,3 +268,76 @@ fn told(parts: &[&Part<'_>]) -> String {
     };
     parts.iter().map(one).collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::release::deploy;
+    use crate::release::tests::{ground, image};
+
+    /// Releases of every kind; the second and the third have the same steps.
+    const KINDS: [&str; 7] = [
+        "",
+        ", steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }], before: [{ backup: db }]",
+        ", steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }], settle: 10m",
+        ", steps: [{ weight: 10, hold: 1m }]",
+        ", swap: hold, before: [{ backup: db }]",
+        ", before: [{ run: [./migrate], class: irreversible }], settle: 5m",
+        ", before: [{ run: [./migrate], class: expand_contract }], after: [{ run: [./warm], class: reversible }]",
+    ];
+
+    fn planned(at: usize, kind: &str, unchanged: bool) -> Planned {
+        let name = if unchanged { "web:1" } else { "web:2" };
+        let (mut subject, plan) = deploy(ground(kind).ask(), image(name), false).expect("a plan");
+        subject.service = format!("s{at}").parse().expect("a name");
+        (subject, plan)
+    }
+
+    /// What a service is put through, the waiting left out.
+    fn words(steps: &[ReleaseStep], service: &ServiceName) -> Vec<ReleaseStep> {
+        let one = |step: &ReleaseStep| match step {
+            ReleaseStep::Hold { .. } => None,
+            ReleaseStep::ShiftTogether { to, weight } => {
+                let (_, colour) = to.iter().find(|(name, _)| name == service)?;
+                let (colour, weight) = (*colour, *weight);
+                Some(ReleaseStep::Shift { colour, weight })
+            }
+            step => step.of(service).cloned(),
+        };
+        steps.iter().filter_map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_service_is_put_through_its_own_plan_in_order_and_no_point_of_no_return_is_passed_early(
+            picks in prop::collection::vec((0..KINDS.len(), prop::bool::weighted(0.1)), 1..5),
+        ) {
+            let plans: Vec<Planned> = picks.iter().enumerate().map(|(at, (kind, same))| planned(at, KINDS[*kind], *same)).collect();
+            let moved: Vec<usize> = picks.iter().filter(|(_, same)| !same).map(|(kind, _)| *kind).collect();
+            let stepped: BTreeSet<bool> = moved.iter().filter(|kind| (1..=3).contains(*kind)).map(|kind| *kind == 3).collect();
+            let fits = stepped.len() < 2 && moved.iter().filter(|kind| **kind == 4).count() < 2;
+            let (subjects, plan) = match together(plans.clone()) {
+                Ok(made) => made,
+                Err(error) => {
+                    prop_assert!(!fits, "{error}");
+                    return Ok(());
+                }
+            };
+            prop_assert!(fits);
+            prop_assert_eq!(subjects.unchanged.len(), if moved.is_empty() { 0 } else { picks.len() - moved.len() });
+            for (subject, own) in plans.iter().filter(|(_, own)| !own.forward.is_empty()) {
+                let service = &subject.service;
+                prop_assert_eq!(words(&plan.forward, service), words(&own.forward, service));
+                prop_assert_eq!(words(&plan.finally, service), words(&own.finally, service));
+                let before = words(&plan.forward[..plan.commit], service).len();
+                prop_assert!(before <= words(&own.forward[..own.commit], service).len(), "{service}: {plan:?}");
+            }
+            let holds = plan.forward.windows(2).filter(|pair| matches!(pair[1], ReleaseStep::Hold { .. }));
+            for pair in holds {
+                prop_assert!(!matches!(pair[0], ReleaseStep::Hold { .. }), "one hold for all");
+            }
+        }
+    }
+}

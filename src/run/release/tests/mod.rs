@@ -2,6 +2,7 @@
 
 mod canary;
 mod together;
+mod together_canary;
 mod world;
 
 use std::collections::BTreeMap;

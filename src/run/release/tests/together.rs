@@ -6,7 +6,7 @@ use crate::journal::{encode, parse};
 use crate::model::ServiceName;
 use crate::run::Target;
 
-const WEB: &str = "web";
+pub(super) const WEB: &str = "web";
 const STEPS: &str = "steps: [{ weight: 5, hold: 15m }, { weight: 50, hold: 30m }]";
 
 /// `app` and `web`, both serving `app:1`; of `app` the data and the gate are looked at.
@@ -33,7 +33,7 @@ fn to(service: &str, image: &str) -> Target {
     }
 }
 
-fn both(app: &str, web: &str) -> Order {
+pub(super) fn both(app: &str, web: &str) -> Order {
     Order::DeployTogether {
         services: vec![to(SERVICE, app), to(WEB, web)],
         no_canary: false,
@@ -56,7 +56,7 @@ fn words(plan: &Plan<ReleaseStep>) -> String {
 
 impl Stage {
     /// That each of these serves alone with this image, and that nothing is left of anything else.
-    fn serve(&self, images: &[(&str, Colour, &str)], what: &str) {
+    pub(super) fn serve(&self, images: &[(&str, Colour, &str)], what: &str) {
         let world = self.edge.world();
         assert_eq!(world.wrong, [""; 0], "{what}");
         assert!(world.gate.is_none(), "the gate is open: {what}");
@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// Colours there are containers of, `service colour`.
-    fn colours(&self) -> Vec<String> {
+    pub(super) fn colours(&self) -> Vec<String> {
         let world = self.edge.world();
         let mut all: Vec<String> = world
             .containers
