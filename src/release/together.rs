@@ -55,7 +55,7 @@ struct Word {
 /// A member's plan, cut where the members have to be in step with each other.
 struct Part<'a> {
     subject: &'a Subject,
-    /// Before anything of the service runs or changes.
+    /// Before anything new runs: until its containers are made, or only a look where they are there.
     prepare: Vec<Word>,
     /// Until the new colour is fit for traffic.
     rise: Vec<Word>,
@@ -93,8 +93,11 @@ impl<'a> Part<'a> {
             _ => words.iter().position(keeps).unwrap_or(words.len()),
         };
         let closing = words.split_off(end);
-        let prepares = words.iter().take_while(|word| prepares(&word.step)).count();
-        let mut rest = words.split_off(prepares);
+        let made = words
+            .iter()
+            .position(|word| matches!(word.step, ReleaseStep::Create { .. }));
+        let looked = || words.iter().take_while(|word| word.step == ReleaseStep::Check).count();
+        let mut rest = words.split_off(made.map_or_else(looked, |made| made + 1));
         let mut part = Part {
             subject,
             prepare: words,
@@ -140,18 +143,6 @@ impl<'a> Part<'a> {
     fn burns_bridges(&self) -> bool {
         self.rise.iter().any(|word| word.behind)
     }
-}
-
-/// What can be done of every service before anything of any is started.
-fn prepares(step: &ReleaseStep) -> bool {
-    matches!(
-        step,
-        ReleaseStep::Check
-            | ReleaseStep::Fetch
-            | ReleaseStep::Backup { .. }
-            | ReleaseStep::Clear { .. }
-            | ReleaseStep::Create { .. }
-    )
 }
 
 fn woven(plans: &[Planned]) -> Result<Plan<ReleaseStep>, PlanError> {
