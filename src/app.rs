@@ -2,6 +2,7 @@
 
 mod backups;
 mod checkup;
+mod known;
 mod living;
 mod pinned;
 mod site;
@@ -310,15 +311,18 @@ impl Project {
 
     /// Everything operations are driven through. An engine that does not answer, or a store that cannot be opened,
     /// fails what needs it and nothing else.
+    ///
+    /// An engine that is still the one it was is not asked again what it is.
     pub async fn host(&self) -> Result<Host, BuildError> {
-        self.host_near(None).await
-    }
-
-    /// The same; an engine that is still the one `known` is not asked again what it is.
-    pub async fn host_near(&self, known: Option<&EngineInfo>) -> Result<Host, BuildError> {
         let folder = self.folder()?;
         let given = Given::of(self.logins.clone());
-        let engine = connect_near(self.selection.host.as_deref(), given.clone(), known).await;
+        let known = known::read(&folder);
+        let engine = connect_near(self.selection.host.as_deref(), given.clone(), known.as_ref()).await;
+        if let Ok(engine) = &engine
+            && known.as_ref() != Some(engine.info())
+        {
+            known::write(&folder, engine.info());
+        }
         Ok(Host {
             stack: self.loaded.stack.clone(),
             secrets: self.loaded.secrets.clone(),
@@ -337,6 +341,7 @@ impl Project {
             program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            in_release: false,
         })
     }
 }
@@ -385,8 +390,7 @@ async fn connect_near(
     }
     let uid = rustix::process::getuid().as_raw();
     let places = Places::new(|name| environment.get(name).cloned(), uid);
-    let known = known.filter(|known| named.as_ref().is_none_or(|named| *named == known.host));
-    let again = match known {
+    let again = match known.filter(|known| first_choice(&known.host, named.as_deref(), &usual)) {
         Some(known) => engine::reconnect(known).await,
         None => None,
     };
@@ -397,9 +401,41 @@ async fn connect_near(
     Ok(Arc::new(engine.with_keyring(Arc::new(HostKeyring::new(given, places)))))
 }
 
+/// Whether asking all over again would come to this host too: nothing is there where it would be looked for before.
+fn first_choice(host: &str, named: Option<&str>, usual: &[String]) -> bool {
+    let absent = |host: &String| {
+        host.strip_prefix("unix://")
+            .is_some_and(|socket| !Path::new(socket).exists())
+    };
+    match named {
+        Some(named) => named == host,
+        None => {
+            let before = usual.iter().take_while(|usual| *usual != host);
+            before.clone().count() < usual.len() && before.into_iter().all(absent)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_known_before_does_not_keep_another_from_being_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = format!("unix://{}/first.sock", folder.path().display());
+        let usual = [first.clone(), "unix:///second.sock".into()];
+        assert!(first_choice(&usual[1], None, &usual), "nothing is at the first");
+        assert!(!first_choice("unix:///third.sock", None, &usual));
+        assert!(first_choice("tcp://a:1", Some("tcp://a:1"), &usual));
+        assert!(!first_choice(&usual[1], Some(&first), &usual));
+        std::fs::write(folder.path().join("first.sock"), "").expect("written");
+        assert!(
+            !first_choice(&usual[1], None, &usual),
+            "something is at the first by now"
+        );
+        assert!(first_choice(&first, None, &usual));
+    }
 
     #[test]
     fn a_service_has_a_thousand_replicas_at_most() {

@@ -24,7 +24,7 @@ use arkwright::router::{HaProxy, Inside};
 use arkwright::run::gates::Looker;
 use arkwright::run::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases};
 use arkwright::run::{Ledger, News, OperationError, Order, Progress, Receipt, StepFailed, Watch};
-use arkwright::state::ProjectFolder;
+use arkwright::state::{HostLock, ProjectFolder};
 use async_trait::async_trait;
 use common::engines;
 use lab::{Load, Sockets, until};
@@ -276,6 +276,20 @@ impl Stage {
         found
     }
 
+    /// What `arkwright` prints, which has to succeed.
+    fn ends(&self, args: &[&str]) -> String {
+        let host = self.project.selection.host.as_deref().expect("a host");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_arkwright"))
+            .args(["--host", host])
+            .args(args)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     fn load(&self) -> Load {
         Load::start(
             self.at,
@@ -470,6 +484,39 @@ async fn a_held_swap_loses_nothing_and_puts_the_data_back_when_it_fails() {
         assert_eq!(counted.lost, [""; 0]);
         let data: PathBuf = stage.folder.path().join("data/memoryark.db");
         assert!(data.exists());
+        stage.down().await;
+    }
+}
+
+/// The stand-in gives up at once where its database is locked, as MemoryArk does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_what_only_one_process_may_open_lets_no_request_meet_a_lock() {
+    for (at, (_, host)) in engines().iter().enumerate() {
+        println!("on {host}");
+        let stage = stage(host, &format!("still{at}x"), "hold").await;
+        let keys = stage.ends(&["--json", "key", "new", "--recovery", "recovery.key"]);
+        let keys: serde_json::Value = serde_json::from_str(&keys).expect("json");
+        let config = stage.folder.path().join("arkwright.yaml");
+        let text = std::fs::read_to_string(&config).expect("read");
+        let recipient = keys["recipients"]["drill"].as_str().expect("a recipient");
+        std::fs::write(&config, text.replace("age1x", recipient)).expect("written");
+        let load = stage.load();
+        settled().await;
+        for _ in 0..4 {
+            let receipt = stage.ends(&["--json", "backup", "run", "database"]);
+            assert!(receipt.contains("requests to backend waited up to"), "{receipt}");
+        }
+        settled().await;
+        let counted = load.stop().await;
+        println!("  {} requests, slowest {:?}", counted.sent, counted.slowest);
+        assert_eq!(counted.lost, [""; 0]);
+        assert!(counted.sent > 100, "{}", counted.sent);
+
+        // Somebody else has the gates: the copy is made all the same, and said to be.
+        let lock = HostLock::take(&stage.state.stack_lock(), "a test").expect("free");
+        let receipt = stage.ends(&["--json", "backup", "run", "database"]);
+        assert!(receipt.contains("may have been refused a moment: a test"), "{receipt}");
+        drop(lock);
         stage.down().await;
     }
 }

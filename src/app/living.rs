@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use crate::config::AgentConfig;
 use crate::model::{Logins, OperationId, ProjectName, Timestamp};
-use crate::ports::EngineInfo;
 use crate::run::{Blame, Host, OperationError, Operator, Order, Petition, Receipt, Schedules, Watch};
 use crate::state::HostLock;
 
@@ -25,8 +24,6 @@ pub struct Living {
     begun: Mutex<BTreeMap<OperationId, Begun>>,
     /// What was logged of the files last, so that it is not logged at every look.
     said: Mutex<Option<String>>,
-    /// The engine as it last described itself.
-    engine: Mutex<Option<EngineInfo>>,
     /// Whether the router's addresses were looked at since the start.
     repointed: AtomicBool,
 }
@@ -73,7 +70,6 @@ impl Living {
         Ok(Living {
             selection: project.selection.clone(),
             fixed: Fixed::of(&project),
-            engine: Mutex::new(host.engine.as_ref().ok().map(|engine| engine.info().clone())),
             host,
             read: Mutex::new(Arc::new(project)),
             begun: Mutex::default(),
@@ -142,13 +138,8 @@ impl Living {
         })
     }
 
-    /// The project's edges; an engine that is still the same is not asked again what it is.
     async fn host(&self, project: &Project) -> Result<Host, OperationError> {
-        let known = whole(&self.engine).clone();
-        let built = project.host_near(known.as_ref()).await;
-        let host = built.map_err(|e| OperationError::new(Blame::Host, e))?;
-        *whole(&self.engine) = host.engine.as_ref().ok().map(|engine| engine.info().clone());
-        Ok(host)
+        project.host().await.map_err(|e| OperationError::new(Blame::Host, e))
     }
 
     fn news(&self, said: Option<String>) -> bool {

@@ -28,5 +28,5 @@ pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescap
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
 pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};
-pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage};
+pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage, Writer};
 pub use sums::{SumsLines, sums_line};

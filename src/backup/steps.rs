@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -5,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Source;
 use crate::journal::{Plan, Step};
-use crate::model::{Digest, Generation, ProjectName, ServiceName, Size};
+use crate::model::{Digest, Generation, ProjectName, ServiceName, Size, Span};
 
 use super::Totals;
 
@@ -42,6 +43,19 @@ pub struct BackupSubject {
     pub recipients: Vec<String>,
     /// Folders that are never read: stores and state; absolute.
     pub skip: Vec<PathBuf>,
+    /// Of databases that only one process may have open, by their absolute paths: whose they are.
+    #[serde(default)]
+    pub writers: BTreeMap<PathBuf, Writer>,
+}
+
+/// A service behind the router that writes to a database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Writer {
+    pub service: ServiceName,
+    /// The longest its running requests are waited for.
+    pub drain: Span,
+    /// The longest its new requests may wait.
+    pub hold: Span,
 }
 
 /// What a service runs.

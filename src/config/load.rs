@@ -400,6 +400,27 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The databases that a held release has to itself, absolute: those of the sets that are backed up before it.
+    pub fn databases_of(&self, release: &Release) -> Vec<PathBuf> {
+        let held = self.backups.iter().filter(|_| release.swap == Swap::Hold);
+        let sources = held.flat_map(|backups| {
+            let sets = release.before.iter().filter_map(|before| before.backup.as_ref());
+            // A set that is not there was refused when the configuration was read.
+            sets.flat_map(|set| backups.sources_of(set).unwrap_or_default())
+        });
+        let mut files: Vec<PathBuf> = sources
+            .filter_map(|source| match source {
+                Source::Sqlite { sqlite, .. } => Some(self.folder.join(sqlite).components().collect()),
+                Source::Path { .. } => None,
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+}
+
 impl Check {
     /// `service:port/path` in its three parts.
     pub fn http_target(text: &str) -> Option<(&str, u16, &str)> {

@@ -24,6 +24,18 @@ pub struct Reading<'a> {
     pub skip: &'a [PathBuf],
     /// Files that another source has read already, and what belongs to them.
     pub taken: &'a [PathBuf],
+    pub stillness: &'a dyn Stillness,
+}
+
+/// Keeps writers from a database while it is copied: one that is no log of writes but changed in its place refuses them
+/// meanwhile, and not every program tries again.
+pub trait Stillness {
+    /// Copies; what a person should know of how that went, if anything.
+    fn during(
+        &self,
+        database: &Path,
+        copy: &mut dyn FnMut() -> Result<(), SourceError>,
+    ) -> Result<Option<String>, SourceError>;
 }
 
 /// Receives what is read, in order.

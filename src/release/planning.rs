@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use crate::config::{After, Before, Config, Hook, HookClass, Inconclusive, Release, Source, Swap, Then};
+use crate::config::{After, Before, Config, Hook, HookClass, Inconclusive, Release, Swap, Then};
 use crate::journal::{Patience, Plan, Step};
 use crate::model::{Colour, ServiceName, Span};
 use crate::plan::desired::{self, DesiredError, HostFolders};
@@ -270,7 +269,7 @@ impl Ground<'_> {
                 hold: self.release.hold_limit,
                 drain: self.release.drain_limit,
             },
-            data: self.data(),
+            data: self.ask.config.databases_of(self.release),
             reason,
             hooks,
             gates: self.ask.config.gates_of(self.release),
@@ -278,31 +277,6 @@ impl Ground<'_> {
             logins: BTreeSet::new(),
             pull: make && goal == Goal::Deploy && always(self.service),
         })
-    }
-
-    /// The SQLite databases of the sets that are backed up before a held swap.
-    fn data(&self) -> Vec<PathBuf> {
-        if self.release.swap != Swap::Hold {
-            return Vec::new();
-        }
-        let backups = self.ask.config.backups.iter();
-        let sources = backups.flat_map(|backups| {
-            let sets = self.release.before.iter();
-            // A set that is not there was refused when the configuration was read.
-            sets.filter_map(|before| before.backup.as_ref())
-                .flat_map(|set| backups.sources_of(set).unwrap_or_default())
-        });
-        let mut files: Vec<PathBuf> = sources
-            .filter_map(|source| match source {
-                Source::Sqlite { sqlite, .. } => {
-                    Some(self.ask.config.folder.join(sqlite).components().collect::<PathBuf>())
-                }
-                Source::Path { .. } => None,
-            })
-            .collect();
-        files.sort();
-        files.dedup();
-        files
     }
 
     /// A colour from nothing to all traffic.

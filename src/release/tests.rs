@@ -1,5 +1,7 @@
 //! What each kind of release consists of, in order, and what is refused.
 
+mod walk;
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -93,11 +93,12 @@ impl<'a> Part<'a> {
             _ => words.iter().position(keeps).unwrap_or(words.len()),
         };
         let closing = words.split_off(end);
-        let made = words
-            .iter()
-            .position(|word| matches!(word.step, ReleaseStep::Create { .. }));
-        let looked = || words.iter().take_while(|word| word.step == ReleaseStep::Check).count();
-        let mut rest = words.split_off(made.map_or_else(looked, |made| made + 1));
+        let first = |wanted: fn(&ReleaseStep) -> bool| words.iter().position(|word| wanted(&word.step));
+        let made = first(|step| matches!(step, ReleaseStep::Create { .. })).map(|made| made + 1);
+        // Hours may pass until it is swapped, and the backup is to be of what is there then.
+        let saved = first(|step| matches!(step, ReleaseStep::Backup { .. })).filter(|_| subject.swap != Swap::Overlap);
+        let looked = words.iter().take_while(|word| word.step == ReleaseStep::Check).count();
+        let mut rest = words.split_off(saved.or(made).unwrap_or(looked));
         let mut part = Part {
             subject,
             prepare: words,

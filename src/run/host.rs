@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backup::{BackupStep, ServiceImage};
+use crate::backup::{BackupStep, ServiceImage, Writer, normal};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::journal::{Plan, Request};
@@ -15,7 +15,7 @@ use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
 
-use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Gatekeeper, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::gates::Looker;
 use super::keys;
@@ -52,6 +52,8 @@ pub struct Host {
     pub program: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// A backup driven here is part of a release, which has the project's lock.
+    pub in_release: bool,
 }
 
 impl Host {
@@ -111,7 +113,27 @@ impl Host {
             signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
             keys: keys::trusted(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
             state: self.folder.clone(),
+            gatekeeper: self.router.clone().map(|router| Gatekeeper {
+                router,
+                lock: (!self.in_release).then(|| self.folder.stack_lock()),
+            }),
         })
+    }
+
+    /// Whose databases those are that only one process may have open.
+    fn writers(&self) -> BTreeMap<PathBuf, Writer> {
+        let released = self.config.services.iter();
+        let writers = released.flat_map(|(service, config)| {
+            let release = &config.release;
+            let writer = Writer {
+                service: service.clone(),
+                drain: release.drain_limit,
+                hold: release.hold_limit,
+            };
+            let databases = self.config.databases_of(release).into_iter();
+            databases.map(move |database| (normal(&database), writer.clone()))
+        });
+        writers.collect()
     }
 
     fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
@@ -149,6 +171,7 @@ impl Host {
             state: self.folder.root().to_path_buf(),
             stack_files: stack_files.into_iter().collect(),
             images: images.collect(),
+            writers: self.writers(),
         };
         let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
@@ -337,7 +360,11 @@ impl BeforeRelease for Host {
         self.begin_backup(&id, set, "a release")?;
         let (ask, petitions) = mpsc::channel(1);
         let (tell, mut told) = mpsc::unbounded_channel();
-        let (host, operation) = (self.clone(), id.clone());
+        let host = Host {
+            in_release: true,
+            ..self.clone()
+        };
+        let operation = id.clone();
         // A task of its own, so that it comes to an end in its journal when the release is aborted.
         let task = tokio::spawn(async move { host.finish(&operation, &Relay(tell), petitions).await });
         let _unwanted = Unwanted(ask);

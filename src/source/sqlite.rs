@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::backup::{EntryPath, SQLITE, SourceRecord};
 use crate::model::{Timestamp, instant_of_seconds, parse_instant};
-use crate::ports::{Sink, SourceError};
+use crate::ports::{Reading, Sink, SourceError};
 
 use super::tree::{Copy, meta_of};
 
@@ -24,7 +24,7 @@ pub(super) fn read(
     path: &Path,
     entry: EntryPath,
     newest: Option<&str>,
-    scratch: &Path,
+    reading: &Reading<'_>,
     sink: &mut dyn Sink,
 ) -> Result<SourceRecord, SourceError> {
     let found = match fs::metadata(path) {
@@ -46,8 +46,16 @@ pub(super) fn read(
             path: path.to_path_buf(),
         });
     }
-    let copy = Scratch::new(path, scratch)?;
-    copy_database(path, &copy.path)?;
+    let copy = Scratch::new(path, reading.scratch)?;
+    let mut copying = || copy_database(path, &copy.path);
+    let told = match logs_ahead(path)? {
+        // Writers and readers do not meet.
+        true => copying().map(|()| None)?,
+        false => reading.stillness.during(path, &mut copying)?,
+    };
+    if let Some(told) = told {
+        sink.note(told);
+    }
     let facts = examine(path, &copy.path, newest, sink)?;
     let body = Copy {
         path: copy.path.clone(),
@@ -98,7 +106,7 @@ fn failed(path: &Path, what: &'static str) -> impl Fn(rusqlite::Error) -> Source
     }
 }
 
-fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
+fn open(path: &Path) -> Result<Connection, SourceError> {
     let opened = failed(path, "opened");
     // Writable, since a database in WAL mode that nobody has open cannot be read otherwise; nothing is written by us.
     let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -108,6 +116,23 @@ fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
             .map_err(&opened)?,
     };
     from.busy_timeout(Duration::from_secs(1)).map_err(&opened)?;
+    Ok(from)
+}
+
+/// Whether it is in WAL mode, by the read version of its header (<https://sqlite.org/fileformat2.html>, 1.3.3). Asking
+/// SQLite would lock it.
+fn logs_ahead(path: &Path) -> Result<bool, SourceError> {
+    let mut header = Vec::with_capacity(20);
+    let read = fs::File::open(path).and_then(|file| file.take(20).read_to_end(&mut header));
+    read.map_err(|source| SourceError::Unreadable {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(header.get(19) == Some(&2))
+}
+
+fn copy_database(path: &Path, to: &Path) -> Result<(), SourceError> {
+    let from = open(path)?;
     let copied = failed(path, "copied");
     let mut into = Connection::open(to).map_err(&copied)?;
     // The copy is synced where it is stored.

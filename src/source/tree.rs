@@ -61,7 +61,7 @@ impl Sources for HostSources {
             }
             Source::Sqlite { newest, .. } => {
                 let entry = entry.map_err(unnameable(&path))?;
-                super::sqlite::read(&path, entry, newest.as_deref(), reading.scratch, sink)
+                super::sqlite::read(&path, entry, newest.as_deref(), reading, sink)
             }
         }
     }

@@ -168,6 +168,7 @@ impl World {
                 }],
                 None => Vec::new(),
             },
+            writers: BTreeMap::new(),
         };
         let (subject, plan) = plan_backup(&self.backups, "full", &scope, &SystemEntropy).expect("a set");
         let ledger = self.ledger();
@@ -186,6 +187,7 @@ impl World {
             signer: keys::signer(&self.keys.signing).expect("a key"),
             keys: keys::trusted(&self.keys.signing).expect("keys"),
             state: self.state.clone(),
+            gatekeeper: None,
         }
     }
 

@@ -125,6 +125,7 @@ drills:
                     })
                     .collect(),
             },
+            writers: BTreeMap::new(),
         };
         let backups = self.project.config.backups.as_ref().expect("backups");
         let (subject, plan) = plan_backup(backups, "full", &scope, &SystemEntropy).expect("a set");
@@ -137,6 +138,7 @@ drills:
             signer: keys::signer(&self.signing).expect("a key"),
             keys: self.keys(),
             state: self.folder.clone(),
+            gatekeeper: None,
         };
         let ledger = self.ledger();
         let id = ledger.new_id();

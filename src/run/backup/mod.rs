@@ -7,7 +7,9 @@ mod packer;
 mod perform;
 mod publish;
 mod read;
+mod stillness;
 
 pub use error::BackupError;
 pub use images::Images;
 pub use perform::{BackupPerformer, BackupScope, Stores, plan_backup};
+pub use stillness::Gatekeeper;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-use crate::backup::{BackupOutput, BackupStep, BackupSubject, ManifestPart, ServiceImage, Signer, TrustedKeys, normal};
+use crate::backup::{
+    BackupOutput, BackupStep, BackupSubject, ManifestPart, ServiceImage, Signer, TrustedKeys, Writer, normal,
+};
 use crate::config::Backups;
 use crate::journal::{Outcome, Plan, Saga};
 use crate::model::{ProjectName, Size};
@@ -18,6 +20,7 @@ use super::BackupError;
 use super::images::{Export, Images, survey};
 use super::publish::{Publish, list};
 use super::read::{Read, Staging};
+use super::stillness::Gatekeeper;
 
 /// Notes beyond this many are in the listing only.
 const TOLD: usize = 50;
@@ -33,6 +36,8 @@ pub struct BackupScope {
     /// Compose files, arkwright.yaml, env files; absolute, and there.
     pub stack_files: Vec<PathBuf>,
     pub images: Vec<ServiceImage>,
+    /// As in [`BackupSubject`].
+    pub writers: BTreeMap<PathBuf, Writer>,
 }
 
 /// Decides everything about a backup of a set; `None` when there is no such set.
@@ -62,6 +67,7 @@ pub fn plan_backup(
         images: scope.images.clone(),
         recipients: backups.recipients.clone(),
         skip,
+        writers: scope.writers.clone(),
     };
     let plan = subject.plan();
     Some((subject, plan))
@@ -82,6 +88,8 @@ pub struct BackupPerformer {
     /// Keys whose headers may be built upon: the signing key's own, and older ones.
     pub keys: TrustedKeys,
     pub state: ProjectFolder,
+    /// `None` where nothing is behind a router.
+    pub gatekeeper: Option<Gatekeeper>,
 }
 
 #[async_trait]
@@ -138,6 +146,7 @@ impl BackupPerformer {
             images,
             exports,
             notes,
+            gatekeeper: self.gatekeeper.clone(),
         };
         let draft = blocking(progress, move |ticker, handle| read.run(ticker, handle)).await?;
         let mut notes = draft.notes;

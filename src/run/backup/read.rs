@@ -21,6 +21,7 @@ use super::BackupError;
 use super::images::Export;
 use super::intake::Intake;
 use super::packer::Packer;
+use super::stillness::{Gatekeeper, Gates};
 
 /// What reading leaves in the scratch folder for publishing, beside the sealed listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +86,7 @@ pub(super) struct Read {
     /// Archives of images that no registry has.
     pub exports: Vec<Export>,
     pub notes: Vec<String>,
+    pub gatekeeper: Option<Gatekeeper>,
 }
 
 impl Read {
@@ -128,7 +130,7 @@ impl Read {
             failure: None,
         };
         catalogue.begin()?;
-        let records = self.sources(&mut intake, staging.folder());
+        let records = self.sources(&mut intake, staging.folder(), handle);
         let records = match (records, intake.failure.take()) {
             (_, Some(failure)) => return Err(failure),
             (Err(error), None) => return Err(error),
@@ -201,13 +203,20 @@ impl Read {
         &self,
         intake: &mut Intake<'_>,
         scratch: &Path,
+        handle: &Handle,
     ) -> Result<Vec<crate::backup::SourceRecord>, BackupError> {
         let taken = databases(&self.subject);
+        let gates = Gates {
+            keeper: self.gatekeeper.as_ref(),
+            writers: &self.subject.writers,
+            handle,
+        };
         let reading = Reading {
             folder: &self.subject.folder,
             scratch,
             skip: &self.subject.skip,
             taken: &taken,
+            stillness: &gates,
         };
         let mut records = Vec::new();
         for source in &self.subject.sources {

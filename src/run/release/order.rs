@@ -84,10 +84,12 @@ pub async fn plan_release(
     // A container says which image it was made from, and not what a registry calls that.
     for subject in subjects.members_mut() {
         for image in [&mut subject.image, &mut subject.previous] {
+            if image.digest.is_none() {
+                image.digest = release::digest_fetched(scope.releases, image);
+            }
             if let (None, Some(id)) = (&image.digest, &image.id) {
                 let found = scope.engine.image(id).await.map_err(engine_error)?;
-                let known = found.and_then(|found| digest_of(&found, &image.reference));
-                image.digest = known.or_else(|| release::digest_fetched(scope.releases, image));
+                image.digest = found.and_then(|found| digest_of(&found, &image.reference));
             }
         }
     }

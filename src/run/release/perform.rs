@@ -10,7 +10,7 @@ use crate::config::Swap;
 use crate::journal::{Saga, Step};
 use crate::model::{Colour, Span, Timestamp};
 use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router};
-use crate::release::{Finding, Image, ReleaseStep, Subject, finished_of};
+use crate::release::{Finding, Goal, Image, ReleaseStep, Subject, finished_of};
 use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
@@ -268,6 +268,7 @@ impl Work<'_> {
         }
         match weight {
             0 => self.can_answer(colour.other()).await,
+            _ if self.goes_back_to_warm() => self.can_answer(colour).await,
             _ => self.healthy_within(colour, STILL).await.map(|_| ()),
         }
     }
@@ -347,6 +348,12 @@ impl Work<'_> {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// Whoever goes back is in a hurry, and the router has looked at the warm colour all along: the engine is asked
+    /// when the traffic is there.
+    fn goes_back_to_warm(&self) -> bool {
+        self.subject.goal == Goal::Rollback && self.subject.containers.is_empty()
     }
 
     /// Whether the router's own checks pass for one of the colour's replicas at least: an engine that is away must not

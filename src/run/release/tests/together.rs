@@ -121,6 +121,7 @@ async fn all_come_up_then_all_move_and_then_all_are_committed() {
     assert!(
         words(&plan).ends_with(
             "shift 100 % to green of web; web: ask green what it runs; \
+             app: back up database; app: remove green; app: create green; \
              app: close the gate; app: let blue finish; app: stop blue behind the gate; app: copy the data; \
              app: start green; app: show green to the router; app: wait for green to be healthy; |; \
              app: shift 100 % to green; app: open the gate; app: ask green what it runs; \
