@@ -147,10 +147,10 @@ fn over(receipt: &Result<Receipt, OperationError>) -> bool {
 #[async_trait]
 impl Operator for Living {
     async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError> {
-        let project = match order {
-            Order::Deploy { .. } | Order::Rollback { .. } => self.read()?,
-            // These come by themselves as well: a slip in a file must not cost a night's backup.
-            Order::Retire { .. } | Order::Backup { .. } | Order::Drill { .. } => self.read_or_last(),
+        let project = match order.moves() {
+            true => self.read()?,
+            // Others come by themselves as well: a slip in a file must not cost a night's backup.
+            false => self.read_or_last(),
         };
         self.host(&project).await?.begin(id, order, by, logins).await?;
         let logins = logins.clone();

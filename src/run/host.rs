@@ -279,47 +279,49 @@ impl Host {
 
     /// What a release would do, and what stands against it; changes nothing.
     pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
-        let (subject, plan) = self.plan_release(order).await?;
-        self.look_out(order, &subject, &plan).await
+        let (subjects, plan) = self.plan_release(order).await?;
+        self.look_out(order, &subjects, &plan).await
+    }
+
+    /// What was released together with what this order takes back, and stays; changes nothing.
+    pub async fn left_by(&self, order: &Order) -> Result<Option<String>, OperationError> {
+        Ok(self.plan_release(order).await?.0.left_behind())
     }
 
     /// Only a deployment waits for its time: whoever goes back is never refused.
     async fn look_out(
         &self,
         order: &Order,
-        subject: &release::Subject,
+        subjects: &release::Subjects,
         plan: &Plan<ReleaseStep>,
     ) -> Result<Outlook, OperationError> {
         let mut outlook = Outlook {
-            steps: release::describe(subject, plan),
+            steps: release::describe(subjects, plan),
             ..Outlook::default()
         };
-        if matches!(order, Order::Deploy { .. }) && !plan.forward.is_empty() {
+        if matches!(order, Order::Deploy { .. } | Order::DeployTogether { .. }) && !plan.forward.is_empty() {
             outlook.consult(&self.config.calendar(), self.clock.now());
-            outlook.measure(self.room(subject, plan).await?);
+            outlook.measure(self.room(subjects, plan).await?);
         }
         Ok(outlook)
     }
 
     async fn room(
         &self,
-        subject: &release::Subject,
+        subjects: &release::Subjects,
         plan: &Plan<ReleaseStep>,
     ) -> Result<Vec<Headroom>, OperationError> {
         let engine = self.engine()?;
-        let Some(service) = self.stack.services.get(&subject.service) else {
-            return Ok(Vec::new());
-        };
         let observed = engine.observe(&self.stack.name).await;
         let surveyor = Surveyor {
             engine: engine.as_ref(),
             machine: self.machine.as_ref(),
             state: &self.folder,
             config: &self.config,
-            service,
+            stack: &self.stack,
             observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
         };
-        Ok(surveyor.survey(subject, plan).await)
+        Ok(surveyor.survey(subjects, plan).await)
     }
 
     async fn begin_release(
@@ -329,19 +331,21 @@ impl Host {
         by: &str,
         logins: &Logins,
     ) -> Result<(), OperationError> {
-        let (mut subject, plan) = self.plan_release(order).await?;
+        let (mut subjects, plan) = self.plan_release(order).await?;
         let overriding = match order {
-            Order::Deploy { overriding, .. } => overriding.as_deref(),
+            Order::Deploy { overriding, .. } | Order::DeployTogether { overriding, .. } => overriding.as_deref(),
             _ => None,
         };
-        subject.permit = self.look_out(order, &subject, &plan).await?.permit(overriding)?;
+        subjects.permit = self.look_out(order, &subjects, &plan).await?.permit(overriding)?;
         let notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        subject.permit.notes.extend(notes);
-        subject.logins = logins.registries().cloned().collect();
-        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+        subjects.permit.notes.extend(notes);
+        for member in subjects.members_mut() {
+            member.logins = logins.registries().cloned().collect();
+        }
+        self.ledger().begin::<ReleaseStep>(id, subjects, plan, by)
     }
 
-    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
+    async fn plan_release(&self, order: &Order) -> Result<(release::Subjects, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let past = releases(&self.folder)?;
         let folders = self.folder.host_folders();
@@ -358,7 +362,12 @@ impl Host {
     }
 
     fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
-        let mut lost = self.ledger().subject::<ReleaseStep>(id)?.logins;
+        let subjects = self.ledger().subject::<ReleaseStep>(id)?;
+        let logins = subjects
+            .members()
+            .iter()
+            .flat_map(|member| member.logins.iter().cloned());
+        let mut lost: BTreeSet<String> = logins.collect();
         lost.retain(|registry| self.given.get(registry).is_none());
         Ok(ReleasePerformer {
             lost,
@@ -447,9 +456,7 @@ impl Operator for Host {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
-            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
-                self.begin_release(id, order, by, logins).await
-            }
+            _ => self.begin_release(id, order, by, logins).await,
         }
     }
 

@@ -33,7 +33,7 @@ pub use headroom::Headroom;
 pub use host::{Host, history};
 pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
-pub use operator::{Blame, OperationError, Operator, Order};
+pub use operator::{Blame, OperationError, Operator, Order, Target};
 pub use outlook::Outlook;
 pub use prune::{PruneScope, plan_prune, prune};
 pub use pull::pull;

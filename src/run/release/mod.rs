@@ -10,9 +10,11 @@ mod receipt;
 mod repoint;
 #[cfg(test)]
 mod tests;
+mod together;
 mod watch;
 
 pub use order::{ReleaseScope, plan_release, releases};
 pub use perform::{BeforeRelease, ReleasePerformer};
 pub use repoint::{Reach, astray, repoint};
-pub use watch::{Gauges, Watch};
+pub use together::Watches;
+pub use watch::Gauges;
