@@ -182,7 +182,7 @@ impl Walk<'_> {
     /// To its end, or to where someone has given it up.
     fn run(&mut self) -> Outcome {
         for _ in 0..2_000 {
-            if self.seq % 3 == 0 {
+            if self.seq.is_multiple_of(3) {
                 self.nothing_else_fits();
             }
             if self.choose() < 20 {
