@@ -175,7 +175,7 @@ fn over(receipt: &Result<Receipt, OperationError>) -> bool {
 impl Operator for Living {
     async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError> {
         let project = match order {
-            Order::Deploy { .. } | Order::Rollback { .. } => self.read()?,
+            Order::Deploy { .. } | Order::Rollback { .. } | Order::Emergency(_) => self.read()?,
             // These come by themselves as well: a slip in a file must not cost a night's backup.
             Order::Retire { .. } | Order::Backup { .. } | Order::Drill { .. } => self.read_or_last(),
         };

@@ -28,6 +28,14 @@ pub enum Listener {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub Option<u32>);
 
+impl Peer {
+    /// Root, and whoever the agent itself runs as.
+    pub fn may_do_anything(self) -> bool {
+        self.0
+            .is_some_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw())
+    }
+}
+
 type Stream = Either<UnixStream, TcpStream>;
 
 impl Listener {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backup::{BackupStep, ServiceImage};
+use crate::backup::{BackupStep, BackupSubject, ServiceImage};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
+use crate::emergency::EmergencyStep;
 use crate::journal::{Plan, Request};
 use crate::model::{Logins, OperationId, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Programs, Router, Sources, Web};
@@ -17,6 +18,7 @@ use crate::state::{Catalogue, HostLock, ProjectFolder};
 
 use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
+use super::emergency::EmergencyPerformer;
 use super::gates::Looker;
 use super::headroom::{Headroom, Surveyor};
 use super::keys;
@@ -97,7 +99,7 @@ impl Host {
         Ok(taken)
     }
 
-    fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
+    pub(super) fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
         self.engine.clone()
     }
 
@@ -128,6 +130,11 @@ impl Host {
     }
 
     fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
+        let (subject, plan) = self.plan_backup(set)?;
+        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+    }
+
+    pub(super) fn plan_backup(&self, set: &str) -> Result<(BackupSubject, Plan<BackupStep>), OperationError> {
         let backups = self.backups()?;
         if backups.recipients.is_empty() {
             return Err(OperationError::because(
@@ -163,12 +170,11 @@ impl Host {
             stack_files: stack_files.into_iter().collect(),
             images: images.collect(),
         };
-        let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
+        plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
             OperationError::because(Blame::Input, format!("there is no backup set `{set}`"))
                 .hinted(format!("the sets are: {}", sets.join(", ")))
-        })?;
-        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+        })
     }
 
     fn begin_drill(&self, id: &OperationId, name: &str, by: &str) -> Result<(), OperationError> {
@@ -228,7 +234,7 @@ impl Host {
         })
     }
 
-    fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
+    pub(super) fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
         self.router.clone().ok_or_else(|| {
             OperationError::because(Blame::Input, "arkwright.yaml releases no service")
                 .hinted("add it under `services:` with its port and health path; `arkwright init` writes an example")
@@ -309,7 +315,10 @@ impl Host {
         self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
     }
 
-    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
+    pub(super) async fn plan_release(
+        &self,
+        order: &Order,
+    ) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let past = releases(&self.folder)?;
         let folders = self.folder.host_folders();
@@ -325,7 +334,7 @@ impl Host {
         plan_release(&scope, order).await
     }
 
-    fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
+    pub(super) fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
         let mut lost = self.ledger().subject::<ReleaseStep>(id)?.logins;
         lost.retain(|registry| self.given.get(registry).is_none());
         Ok(ReleasePerformer {
@@ -382,6 +391,13 @@ impl BeforeRelease for Host {
     async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed> {
         let id = self.ledger().new_id();
         self.begin_backup(&id, set, "a release")?;
+        self.back_up(&id, progress).await
+    }
+}
+
+impl Host {
+    /// Takes a backup that was begun to its end, for something that comes after it; what it came to, for a person.
+    pub(super) async fn back_up(&self, id: &OperationId, progress: &dyn Progress) -> Result<String, StepFailed> {
         let (ask, petitions) = mpsc::channel(1);
         let (tell, mut told) = mpsc::unbounded_channel();
         let (host, operation) = (self.clone(), id.clone());
@@ -393,11 +409,12 @@ impl BeforeRelease for Host {
         }
         let receipt = task.await??;
         match receipt.ok {
-            true => Ok(format!("{} of {set}, operation {id}", receipt.outcome)),
+            true => Ok(format!("{} of {}, operation {id}", receipt.outcome, receipt.subject)),
             false => {
                 let because = receipt.because.unwrap_or_else(|| receipt.outcome.clone());
                 Err(StepFailed::because(format!(
-                    "the backup of {set} did not come about: {because}"
+                    "the backup of {} did not come about: {because}",
+                    receipt.subject
                 )))
             }
         }
@@ -411,6 +428,11 @@ impl Operator for Host {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
+            Order::Emergency(emergency) => {
+                let subject = self.plan_emergency(id, emergency).await?;
+                let plan = subject.plan();
+                self.ledger().begin::<EmergencyStep>(id, subject, plan, by)
+            }
             Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
                 self.begin_release(id, order, by, logins).await
             }
@@ -446,6 +468,12 @@ impl Operator for Host {
                 let performer = self.release_performer(id)?;
                 self.ledger()
                     .finish::<ReleaseStep>(id, &performer, watch, petitions)
+                    .await
+            }
+            "emergency" => {
+                let _turn = self.turn(&self.folder.stack_lock(), id, watch).await?;
+                self.ledger()
+                    .finish::<EmergencyStep>(id, &EmergencyPerformer::new(self), watch, petitions)
                     .await
             }
             other => Err(unknown_kind(id, other)),
@@ -494,6 +522,7 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
         "backup" => ledger.receipt::<BackupStep>(id),
         "drill" => ledger.receipt::<DrillStep>(id),
         "release" => ledger.receipt::<ReleaseStep>(id),
+        "emergency" => ledger.receipt::<EmergencyStep>(id),
         other => Err(unknown_kind(id, other)),
     }
 }

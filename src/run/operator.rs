@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::model::{Logins, OperationId, ServiceName, Timestamp};
+use crate::model::{Generation, Logins, OperationId, ServiceName, Timestamp};
 
 use super::{Petition, Receipt, Schedules, Watch};
 
@@ -36,15 +36,46 @@ pub enum Order {
     Drill {
         name: String,
     },
+    /// Puts an earlier state of the data in place, with a version that worked.
+    Emergency(Emergency),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emergency {
+    pub service: ServiceName,
+    /// The newest of each set where none is named.
+    pub snapshot: Option<Generation>,
+    /// Those that are backed up before a release of the service where none is named, or the only one.
+    pub sets: Vec<String>,
+    /// What served when the snapshot was taken, where none is named.
+    pub image: Option<String>,
+    pub reason: String,
+    /// Why what is in place need not be saved in a store.
+    pub without_saving: Option<String>,
+    pub keep_maintenance: bool,
 }
 
 impl Order {
+    /// Whether it is for those only who may do anything on this host: not for whoever was let near the agent's socket.
+    pub fn privileged(&self) -> bool {
+        matches!(
+            self,
+            Order::Emergency(_)
+                | Order::Deploy {
+                    overriding: Some(_),
+                    ..
+                }
+        )
+    }
+
     /// What a program may want to know of one that has no journal yet.
     pub fn detail(&self) -> serde_json::Value {
         let (goal, service) = match self {
             Order::Deploy { service, .. } => ("deploy", service),
             Order::Rollback { service, .. } => ("rollback", service),
             Order::Retire { service } => ("retire", service),
+            Order::Emergency(emergency) => ("emergency", &emergency.service),
             Order::Backup { .. } | Order::Drill { .. } => return serde_json::Value::Null,
         };
         serde_json::json!({ "goal": goal, "service": service })
@@ -53,7 +84,7 @@ impl Order {
     /// Operations of one lane run one after the other: two releases, or two backups, never at once.
     pub fn lane(&self) -> &'static str {
         match self {
-            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => "release",
+            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } | Order::Emergency(_) => "release",
             Order::Backup { .. } => "backup",
             Order::Drill { .. } => "drill",
         }
@@ -75,6 +106,7 @@ impl fmt::Display for Order {
             Order::Retire { service } => write!(f, "retire the warm colour of {service}"),
             Order::Backup { set } => write!(f, "back up {set}"),
             Order::Drill { name } => write!(f, "drill {name}"),
+            Order::Emergency(emergency) => write!(f, "emergency of {}", emergency.service),
         }
     }
 }
