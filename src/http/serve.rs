@@ -107,3 +107,15 @@ async fn next(
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_agents_own_user_may_do_anything_and_nobody_else() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(Peer(Some(0)).may_do_anything() && Peer(Some(own)).may_do_anything());
+        assert!(!Peer(None).may_do_anything() && !Peer(Some(own + 4711)).may_do_anything());
+    }
+}

@@ -20,13 +20,12 @@ use super::backup::{BackupPerformer, BackupScope, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::emergency::EmergencyPerformer;
 use super::gates::Looker;
-use super::headroom::{Headroom, Surveyor};
 use super::keys;
 use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
-    Blame, Ledger, News, OperationError, Operator, Order, Outlook, Petition, Progress, Receipt, Schedules, StepFailed,
-    Update, UpdateKind, Watch,
+    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
+    UpdateKind, Watch,
 };
 
 /// A project on this host with the edges it is driven through.
@@ -249,51 +248,6 @@ impl Host {
         let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name).await;
         moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))?;
         Ok(())
-    }
-
-    /// What a release would do, and what stands against it; changes nothing.
-    pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
-        let (subject, plan) = self.plan_release(order).await?;
-        self.look_out(order, &subject, &plan).await
-    }
-
-    /// Only a deployment waits for its time: whoever goes back is never refused.
-    async fn look_out(
-        &self,
-        order: &Order,
-        subject: &release::Subject,
-        plan: &Plan<ReleaseStep>,
-    ) -> Result<Outlook, OperationError> {
-        let mut outlook = Outlook {
-            steps: release::describe(subject, plan),
-            ..Outlook::default()
-        };
-        if matches!(order, Order::Deploy { .. }) && !plan.forward.is_empty() {
-            outlook.consult(&self.config.calendar(), self.clock.now());
-            outlook.measure(self.room(subject, plan).await?);
-        }
-        Ok(outlook)
-    }
-
-    async fn room(
-        &self,
-        subject: &release::Subject,
-        plan: &Plan<ReleaseStep>,
-    ) -> Result<Vec<Headroom>, OperationError> {
-        let engine = self.engine()?;
-        let Some(service) = self.stack.services.get(&subject.service) else {
-            return Ok(Vec::new());
-        };
-        let observed = engine.observe(&self.stack.name).await;
-        let surveyor = Surveyor {
-            engine: engine.as_ref(),
-            machine: self.machine.as_ref(),
-            state: &self.folder,
-            config: &self.config,
-            service,
-            observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
-        };
-        Ok(surveyor.survey(subject, plan).await)
     }
 
     async fn begin_release(
