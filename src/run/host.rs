@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backup::{BackupStep, ServiceImage, Writer, normal};
+use crate::backup::{BackupStep, BackupSubject, ServiceImage, Writer, normal};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
+use crate::emergency::EmergencyStep;
 use crate::journal::{Plan, Request};
 use crate::model::{Logins, OperationId, ServiceName, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Programs, Router, Sources, Web};
@@ -17,14 +18,14 @@ use crate::state::{Catalogue, HostLock, ProjectFolder};
 
 use super::backup::{BackupPerformer, BackupScope, Gatekeeper, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
+use super::emergency::EmergencyPerformer;
 use super::gates::Looker;
-use super::headroom::{Headroom, Surveyor};
 use super::keys;
 use super::release::{BeforeRelease, Reach, ReleasePerformer, ReleaseScope, astray, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
-    Blame, Ledger, News, OperationError, Operator, Order, Outlook, Petition, Progress, Receipt, Schedules, StepFailed,
-    Update, UpdateKind, Watch,
+    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
+    UpdateKind, Watch,
 };
 
 /// A project on this host with the edges it is driven through.
@@ -150,6 +151,11 @@ impl Host {
     }
 
     fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
+        let (subject, plan) = self.plan_backup(set)?;
+        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+    }
+
+    pub(super) fn plan_backup(&self, set: &str) -> Result<(BackupSubject, Plan<BackupStep>), OperationError> {
         let backups = self.backups()?;
         if backups.recipients.is_empty() {
             return Err(OperationError::because(
@@ -186,12 +192,11 @@ impl Host {
             images: images.collect(),
             writers: self.writers(),
         };
-        let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
+        plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
             OperationError::because(Blame::Input, format!("there is no backup set `{set}`"))
                 .hinted(format!("the sets are: {}", sets.join(", ")))
-        })?;
-        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+        })
     }
 
     fn begin_drill(&self, id: &OperationId, name: &str, by: &str) -> Result<(), OperationError> {
@@ -251,7 +256,7 @@ impl Host {
         })
     }
 
-    fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
+    pub(super) fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
         self.router.clone().ok_or_else(|| {
             OperationError::because(Blame::Input, "arkwright.yaml releases no service")
                 .hinted("add it under `services:` with its port and health path; `arkwright init` writes an example")
@@ -277,51 +282,9 @@ impl Host {
         moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))
     }
 
-    /// What a release would do, and what stands against it; changes nothing.
-    pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
-        let (subjects, plan) = self.plan_release(order).await?;
-        self.look_out(order, &subjects, &plan).await
-    }
-
     /// What was released together with what this order takes back, and stays; changes nothing.
     pub async fn left_by(&self, order: &Order) -> Result<Option<String>, OperationError> {
         Ok(self.plan_release(order).await?.0.left_behind())
-    }
-
-    /// Only a deployment waits for its time: whoever goes back is never refused.
-    async fn look_out(
-        &self,
-        order: &Order,
-        subjects: &release::Subjects,
-        plan: &Plan<ReleaseStep>,
-    ) -> Result<Outlook, OperationError> {
-        let mut outlook = Outlook {
-            steps: release::describe(subjects, plan),
-            ..Outlook::default()
-        };
-        if matches!(order, Order::Deploy { .. } | Order::DeployTogether { .. }) && !plan.forward.is_empty() {
-            outlook.consult(&self.config.calendar(), self.clock.now());
-            outlook.measure(self.room(subjects, plan).await?);
-        }
-        Ok(outlook)
-    }
-
-    async fn room(
-        &self,
-        subjects: &release::Subjects,
-        plan: &Plan<ReleaseStep>,
-    ) -> Result<Vec<Headroom>, OperationError> {
-        let engine = self.engine()?;
-        let observed = engine.observe(&self.stack.name).await;
-        let surveyor = Surveyor {
-            engine: engine.as_ref(),
-            machine: self.machine.as_ref(),
-            state: &self.folder,
-            config: &self.config,
-            stack: &self.stack,
-            observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
-        };
-        Ok(surveyor.survey(subjects, plan).await)
     }
 
     async fn begin_release(
@@ -345,7 +308,10 @@ impl Host {
         self.ledger().begin::<ReleaseStep>(id, subjects, plan, by)
     }
 
-    async fn plan_release(&self, order: &Order) -> Result<(release::Subjects, Plan<ReleaseStep>), OperationError> {
+    pub(super) async fn plan_release(
+        &self,
+        order: &Order,
+    ) -> Result<(release::Subjects, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let past = releases(&self.folder)?;
         let folders = self.folder.host_folders();
@@ -361,7 +327,7 @@ impl Host {
         plan_release(&scope, order).await
     }
 
-    fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
+    pub(super) fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
         let subjects = self.ledger().subject::<ReleaseStep>(id)?;
         let logins = subjects
             .members()
@@ -423,6 +389,13 @@ impl BeforeRelease for Host {
     async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed> {
         let id = self.ledger().new_id();
         self.begin_backup(&id, set, "a release")?;
+        self.back_up(&id, progress).await
+    }
+}
+
+impl Host {
+    /// Takes a backup that was begun to its end, for something that comes after it; what it came to, for a person.
+    pub(super) async fn back_up(&self, id: &OperationId, progress: &dyn Progress) -> Result<String, StepFailed> {
         let (ask, petitions) = mpsc::channel(1);
         let (tell, mut told) = mpsc::unbounded_channel();
         let host = Host {
@@ -438,11 +411,12 @@ impl BeforeRelease for Host {
         }
         let receipt = task.await??;
         match receipt.ok {
-            true => Ok(format!("{} of {set}, operation {id}", receipt.outcome)),
+            true => Ok(format!("{} of {}, operation {id}", receipt.outcome, receipt.subject)),
             false => {
                 let because = receipt.because.unwrap_or_else(|| receipt.outcome.clone());
                 Err(StepFailed::because(format!(
-                    "the backup of {set} did not come about: {because}"
+                    "the backup of {} did not come about: {because}",
+                    receipt.subject
                 )))
             }
         }
@@ -456,6 +430,11 @@ impl Operator for Host {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
+            Order::Emergency(emergency) => {
+                let subject = self.plan_emergency(id, emergency).await?;
+                let plan = subject.plan();
+                self.ledger().begin::<EmergencyStep>(id, subject, plan, by)
+            }
             _ => self.begin_release(id, order, by, logins).await,
         }
     }
@@ -493,6 +472,12 @@ impl Operator for Host {
                 let performer = self.release_performer(id)?;
                 self.ledger()
                     .finish::<ReleaseStep>(id, &performer, watch, petitions)
+                    .await
+            }
+            "emergency" => {
+                let _turn = self.turn(&self.folder.stack_lock(), id, watch).await?;
+                self.ledger()
+                    .finish::<EmergencyStep>(id, &EmergencyPerformer::new(self), watch, petitions)
                     .await
             }
             other => Err(unknown_kind(id, other)),
@@ -541,6 +526,7 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
         "backup" => ledger.receipt::<BackupStep>(id),
         "drill" => ledger.receipt::<DrillStep>(id),
         "release" => ledger.receipt::<ReleaseStep>(id),
+        "emergency" => ledger.receipt::<EmergencyStep>(id),
         other => Err(unknown_kind(id, other)),
     }
 }

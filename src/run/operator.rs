@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::model::{Logins, NotAName, OperationId, ServiceName, Timestamp};
+use crate::model::{Generation, Logins, NotAName, OperationId, ServiceName, Timestamp};
 
 use super::{Petition, Receipt, Schedules, Watch};
 
@@ -50,6 +50,24 @@ pub enum Order {
     Drill {
         name: String,
     },
+    /// Puts an earlier state of the data in place, with a version that worked.
+    Emergency(Emergency),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emergency {
+    pub service: ServiceName,
+    /// The newest of each set where none is named.
+    pub snapshot: Option<Generation>,
+    /// Those that are backed up before a release of the service where none is named, or the only one.
+    pub sets: Vec<String>,
+    /// What served when the snapshot was taken, where none is named.
+    pub image: Option<String>,
+    pub reason: String,
+    /// Why what is in place need not be saved in a store.
+    pub without_saving: Option<String>,
+    pub keep_maintenance: bool,
 }
 
 /// A service, and the image it is to move to.
@@ -126,6 +144,22 @@ impl Order {
         }
     }
 
+    /// Whether it is for those only who may do anything on this host: not for whoever was let near the agent's socket.
+    pub fn privileged(&self) -> bool {
+        matches!(
+            self,
+            Order::Emergency(_)
+                | Order::Deploy {
+                    overriding: Some(_),
+                    ..
+                }
+                | Order::DeployTogether {
+                    overriding: Some(_),
+                    ..
+                }
+        )
+    }
+
     /// What a program may want to know of one that has no journal yet.
     pub fn detail(&self) -> serde_json::Value {
         let (goal, services) = match self {
@@ -134,6 +168,7 @@ impl Order {
             Order::Retire { service } => ("retire", vec![service]),
             Order::DeployTogether { services, .. } => ("deploy", services.iter().map(|to| &to.service).collect()),
             Order::RollbackTogether { services, .. } => ("rollback", services.iter().collect()),
+            Order::Emergency(emergency) => ("emergency", vec![&emergency.service]),
             Order::Backup { .. } | Order::Drill { .. } => return serde_json::Value::Null,
         };
         let only = services.first().filter(|_| services.len() == 1);
@@ -148,6 +183,7 @@ impl Order {
                 | Order::Rollback { .. }
                 | Order::DeployTogether { .. }
                 | Order::RollbackTogether { .. }
+                | Order::Emergency(_)
         )
     }
 
@@ -158,7 +194,8 @@ impl Order {
             | Order::Rollback { .. }
             | Order::DeployTogether { .. }
             | Order::RollbackTogether { .. }
-            | Order::Retire { .. } => "release",
+            | Order::Retire { .. }
+            | Order::Emergency(_) => "release",
             Order::Backup { .. } => "backup",
             Order::Drill { .. } => "drill",
         }
@@ -185,6 +222,7 @@ impl fmt::Display for Order {
             Order::Retire { service } => write!(f, "retire the warm colour of {service}"),
             Order::Backup { set } => write!(f, "back up {set}"),
             Order::Drill { name } => write!(f, "drill {name}"),
+            Order::Emergency(emergency) => write!(f, "emergency of {}", emergency.service),
         }
     }
 }

@@ -162,6 +162,7 @@ impl Scripted {
             Order::Retire { .. } => "retired",
             Order::Backup { .. } => "published",
             Order::Drill { .. } => "passed",
+            Order::Emergency(_) => "recovered",
         };
         found.map_or_else(
             || Script::of(1, Duration::from_secs(1), End::Good(good)),
@@ -247,7 +248,7 @@ fn detail(order: &Order, ok: bool) -> serde_json::Value {
         format!("sha256:{}", "b".repeat(64)),
     );
     match order {
-        Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
+        Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } | Order::Emergency(_) => {
             json!({ "service": "web", "digest": new, "previous_digest": old, "proven": ok, "steps": [] })
         }
         Order::DeployTogether { .. } | Order::RollbackTogether { .. } => {

@@ -74,7 +74,7 @@ pub async fn plan_release(
             }
         }
         Order::Retire { service } => plans.push(release::retire(ground.ask(service))),
-        Order::Backup { .. } | Order::Drill { .. } => {
+        Order::Backup { .. } | Order::Drill { .. } | Order::Emergency(_) => {
             return Err(OperationError::because(
                 Blame::Input,
                 format!("to {order} is no release"),
