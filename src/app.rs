@@ -5,6 +5,7 @@ mod checkup;
 mod known;
 mod living;
 mod pinned;
+mod pointing;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,7 +7,8 @@
 //! release/   what a release does, step by step; verdicts on figures            │ no file system, no clock
 //! backup/    manifest, listing, segment layout, chain, retention               │
 //! drill/     what a drill does; checks, objectives, evidence                   │
-//! schedule/  crontab line + time zone → next run                               │
+//! emergency/ a page, an earlier state of the data, a version that worked        │
+//! schedule/  crontab line + time zone → next run; when releases may begin       │
 //! journal/   records, framing, and the saga every operation is                 │
 //! config/    arkwright.yaml → Config; secrets                                  ┘
 //! ports      the traits: Engine, Router, Sources, Store, Machine, Forge, Clock, Entropy
@@ -34,6 +35,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod drill;
+pub mod emergency;
 pub mod engine;
 pub mod github;
 pub mod http;

@@ -5,7 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const PURE: &[&str] = &[
-    "model", "stack", "plan", "release", "backup", "drill", "schedule", "journal", "config",
+    "model",
+    "stack",
+    "plan",
+    "release",
+    "backup",
+    "drill",
+    "emergency",
+    "schedule",
+    "journal",
+    "config",
 ];
 const EDGES: &[&str] = &[
     "state", "engine", "registry", "router", "store", "source", "machine", "github", "http",

@@ -6,8 +6,10 @@ TORTURED=(side back broken held held-back held-broken)
 declare -A TORTURED_SERVICE=([side]=web [back]=web [broken]=web [held]=archive [held-back]=archive [held-broken]=archive)
 declare -A TORTURED_END=([side]=deployed [back]=rolled_back [broken]=aborted
     [held]=deployed [held-back]=rolled_back [held-broken]=aborted)
-# A load runs this many points; the generator has an upper limit of ten minutes.
-POINTS_A_LOAD=25
+# A load runs this many seconds; the generator has an upper limit of ten minutes.
+LOAD_SECONDS=300
+# An operation is killed this often on its way, and taken further each time: a point then costs its share of one.
+KILLS_A_RUN=6
 # After so long without an end something is wrong, and more of the same would only take time.
 MOST_BROKEN=20
 
@@ -27,8 +29,22 @@ killed() {
     local -a words
     shift
     mapfile -t words < <(order "$kind")
-    REPORT="$("$KILL_AT" --journal "$RELEASE_STATE/journal" "$@" -- \
-        "$ARKWRIGHT" --host "$RELEASE_HOST" -f "$RELEASE_FOLDER/compose.yaml" "${words[@]}" 2>"$RELEASE_FOLDER/killed.log")" ||
+    kill_at --journal "$RELEASE_STATE/journal" "$@" -- "${words[@]}"
+}
+# killed_again JOURNAL --record N | --after MS: the same while it is taken further.
+killed_again() {
+    local journal="$1"
+    shift
+    kill_at --journal "$journal" "$@" -- resume
+}
+kill_at() {
+    local -a own=()
+    while [[ "$1" != -- ]]; do
+        own+=("$1")
+        shift
+    done
+    shift
+    REPORT="$("$KILL_AT" "${own[@]}" -- "$ARKWRIGHT" --host "$RELEASE_HOST" -f "$RELEASE_FOLDER/compose.yaml" "$@" 2>"$RELEASE_FOLDER/killed.log")" ||
         die "kill-at: $(tail -n 1 "$RELEASE_FOLDER/killed.log")"
 }
 report() { jq -r "$1" <<<"$REPORT"; }
@@ -53,6 +69,7 @@ colours() {
 # torture_load: requests to both services that are never sent twice; torture_unload ends it and counts.
 torture_load() {
     LOADS=$((LOADS + 1))
+    LOADED=$EPOCHSECONDS
     rm -f "$RELEASE_FOLDER/load.stop"
     : >"$RELEASE_FOLDER/losses.web"
     : >"$RELEASE_FOLDER/losses.archive"
@@ -67,7 +84,7 @@ torture_load() {
     LOAD_PIDS+=("$!")
 }
 torture_unload() {
-    local pid service wait
+    local pid service wait found
     touch "$RELEASE_FOLDER/load.stop"
     for pid in "${LOAD_PIDS[@]}"; do wait "$pid" || true; done
     LOAD_PIDS=()
@@ -77,6 +94,9 @@ torture_unload() {
         REFUSED=$((REFUSED + $(jq '[.lost_by_reason | to_entries[] | select(.key | test(" from 1[.0-9]*$")).value] | add // 0' \
             "$RELEASE_FOLDER/load.$service")))
     done
+    # What a container answered itself is no word of the router's; it is shown with its version all the same.
+    cat "$RELEASE_FOLDER/losses.web" "$RELEASE_FOLDER/losses.archive" | grep ' from 1[.0-9]*$' | cut -d ' ' -f 3- | sort | uniq -c |
+        while read -r found; do warn "$RELEASE_ENGINE: answered by the back end itself: $found"; done || true
     UPLOADED=$((UPLOADED + $(jq '.by_status["201"] // 0' "$RELEASE_FOLDER/load.archive")))
     wait="$(jq .latency_ms.max "$RELEASE_FOLDER/load.archive")"
     LONGEST="$(awk -v a="$LONGEST" -v b="$wait" 'BEGIN { print (a > b ? a : b) }')"
@@ -95,16 +115,10 @@ losses() {
             END { for (why in n) printf "%d × %s, the first sent at %s, after up to %.1f s; ", n[why], why, strftime("%T", at[why] / 1e6), most[why] / 1e6 }'
 }
 
-# recovered WAY: what a killed operation left is taken to its end: by `resume`, by a `resume` that is killed as well, by an
-# agent that starts, or by the next command.
+# recovered WAY: what a killed operation left is taken to its end: by `resume`, or by an agent that starts.
 recovered() {
     case "$1" in
     resume) ;;
-    resume-killed)
-        # The longest of these are the waits for a health that never comes.
-        "$KILL_AT" --journal "$RELEASE_STATE/journal" --after $((RANDOM % 700)) -- \
-            "$ARKWRIGHT" --host "$RELEASE_HOST" -f "$RELEASE_FOLDER/compose.yaml" resume >/dev/null 2>"$RELEASE_FOLDER/resume.log"
-        ;;
     agent)
         "$ARKWRIGHT" --host "$RELEASE_HOST" -f "$RELEASE_FOLDER/compose.yaml" agent >"$RELEASE_FOLDER/agent.log" 2>&1 &
         local agent="$!" waited=0
@@ -182,42 +196,64 @@ sound() {
     fi
 }
 
-# tortured KIND HOW VALUE: one point.
+# tortured KIND HOW VALUE...: one operation, killed at each of these and taken further in between, and at last to its end.
 tortured() {
-    local kind="$1" how="$2" value="$3" way=resume
-    POINTS=$((POINTS + 1))
-    ((POINTS % POINTS_A_LOAD != 1 || POINTS == 1)) || { torture_unload && torture_load; }
-    POINT="$kind $how $value"
+    local kind="$1" how="$2" journal='' kills='' value way=resume
+    shift 2
+    RUNS=$((RUNS + 1))
+    ((EPOCHSECONDS - LOADED < LOAD_SECONDS)) || { torture_unload && torture_load; }
+    POINT="$kind $how $*"
     ready "$kind"
-    killed "$kind" "--$how" "$value"
-    if [[ "$(report .killed)" == true ]]; then
+    for value in "$@"; do
+        POINTS=$((POINTS + 1))
+        if [[ -z "$journal" ]]; then
+            killed "$kind" "--$how" "$value"
+        else
+            killed_again "$journal" "--$how" "$value"
+        fi
+        # One that was killed before it had a journal is ordered again.
+        journal="$(report '.journal // empty')"
+        printf '%(%T)T\t%s\t%s\t%s\n' -1 "$kind" "$(report .records)" "$(report .last)" >>"$RELEASE_FOLDER/points"
+        if [[ "$(report .killed)" != true ]]; then
+            FASTER=$((FASTER + 1))
+            break
+        fi
         KILLS=$((KILLS + 1))
-        POINT="$kind killed at record $(report .records), $(report .last)"
-    else
-        FASTER=$((FASTER + 1))
-        POINT="$kind not killed, $how $value"
-    fi
-    printf '%(%T)T\t%s\t%s\t%s\n' -1 "$kind" "$(report .records)" "$(report .last)" >>"$RELEASE_FOLDER/points"
-    if ((POINTS % 5 == 0)); then
-        router_says master reload >/dev/null
-        RELOADS=$((RELOADS + 1))
-        POINT="$POINT, the router reloaded"
-    fi
-    ((POINTS % 4 != 1)) || way=resume-killed
-    ((POINTS % 8 != 2)) || way=agent
-    POINT="$POINT, then $way"
+        kills+=" $(report .records) ($(report .last)),"
+        if ((POINTS % 5 == 0)); then
+            router_says master reload >/dev/null
+            RELOADS=$((RELOADS + 1))
+            kills+=" the router reloaded,"
+        fi
+    done
+    ((RUNS % 4 != 2)) || way=agent
+    POINT="$kind killed at${kills:- no record,} then $way"
     recovered "$way"
     sound "$kind"
     ((BROKEN < MOST_BROKEN)) || die "$BROKEN promises were missed on $RELEASE_ENGINE: giving up"
-    ((POINTS % 25 != 0)) || say "$RELEASE_ENGINE: $POINTS points, $KILLS kills, $BROKEN promises missed"
+    ((RUNS % 10 != 0)) || say "$RELEASE_ENGINE: $POINTS points, $KILLS kills in $RUNS operations, $BROKEN promises missed"
 }
 
-# torture_plan POINTS: `KIND record N` lines, every record once where there are as many points, evenly chosen ones where
-# not; what is left over are moments: `KIND after MS`.
+# steps_of JOURNAL: `began create` of every record but the last, with which it is over.
+steps_of() {
+    tail -n +2 "$1" | head -n -1 | cut -d ' ' -f 2- | jq -r '.event + (if .step.step? then " " + .step.step else "" end)'
+}
+
+# unkilled: `KIND record N` of every kind of record that nobody was killed at.
+unkilled() {
+    awk -F '\t' 'NR == FNR { hit[$2, $4] = 1; next } !(($1, $3) in hit) && !seen[$1, $3]++ { print $1, "record", $2 }' \
+        "$RELEASE_FOLDER/points" "$RELEASE_FOLDER/steps"
+}
+
+# torture_plan POINTS: `KIND record N...` lines, which hit every record once, evenly over some operations; what is left of
+# POINTS are moments: `KIND after MS...`. Where there are fewer points than records, chance chooses among the operations.
 torture_plan() {
-    local wanted="$1" kind records took number
-    : >"$RELEASE_FOLDER/all"
+    local wanted="$1" kind records took number runs run
+    : >"$RELEASE_FOLDER/points"
+    : >"$RELEASE_FOLDER/steps"
+    : >"$RELEASE_FOLDER/plan"
     : >"$RELEASE_FOLDER/moments"
+    RECORDS=0
     for kind in "${TORTURED[@]}"; do
         POINT="$kind, not killed"
         ready "$kind"
@@ -225,22 +261,43 @@ torture_plan() {
         records="$(report .records)" took="$(report .milliseconds)"
         say "$RELEASE_ENGINE: $kind has $records records and takes ${took%.*} ms"
         ((records > 0)) || die "$kind has no journal: $(tail -n 3 "$RELEASE_FOLDER/killed.log")"
+        steps_of "$(report .journal)" | awk -v kind="$kind" '{ print kind "\t" NR "\t" $0 }' >>"$RELEASE_FOLDER/steps"
         sound "$kind"
-        # With the last record there it is over.
-        for ((number = 1; number < records; number++)); do
-            printf '%s record %s\n' "$kind" "$number" >>"$RELEASE_FOLDER/all"
-        done
-        for ((number = 0; number < wanted; number++)); do
-            printf '%s after %s\n' "$kind" $((RANDOM % (${took%.*} + 1))) >>"$RELEASE_FOLDER/moments"
-        done
+        RECORDS=$((RECORDS + records - 1))
+        runs=$(((records - 1 + KILLS_A_RUN - 1) / KILLS_A_RUN))
+        for ((run = 1; run <= runs; run++)); do
+            printf '%s record' "$kind"
+            for ((number = run; number < records; number += runs)); do printf ' %s' "$number"; done
+            printf '\n'
+        done >>"$RELEASE_FOLDER/plan"
+        # Each moment is one after what has gone before: of an operation, or of what takes it further.
+        for ((run = 0; run * KILLS_A_RUN < wanted; run++)); do
+            printf '%s after' "$kind"
+            for ((number = 0; number < KILLS_A_RUN; number++)); do printf ' %s' $((RANDOM % (${took%.*} / 2 + 1))); done
+            printf '\n'
+        done >>"$RELEASE_FOLDER/moments"
     done
-    RECORDS="$(wc -l <"$RELEASE_FOLDER/all")"
-    if ((RECORDS >= wanted)); then
-        awk -v all="$RECORDS" -v wanted="$wanted" 'int(NR * wanted / all) > int((NR - 1) * wanted / all)' "$RELEASE_FOLDER/all"
-    else
-        cat "$RELEASE_FOLDER/all"
-        shuf -n $((wanted - RECORDS)) "$RELEASE_FOLDER/moments"
-    fi >"$RELEASE_FOLDER/plan"
+    if ((RECORDS > wanted)); then
+        # Some operations, each with all its points.
+        shuf "$RELEASE_FOLDER/plan" | awk -v left="$wanted" 'left > 0 { if (NF - 2 > left) NF = left + 2; left -= NF - 2; print }' \
+            >"$RELEASE_FOLDER/fewer"
+        mv "$RELEASE_FOLDER/fewer" "$RELEASE_FOLDER/plan"
+    fi
+}
+
+# tortured_all POINTS: every record first, then those that were missed, then moments.
+tortured_all() {
+    local again
+    local -a words
+    while read -r -a words <&3; do tortured "${words[@]}"; done 3<"$RELEASE_FOLDER/plan"
+    if ((RECORDS <= $1)); then
+        # A record that follows another at once is there before the signal is: tried twice more.
+        for again in 1 2; do
+            unkilled >"$RELEASE_FOLDER/missed.$again"
+            while read -r -a words <&3; do tortured "${words[@]}"; done 3<"$RELEASE_FOLDER/missed.$again"
+        done
+    fi
+    while ((POINTS < $1)) && read -r -a words <&3; do tortured "${words[@]}"; done 3< <(shuf "$RELEASE_FOLDER/moments")
 }
 
 # restarted WHAT NUMBER: arkwright is killed in the middle of a deploy, the router or the whole engine is started again,
@@ -307,17 +364,15 @@ torture_stop() {
 
 # torture_engine ENGINE POINTS
 torture_engine() {
-    local kind how value number total files ended
-    POINTS=0 KILLS=0 FASTER=0 RELOADS=0 BROKEN=0 UNWOUND=0 LOADS=0 REQUESTS=0 LOST=0 UPLOADED=0 REFUSED=0 LONGEST=0 LOAD_PIDS=() POINT=start
+    local number total files ended kinds never began=$EPOCHSECONDS
+    POINTS=0 RUNS=0 KILLS=0 FASTER=0 RELOADS=0 BROKEN=0 UNWOUND=0 LOADS=0 REQUESTS=0 LOST=0 UPLOADED=0 REFUSED=0 LONGEST=0 LOAD_PIDS=() POINT=start
     declare -gA SERVES=([web]=1.0.0 [archive]=1.0.0)
     say "$1: a stack to torture"
     release_stack "$1" torture "[{ weight: 25, hold: 200ms }]"
     looked
     torture_load
     torture_plan "$2"
-    while read -r kind how value <&3; do
-        tortured "$kind" "$how" "$value"
-    done 3<"$RELEASE_FOLDER/plan"
+    tortured_all "$2"
     torture_unload
     say "$1: the router is started again in the middle of deploys"
     for number in 1 2 3 4; do restarted router "$number"; done
@@ -338,10 +393,17 @@ torture_engine() {
         printf '\n%s\n' "$1"
         figure "points" "$POINTS" "" ">=" "$2"
         figure "of them killed" "$KILLS" "" ">=" $(($2 * 9 / 10))
+        figure "operations they were" "$RUNS" "" ">=" 1
         printf '%-26s %22s\n' "records there are" "$RECORDS"
-        # A record that follows another at once may be there before the signal is.
-        printf '%-26s %22s\n' "different last records" "$(cut -f 2,3 "$RELEASE_FOLDER/points" | sort -u | wc -l)"
-        figure "router reloads between" "$RELOADS" "" ">=" $(($2 / 5))
+        kinds="$(cut -f 1,3 "$RELEASE_FOLDER/steps" | sort -u | wc -l)" never="$(unkilled | wc -l)"
+        printf '%-26s %22s\n' "kinds of records" "$kinds"
+        if ((RECORDS <= $2)); then
+            figure "  never killed at" "$never" "" "<=" $((kinds / 20))
+        else
+            printf '%-26s %22s\n' "  never killed at" "$never"
+        fi
+        printf '%-26s %22s\n' "took" "$((EPOCHSECONDS - began)) s"
+        figure "router reloads between" "$RELOADS" "" ">=" $(($2 / 8))
         figure "requests" "$REQUESTS" "" ">=" 1
         figure "requests lost" "$LOST" "" == 0
         printf '%-26s %22s\n' "  by the back end itself" "$REFUSED"

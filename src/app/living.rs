@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +8,6 @@ use tokio::sync::mpsc;
 use crate::config::AgentConfig;
 use crate::model::{Logins, OperationId, ProjectName, Timestamp};
 use crate::run::{Blame, Host, OperationError, Operator, Order, Petition, Receipt, Schedules, Watch};
-use crate::state::HostLock;
 
 use super::{BuildError, LoadProjectError, Project, Selection};
 
@@ -24,8 +22,6 @@ pub struct Living {
     begun: Mutex<BTreeMap<OperationId, Begun>>,
     /// What was logged of the files last, so that it is not logged at every look.
     said: Mutex<Option<String>>,
-    /// Whether the router's addresses were looked at since the start.
-    repointed: AtomicBool,
 }
 
 /// What an operation under way was begun with.
@@ -74,25 +70,11 @@ impl Living {
             read: Mutex::new(Arc::new(project)),
             begun: Mutex::default(),
             said: Mutex::default(),
-            repointed: AtomicBool::default(),
         })
     }
 
-    /// Gives the router the addresses its colours have now, once: a restarted host gives containers other ones. Left
-    /// for the next call while someone else has the routes in hand.
-    pub async fn repoint(&self) -> Result<(), OperationError> {
-        if self.repointed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let lock = HostLock::take(&self.host.folder.stack_lock(), "the agent");
-        let _lock = lock.map_err(|e| OperationError::new(Blame::Busy, e))?;
-        self.host(&self.last()).await?.repoint().await?;
-        self.repointed.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// The files as they could last be read.
-    fn last(&self) -> Arc<Project> {
+    pub(super) fn last(&self) -> Arc<Project> {
         whole(&self.read).clone()
     }
 
@@ -138,7 +120,7 @@ impl Living {
         })
     }
 
-    async fn host(&self, project: &Project) -> Result<Host, OperationError> {
+    pub(super) async fn host(&self, project: &Project) -> Result<Host, OperationError> {
         project.host().await.map_err(|e| OperationError::new(Blame::Host, e))
     }
 
@@ -165,10 +147,10 @@ fn over(receipt: &Result<Receipt, OperationError>) -> bool {
 #[async_trait]
 impl Operator for Living {
     async fn begin(&self, id: &OperationId, order: &Order, by: &str, logins: &Logins) -> Result<(), OperationError> {
-        let project = match order {
-            Order::Deploy { .. } | Order::Rollback { .. } => self.read()?,
-            // These come by themselves as well: a slip in a file must not cost a night's backup.
-            Order::Retire { .. } | Order::Backup { .. } | Order::Drill { .. } => self.read_or_last(),
+        let project = match order.moves() {
+            true => self.read()?,
+            // Others come by themselves as well: a slip in a file must not cost a night's backup.
+            false => self.read_or_last(),
         };
         self.host(&project).await?.begin(id, order, by, logins).await?;
         let logins = logins.clone();
@@ -216,9 +198,6 @@ impl Operator for Living {
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError> {
-        if let Err(error) = self.repoint().await {
-            tracing::debug!("the router's addresses were not looked at: {error}");
-        }
         self.host.due(now).await
     }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::{Living, SystemClock, SystemEntropy};
 use crate::config::AgentConfig;
@@ -44,7 +45,10 @@ pub async fn start(global: &Global, args: &Args) -> Result<(), Failure> {
     if let Err(error) = living.repoint().await {
         Terminal::of(global).warn(&format!("the router's addresses were not looked at yet: {error}"));
     }
-    run(global, args, Arc::new(living), charge).await
+    let living = Arc::new(living);
+    let pointing = living.clone();
+    let _pointing = AbortOnDropHandle::new(tokio::spawn(async move { pointing.keep_pointed().await }));
+    run(global, args, living, charge).await
 }
 
 /// Owns the project's operations until SIGTERM or SIGINT; what is at work then is resumed by the next agent.

@@ -5,14 +5,16 @@ use clap::builder::NonEmptyStringValueParser;
 use super::owner::Owner;
 use super::registry_auth::RegistryAuth;
 use super::{Failure, Global, Kind, OrFail, Terminal, project};
-use crate::model::ServiceName;
-use crate::run::{Order, Outlook};
+use crate::run::{Order, Outlook, Target};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Services, each with the image it moves to [default: the Compose file's]
-    #[arg(required = true, value_name = "SERVICE[=IMAGE]", value_parser = target)]
+    #[arg(required = true, value_name = "SERVICE[=IMAGE]")]
     targets: Vec<Target>,
+    /// One release for each service after the other, instead of one for all that succeeds or is taken back as a whole
+    #[arg(long)]
+    one_by_one: bool,
     /// Print the steps and do nothing
     #[arg(long)]
     plan: bool,
@@ -29,39 +31,12 @@ pub struct Args {
     registry: RegistryAuth,
 }
 
-#[derive(Clone, Debug)]
-struct Target {
-    service: ServiceName,
-    image: Option<String>,
-}
-
-fn target(text: &str) -> Result<Target, String> {
-    let (service, image) = match text.split_once('=') {
-        Some((_, "")) => return Err("no image after `=`".into()),
-        Some((service, image)) => (service, Some(image.to_owned())),
-        None => (text, None),
-    };
-    Ok(Target {
-        service: service.parse().map_err(|e| format!("{e}"))?,
-        image,
-    })
-}
-
-/// Moves services to new images, one after the other; the first that does not get there ends it.
+/// Moves a service to a new image; several together, in one release that gets all of them there or takes all back.
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let logins = args.registry.read()?;
     let project = project::configured(global)?;
-    let orders: Vec<Order> = args
-        .targets
-        .iter()
-        .map(|target| Order::Deploy {
-            service: target.service.clone(),
-            image: target.image.clone(),
-            no_canary: args.no_canary,
-            overriding: args.overriding.clone(),
-        })
-        .collect();
+    let orders = orders(args);
     if args.plan || (!args.yes && std::io::stdin().is_terminal()) {
         let host = project.host().await.or_fail(Kind::Host)?;
         let mut planned = Vec::new();
@@ -114,5 +89,20 @@ fn show(planned: &[(&Order, Outlook)], args: &Args, terminal: &Terminal) -> Resu
             Err(refusal.hinted("`--override REASON` goes on all the same, and the reason is recorded"))
         }
         _ => Ok(()),
+    }
+}
+
+fn orders(args: &Args) -> Vec<Order> {
+    match args.one_by_one {
+        true => args
+            .targets
+            .iter()
+            .map(|target| Order::deploy(vec![target.clone()], args.no_canary, args.overriding.clone()))
+            .collect(),
+        false => vec![Order::deploy(
+            args.targets.clone(),
+            args.no_canary,
+            args.overriding.clone(),
+        )],
     }
 }

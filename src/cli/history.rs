@@ -6,8 +6,8 @@ use crate::model::OperationId;
 pub struct Args {
     /// One operation, whole
     operation: Option<OperationId>,
-    /// Only releases, backups or drills
-    #[arg(long, value_parser = ["release", "backup", "drill"])]
+    /// Only releases, backups, drills or emergencies
+    #[arg(long, value_parser = ["release", "backup", "drill", "emergency"])]
     kind: Option<String>,
     /// The newest N
     #[arg(long, default_value_t = 20)]

@@ -11,6 +11,7 @@ mod deploy;
 mod down;
 mod drill;
 mod eject;
+mod emergency;
 mod failure;
 mod history;
 mod init;
@@ -120,6 +121,8 @@ enum Command {
     Deploy(deploy::Args),
     /// Move a service back to the previous colour
     Rollback(rollback::Args),
+    /// Page on, what is there saved, an earlier state of the data in place, a version that worked, proof, page off
+    Emergency(emergency::Args),
     /// Let a release stand where it is
     Pause(pause::Args),
     /// End the hold a release stands in, whatever its gates say
@@ -209,6 +212,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Deploy(args) => deploy::run(&global, &args).await,
         Command::Rollback(args) => rollback::run(&global, &args).await,
+        Command::Emergency(args) => emergency::run(&global, &args).await,
         Command::Pause(args) => pause::run(&global, &args).await,
         Command::Promote(args) => promote::run(&global, &args).await,
         Command::Abort(args) => abort::run(&global, &args).await,

@@ -269,10 +269,13 @@ pub async fn no_release_under_way(project: &Project) -> Result<(), Failure> {
     let open = Owner::history(project)
         .await?
         .into_iter()
-        .find(|receipt| receipt.kind == "release" && receipt.open());
+        .find(|receipt| matches!(receipt.kind.as_str(), "release" | "emergency") && receipt.open());
     let Some(release) = open else { return Ok(()) };
     let id = &release.operation;
-    let what = format!("the release {id} of {} is {}", release.subject, release.outcome);
+    let what = format!(
+        "the {} {id} of {} is {}",
+        release.kind, release.subject, release.outcome
+    );
     Err(Failure::new(Kind::Busy, what)
         .hinted(format!(
             "take it to its end with `arkwright resume {id}`, then run this again"

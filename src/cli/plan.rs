@@ -23,7 +23,7 @@ pub struct Args {
     /// Also remove containers whose service the Compose file does not have
     #[arg(long)]
     remove_orphans: bool,
-    /// Also take a change of the router's own container, which cuts the connections it has
+    /// Also put one container in the place of all those of the router, which cuts the connections they have
     #[arg(long)]
     recreate_router: bool,
     /// Also put the router in front of released services that run as plain containers: one short interruption of them

@@ -2,13 +2,19 @@ use std::io::IsTerminal;
 
 use super::owner::{self, Owner};
 use super::registry_auth::RegistryAuth;
-use super::{Failure, Global, Kind, Terminal, project, steer};
+use super::{Failure, Global, Kind, OrFail, Terminal, project, steer};
+use crate::app::Project;
 use crate::model::ServiceName;
-use crate::run::Order;
+use crate::run::{Order, Receipt};
 
 #[derive(clap::Args)]
 pub struct Args {
-    service: ServiceName,
+    /// Services; several go back together or not at all
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<ServiceName>,
+    /// Also every service that was released together with one of these
+    #[arg(long)]
+    group: bool,
     /// Why; goes into the records
     #[arg(long)]
     reason: Option<String>,
@@ -24,36 +30,64 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let logins = args.registry.read()?;
     let project = project::configured(global)?;
+    let names: Vec<&str> = args.services.iter().map(ServiceName::as_str).collect();
     let mut reason = args.reason.clone();
     if !args.yes {
         if !std::io::stdin().is_terminal() {
             let refusal = Failure::new(Kind::Usage, "a rollback is confirmed on a terminal, or with --yes");
-            return Err(refusal.hinted(format!("arkwright rollback {} --yes --reason \"…\"", args.service)));
+            let command = format!("arkwright rollback {} --yes --reason \"…\"", names.join(" "));
+            return Err(refusal.hinted(command));
         }
+        tell_what_stays(&project, args, &terminal).await?;
         if reason.is_none() {
             reason = terminal.ask("Why is it rolled back? ")?;
         }
-        if !terminal.confirm(&format!("Roll {} back?", args.service))? {
+        if !terminal.confirm(&format!("Roll {} back?", names.join(" and ")))? {
             return Err(Failure::new(Kind::Interrupted, "nothing was changed"));
         }
     }
-    // One that is still under way is taken back; behind it in line there would be nothing left to roll back to.
-    if let Some(release) = steer::open_release(&project, Some(&args.service)).await?
-        && release.outcome != "stuck"
-        && release.detail["goal"] == "deploy"
-    {
+    let mut left = args.services.clone();
+    while let Some(release) = under_way(&project, &left).await? {
         let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let by = format!("{}{because}", owner::by());
-        if steer::take_back(&project, &release, &by, &terminal).await?.is_ok() {
-            return Ok(());
+        if steer::take_back(&project, &release, &by, &terminal).await?.is_err() {
+            // It is made by now, or cannot be taken back: what follows goes back from where it ends.
+            break;
         }
-        // It is made by now, or cannot be taken back: what follows goes back from where it ends.
+        left.retain(|service| !release.services().contains(&service.as_str()));
     }
-    let order = Order::Rollback {
-        service: args.service.clone(),
-        reason,
-    };
+    if left.is_empty() {
+        return Ok(());
+    }
     let owner = Owner::of(&project).await?;
+    let order = Order::rollback(left, args.group, reason);
     let receipt = owner.carry_out_with(&order, &logins, &terminal).await?;
     terminal.conclude(&receipt)
+}
+
+/// A release of one of these that can still be taken back; behind it in line there would be nothing left to roll back to.
+async fn under_way(project: &Project, services: &[ServiceName]) -> Result<Option<Receipt>, Failure> {
+    for service in services {
+        if let Some(release) = steer::open_release(project, Some(service)).await?
+            && release.outcome != "stuck"
+            && release.detail["goal"] == "deploy"
+        {
+            return Ok(Some(release));
+        }
+    }
+    Ok(None)
+}
+
+/// What was released together with these and is not meant: whoever confirms should know before.
+async fn tell_what_stays(project: &Project, args: &Args, terminal: &Terminal) -> Result<(), Failure> {
+    let host = project.host().await.or_fail(Kind::Host)?;
+    // Nothing can be planned while a release is under way; that one is taken back whole.
+    if let Ok(left) = host
+        .left_by(&Order::rollback(args.services.clone(), args.group, None))
+        .await
+        && let Some(left) = left
+    {
+        terminal.note(&left);
+    }
+    Ok(())
 }

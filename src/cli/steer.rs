@@ -5,20 +5,17 @@ use crate::journal::Request;
 use crate::model::ServiceName;
 use crate::run::Receipt;
 
-/// The release that has no end yet, of this service or the only one.
+/// The release that has no end yet, of this service (and others, maybe) or the only one.
 pub async fn open_release(project: &Project, service: Option<&ServiceName>) -> Result<Option<Receipt>, Failure> {
-    let of = |receipt: &Receipt| receipt.detail["service"].as_str() == service.map(ServiceName::as_str);
+    let of = |receipt: &Receipt, service: &ServiceName| receipt.services().contains(&service.as_str());
     let mut open: Vec<Receipt> = Owner::open(project)
         .await?
         .into_iter()
         .filter(|receipt| receipt.kind == "release")
-        .filter(|receipt| service.is_none() || of(receipt))
+        .filter(|receipt| service.is_none_or(|service| of(receipt, service)))
         .collect();
     if open.len() > 1 {
-        let names: Vec<&str> = open
-            .iter()
-            .filter_map(|receipt| receipt.detail["service"].as_str())
-            .collect();
+        let names: Vec<&str> = open.iter().flat_map(Receipt::services).collect();
         let what = format!("several releases are under way: name one of {}", names.join(", "));
         return Err(Failure::new(Kind::Usage, what));
     }

@@ -12,6 +12,8 @@ pub struct Releases {
     pub windows: Vec<WindowConfig>,
     /// `deploy` begins in none of these, whatever the windows say.
     pub freezes: Vec<FreezeConfig>,
+    /// A program and its arguments that is told of emergencies: JSON on its standard input.
+    pub notify: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -262,7 +264,7 @@ mod tests {
             let zone = [Some("Europe/Berlin"), None][usize::from(zone)].map(|zone| zone.parse().expect("a zone"));
             let freeze = FreezeConfig { from: from.clone(), to: to.clone(), reason: "x".into(), by: None, timezone: zone };
             let window = WindowConfig { days: vec![], from, to, timezone: zone };
-            let releases = Releases { windows: vec![window], freezes: vec![freeze] };
+            let releases = Releases { windows: vec![window], freezes: vec![freeze], ..Releases::default() };
             if let Ok(calendar) = releases.calendar("UTC".parse().expect("a zone")) {
                 calendar.at(crate::model::Timestamp::UNIX_EPOCH);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 
 use crate::model::{ContainerId, ProjectName};
@@ -274,6 +275,10 @@ impl Engine for Bollard {
 
     async fn stats(&self, id: &ContainerId) -> Result<Stats, EngineError> {
         self.measure(id).await
+    }
+
+    async fn starts(&self, project: &ProjectName) -> Result<BoxStream<'static, ()>, EngineError> {
+        self.started(project).await
     }
 
     fn writes(&self) -> u64 {

@@ -9,6 +9,7 @@ mod bollard;
 mod connect;
 mod containers;
 mod error;
+mod events;
 mod exec;
 mod images;
 mod lenient;

@@ -161,7 +161,15 @@ pub(super) async fn post(
     path_and_query: &str,
     auth: Option<&str>,
 ) -> Result<Result<Lines, String>, Cause> {
-    let request = request(Method::POST, path_and_query, auth)?;
+    lines(address, request(Method::POST, path_and_query, auth)?).await
+}
+
+/// The same for what an engine tells for as long as it is listened to.
+pub(super) async fn follow(address: &Address, path_and_query: &str) -> Result<Result<Lines, String>, Cause> {
+    lines(address, request(Method::GET, path_and_query, None)?).await
+}
+
+async fn lines(address: &Address, request: Request<Empty<Bytes>>) -> Result<Result<Lines, String>, Cause> {
     let response = reach(address, request).await?;
     if response.status().is_success() {
         let (body, pending) = (response.into_body(), BytesMut::new());

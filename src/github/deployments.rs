@@ -21,7 +21,7 @@ const LARGEST: usize = 1 << 20;
 /// Characters of a description, the API's own limit.
 const DESCRIPTION: usize = 140;
 
-/// Deployments of one repository. Writes are sent once: the API would make a second deployment of a repeated one.
+/// Deployments and issues of one repository. Writes are sent once: the API would make a second deployment of a repeated one.
 pub struct GitHub {
     client: Octocrab,
     /// `owner/name`.
@@ -88,7 +88,7 @@ impl GitHub {
     }
 
     /// Sends once and reads a bounded answer.
-    async fn post(
+    pub(super) async fn post(
         &self,
         what: &'static str,
         path: &str,
@@ -98,7 +98,7 @@ impl GitHub {
         let exchange = async {
             let response = self
                 .client
-                ._post(format!("/repos/{}/deployments{path}", self.repository), Some(body))
+                ._post(format!("/repos/{}{path}", self.repository), Some(body))
                 .await
                 .map_err(|error| unreachable(error.into()))?;
             let status = response.status();
@@ -125,7 +125,7 @@ impl Forge for GitHub {
             production_environment: deployment.production,
             transient_environment: deployment.transient,
         };
-        let (status, answer) = self.post(what, "", &body).await?;
+        let (status, answer) = self.post(what, "/deployments", &body).await?;
         match status {
             StatusCode::CREATED => match serde_json::from_slice(&answer) {
                 Ok(Created { id }) => Ok(id),
@@ -145,7 +145,7 @@ impl Forge for GitHub {
             log_url: status.log_url.as_deref(),
             auto_inactive: true,
         };
-        let (code, answer) = self.post(what, &format!("/{id}/statuses"), &body).await?;
+        let (code, answer) = self.post(what, &format!("/deployments/{id}/statuses"), &body).await?;
         match code {
             // What is in the answer is not needed, so a state unknown here does no harm.
             StatusCode::CREATED => Ok(()),
@@ -154,7 +154,7 @@ impl Forge for GitHub {
     }
 }
 
-fn refused(what: &'static str, status: StatusCode, answer: &[u8]) -> ForgeError {
+pub(super) fn refused(what: &'static str, status: StatusCode, answer: &[u8]) -> ForgeError {
     let message = match serde_json::from_slice(answer) {
         Ok(Message { message }) => shown(&message),
         Err(_) => shown(&String::from_utf8_lossy(answer)),
@@ -166,7 +166,7 @@ fn refused(what: &'static str, status: StatusCode, answer: &[u8]) -> ForgeError 
     }
 }
 
-fn garbled(what: &'static str, answer: &[u8]) -> ForgeError {
+pub(super) fn garbled(what: &'static str, answer: &[u8]) -> ForgeError {
     ForgeError::Garbled {
         what,
         answer: shown(&String::from_utf8_lossy(answer)),

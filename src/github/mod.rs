@@ -4,6 +4,7 @@ mod command;
 mod context;
 mod deployments;
 mod inputs;
+mod issues;
 mod runner;
 
 pub(crate) use command::markdown;

@@ -85,6 +85,10 @@ async fn order(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Refusal> {
     let mut submission: Submission = strict(body)?;
+    if submission.order.privileged() && !peer.may_do_anything() {
+        let why = "an emergency, and a deploy that overrides what stands against it, are for root on this host";
+        return Err(Refusal(OperationError::because(Blame::Refused, why)));
+    }
     submission.by = signed(peer, &submission.by);
     if submission.key.as_ref().is_some_and(|key| key.len() > 4 * LONGEST_NAME) {
         return Err(Refusal(OperationError::because(Blame::Input, "`key` is too long")));

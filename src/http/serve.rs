@@ -28,6 +28,14 @@ pub enum Listener {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub Option<u32>);
 
+impl Peer {
+    /// Root, and whoever the agent itself runs as.
+    pub fn may_do_anything(self) -> bool {
+        self.0
+            .is_some_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw())
+    }
+}
+
 type Stream = Either<UnixStream, TcpStream>;
 
 impl Listener {
@@ -98,4 +106,16 @@ async fn next(
     let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_agents_own_user_may_do_anything_and_nobody_else() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(Peer(Some(0)).may_do_anything() && Peer(Some(own)).may_do_anything());
+        assert!(!Peer(None).may_do_anything() && !Peer(Some(own + 4711)).may_do_anything());
+    }
 }

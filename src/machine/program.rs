@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStdin, Command};
 
 use crate::ports::{Program, Programs, Ran};
 
@@ -37,7 +37,7 @@ impl Programs for ThisHost {
             .env("PATH", PATH)
             .env("HOME", std::env::var_os("HOME").unwrap_or_else(|| "/".into()))
             .envs(program.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -47,7 +47,14 @@ impl Programs for ThisHost {
         let (mut stdout, mut stderr) = (Tail::default(), Tail::default());
         let streams = (child.stdout.take(), child.stderr.take());
         let status = {
-            let reading = async { tokio::join!(stdout.fill(streams.0), stderr.fill(streams.1)) };
+            let stdin = child.stdin.take();
+            let reading = async {
+                tokio::join!(
+                    feed(stdin, &program.input),
+                    stdout.fill(streams.0),
+                    stderr.fill(streams.1)
+                )
+            };
             tokio::pin!(reading);
             tokio::select! {
                 biased;
@@ -67,6 +74,15 @@ impl Programs for ThisHost {
             stdout: stdout.end(),
             stderr: stderr.end(),
         })
+    }
+}
+
+/// Closed when all is written; whoever does not read it need not.
+async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin
+        && let Err(error) = stdin.write_all(input).await
+    {
+        tracing::debug!("a program did not read all it was given: {error}");
     }
 }
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Colour, ContainerId, ProjectName, ServiceName, Span};
 use crate::stack::{Condition, FileSource};
 
-use super::{Container, ContainerSpec, DesiredService, NetworkSpec, Route, VolumeSpec};
+use super::desired::ROUTER;
+use super::{Arrangement, Container, ContainerSpec, DesiredService, NetworkSpec, Route, VolumeSpec};
 
 /// Everything that will be done, in an order that works one by one, and everything that was noticed and will not be.
 ///
@@ -91,6 +92,11 @@ pub enum Action {
         grace: Option<Span>,
         /// Anonymous volumes go with it.
         volumes: bool,
+    },
+    /// Has one of the router's containers, started where it is not, serve from now on; these others pass on to it.
+    HandOver {
+        name: String,
+        to: Arrangement,
     },
     WaitFor {
         service: ServiceName,
@@ -196,6 +202,7 @@ impl Action {
             Action::RecreateContainer { .. } => "recreate container",
             Action::RestartContainer { .. } => "restart container",
             Action::RemoveContainer { .. } => "remove container",
+            Action::HandOver { .. } => "hand over to",
             Action::WaitFor { .. } => "wait for",
             Action::Point { .. } => "point router",
             Action::RemoveNetwork { .. } => "remove network",
@@ -221,6 +228,7 @@ impl Action {
             Action::StartContainer { name, .. }
             | Action::RestartContainer { name, .. }
             | Action::RemoveContainer { name, .. }
+            | Action::HandOver { name, .. }
             | Action::RemoveNetwork { name }
             | Action::RemoveVolume { name } => name.clone(),
             Action::WaitFor { service, condition, .. } => {
@@ -241,6 +249,7 @@ impl Action {
             Action::CreateContainer { spec, .. } | Action::RecreateContainer { spec, .. } => Some(&spec.name),
             Action::StartContainer { name, .. }
             | Action::RestartContainer { name, .. }
+            | Action::HandOver { name, .. }
             | Action::RemoveContainer { name, .. } => Some(name),
             _ => None,
         }
@@ -254,6 +263,7 @@ impl Action {
             | Action::RecreateContainer { service, .. }
             | Action::RestartContainer { service, .. }
             | Action::RemoveContainer { service, .. } => Some(service),
+            Action::HandOver { .. } => Some(ROUTER),
             Action::WaitFor { service, .. } | Action::Point { service, .. } => Some(service.as_str()),
             _ => None,
         }

@@ -463,7 +463,7 @@ fn file_mount(
     })
 }
 
-fn seal(spec: &mut ContainerSpec) {
+pub(super) fn seal(spec: &mut ContainerSpec) {
     let hash = spec.hash().hex();
     spec.labels.insert(labels::SPEC_HASH.into(), hash.clone());
     spec.labels.insert(labels::CONFIG_HASH.into(), hash);

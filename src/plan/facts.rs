@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::model::{ServiceName, Timestamp};
 
-use super::{ObservedNetwork, Route};
+use super::{Arrangement, ObservedNetwork, Route};
 
 /// What a plan needs to know beyond the project's own objects, looked up beforehand.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +20,9 @@ pub struct Facts {
     pub files: BTreeMap<PathBuf, FileFact>,
     /// The routes the router was last given.
     pub routes: Vec<Route>,
+    pub arrangement: Arrangement,
+    /// The router's doors that have no connection any more.
+    pub idle: BTreeSet<u32>,
     /// Services whose serving colour the router has and does not find healthy.
     pub down: BTreeSet<ServiceName>,
     /// Services with a release that has no end yet.

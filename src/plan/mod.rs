@@ -3,6 +3,7 @@
 mod change;
 pub mod desired;
 mod diff;
+mod doors;
 mod eject;
 mod facts;
 pub mod labels;
@@ -23,7 +24,7 @@ pub use eject::eject;
 pub use facts::{Facts, FileFact};
 
 pub use observed::{Container, ContainerState, Endpoint, Observed, ObservedNetwork, ObservedVolume};
-pub use route::{Figures, Latency, Route, Slot, SlotState};
+pub use route::{Arrangement, Figures, Latency, Route, Slot, SlotState, numbered};
 pub use spec::{ContainerSpec, NetworkAttachment, NetworkSpec, SpecMount, VolumeSpec};
 pub use target::{
     BindSource, Desired, DesiredNetwork, DesiredService, DesiredVolume, Recreated, Released, Serving, needs,

@@ -102,7 +102,8 @@ impl<'a> World<'a> {
             Action::CreateContainer { .. }
             | Action::StartContainer { .. }
             | Action::RecreateContainer { .. }
-            | Action::RestartContainer { .. } => self.step_precedes(earlier, later),
+            | Action::RestartContainer { .. }
+            | Action::HandOver { .. } => self.step_precedes(earlier, later),
             Action::WaitFor { service, condition, .. } => match later {
                 Action::Point { service: other, .. } => other == service,
                 _ => begins(later) && self.needed(later, service) == Some(*condition),
@@ -177,6 +178,7 @@ fn begins(action: &Action) -> bool {
             | Action::StartContainer { .. }
             | Action::RecreateContainer { .. }
             | Action::RestartContainer { .. }
+            | Action::HandOver { .. }
     )
 }
 

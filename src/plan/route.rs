@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,37 @@ pub enum SlotState {
     Drain,
     /// Not used, not checked.
     Maint,
+}
+
+/// Which of the router's containers serves, by number, and which only pass on what still comes to them.
+///
+/// Neither engine gives a running container another image, name or published port, and no second container can have
+/// those of the first. So what changes begins beside it and serves, and the one that was there becomes a *door*: it keeps
+/// its names, networks and ports, and passes every connection on through a socket in the folder they share. A container
+/// that joins the network of the first one would save that way, but Docker does not start such a pair again reliably
+/// after a restart of the engine, it gets no new name, network or port, and on Podman neither can go without the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arrangement {
+    pub serving: u32,
+    pub doors: BTreeSet<u32>,
+}
+
+impl Default for Arrangement {
+    fn default() -> Self {
+        Arrangement {
+            serving: 1,
+            doors: BTreeSet::new(),
+        }
+    }
+}
+
+/// `haproxy.cfg` of the router's first container, `haproxy-2.cfg` of its second.
+pub fn numbered(stem: &str, number: u32, ending: &str) -> String {
+    match number {
+        1 => format!("{stem}.{ending}"),
+        _ => format!("{stem}-{number}.{ending}"),
+    }
 }
 
 /// What the router counted of one colour.

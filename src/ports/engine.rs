@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ContainerId, ProjectName, Reference, Timestamp};
@@ -102,6 +103,14 @@ pub trait Engine: Send + Sync {
     /// What a running container uses, measured over about a second; [`EngineError::NotFound`] for one that is gone,
     /// [`EngineError::Refused`] for one that does not run.
     async fn stats(&self, id: &ContainerId) -> Result<Stats, EngineError>;
+
+    /// Wakes whenever a container of the project was started, by whomever; ends with the connection.
+    async fn starts(&self, _project: &ProjectName) -> Result<BoxStream<'static, ()>, EngineError> {
+        Err(EngineError::Unsupported {
+            what: "tell of starts".into(),
+            why: "it has no events".into(),
+        })
+    }
 
     /// How many API calls that change something this connection has made.
     fn writes(&self) -> u64;

@@ -33,6 +33,6 @@ pub use time::{Clock, Entropy};
 pub use web::{LARGEST_PAGE, Page, PageRequest, Web, WebError};
 
 pub use crate::plan::{
-    Container, ContainerSpec, ContainerState, Figures, Latency, NetworkSpec, Observed, ObservedNetwork, ObservedVolume,
-    Route, Slot, SlotState, VolumeSpec,
+    Arrangement, Container, ContainerSpec, ContainerState, Figures, Latency, NetworkSpec, Observed, ObservedNetwork,
+    ObservedVolume, Route, Slot, SlotState, VolumeSpec,
 };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 /// Programs of this host that an operator named.
 #[async_trait]
 pub trait Programs: Send + Sync {
-    /// Runs one to its end, without a shell, an input, or an environment beyond `PATH`, `HOME` and what is given.
+    /// Runs one to its end, without a shell, or an environment beyond `PATH`, `HOME` and what is given.
     /// Whoever stops waiting ends it, with everything it started in its process group.
     async fn run(&self, program: &Program) -> io::Result<Ran>;
 }
@@ -18,6 +18,8 @@ pub struct Program {
     /// Where it runs; a relative program starts here.
     pub folder: PathBuf,
     pub environment: Vec<(String, String)>,
+    /// What it reads from its standard input.
+    pub input: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

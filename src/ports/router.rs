@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Colour, ServiceName, Span, Timestamp};
-use crate::plan::{Figures, Latency, Route, SlotState};
+use crate::plan::{Arrangement, Figures, Latency, Route, SlotState};
 
 /// The HAProxy in front of the colours.
 ///
@@ -52,6 +52,23 @@ pub trait Router: Send + Sync {
     /// How long the requests of the last `window` took, by colour; at most 30 minutes are kept. Listens from the first
     /// call on.
     async fn latency(&self, service: &ServiceName, window: Span) -> Result<[(Colour, Latency); 2], RouterError>;
+    /// Which of the router's containers serves, and which pass on to it.
+    async fn arrangement(&self) -> Result<Arrangement, RouterError> {
+        Ok(Arrangement::default())
+    }
+    /// Gives a container that is about to start, and to serve, all that the one that serves has.
+    async fn succeed(&self, _number: u32) -> Result<(), RouterError> {
+        Ok(())
+    }
+    /// From now on this one serves, once it answers, and the others pass on what comes to them, connections they have
+    /// excepted: these end by themselves. Asking again changes nothing.
+    async fn hand_over(&self, _to: &Arrangement) -> Result<(), RouterError> {
+        Ok(())
+    }
+    /// Those that pass on and have no connection, or do not run.
+    async fn idle(&self) -> Result<BTreeSet<u32>, RouterError> {
+        Ok(BTreeSet::new())
+    }
     /// Whether the router process answers.
     async fn alive(&self) -> bool;
 }

@@ -5,7 +5,7 @@ use crate::model::{Colour, Reference, ServiceName, Timestamp};
 use crate::plan::{Observed, Route, Serving};
 
 use super::planning::{image_of, of_colour};
-use super::{Finding, Goal, Image, ReleaseStep};
+use super::{Finding, Goal, Image, ReleaseStep, Subject, finished_of};
 
 /// What the journals say of a service.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Past {
     /// What served before that: what a rollback makes again when nothing is warm.
     pub previous: Image,
     pub warm: Option<Warm>,
+    /// Services moved by the same release, and not moved since.
+    pub together: Vec<ServiceName>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -27,43 +29,63 @@ pub fn past<'a>(
     releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>,
     now: Timestamp,
 ) -> BTreeMap<ServiceName, Past> {
-    let mut known: BTreeMap<ServiceName, Past> = BTreeMap::new();
-    for saga in releases {
-        let subject = saga.subject();
+    let mut known: BTreeMap<ServiceName, (usize, Past)> = BTreeMap::new();
+    for (at, saga) in releases.into_iter().enumerate() {
         let succeeded = saga.next(now) == Next::Done(Outcome::Succeeded);
-        // Also a release that failed may have removed the warm colour to make room.
-        let cleared = saga
-            .finished()
-            .any(|(step, ..)| matches!(step, ReleaseStep::Clear { .. }));
-        if let Some(past) = known.get_mut(&subject.service).filter(|_| cleared) {
-            past.warm = None;
-        }
-        if !succeeded || subject.goal == Goal::Retire || saga.plan().forward.is_empty() {
-            continue;
-        }
-        let mut found = Past {
-            serving: subject.image.clone(),
-            previous: subject.previous.clone(),
-            warm: None,
-        };
-        for (step, finding, _) in saga.finished() {
-            match (step, finding) {
-                (ReleaseStep::Fetch, Finding::Image { id, digest }) => {
-                    found.serving.id = Some(id.clone());
-                    found.serving.digest = digest.as_deref().and_then(digest_in);
-                }
-                (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
-                    found.warm = Some(Warm {
-                        colour: *colour,
-                        until: *until,
-                    });
-                }
-                _ => {}
+        for subject in saga.subject().members() {
+            // Also a release that failed may have removed the warm colour to make room.
+            let cleared =
+                finished_of(saga, &subject.service).any(|(step, ..)| matches!(step, ReleaseStep::Clear { .. }));
+            if let Some((_, past)) = known.get_mut(&subject.service).filter(|_| cleared) {
+                past.warm = None;
+            }
+            if succeeded && subject.goal != Goal::Retire && !saga.plan().forward.is_empty() {
+                known.insert(subject.service.clone(), (at, now_serving(saga, subject)));
             }
         }
-        known.insert(subject.service.clone(), found);
     }
-    known
+    let of = |release: &usize| -> Vec<ServiceName> {
+        let same = known.iter().filter(|(_, (at, _))| at == release);
+        same.map(|(service, _)| service.clone()).collect()
+    };
+    let beside = |service: &ServiceName, release| of(release).into_iter().filter(|other| other != service).collect();
+    let all = known.iter().map(|(service, (release, past))| {
+        let together = beside(service, release);
+        (
+            service.clone(),
+            Past {
+                together,
+                ..past.clone()
+            },
+        )
+    });
+    all.collect()
+}
+
+/// What a release that succeeded made of one of its services.
+fn now_serving(saga: &Saga<ReleaseStep>, subject: &Subject) -> Past {
+    let mut found = Past {
+        serving: subject.image.clone(),
+        previous: subject.previous.clone(),
+        warm: None,
+        together: Vec::new(),
+    };
+    for (step, finding, _) in finished_of(saga, &subject.service) {
+        match (step, finding) {
+            (ReleaseStep::Fetch, Finding::Image { id, digest }) => {
+                found.serving.id = Some(id.clone());
+                found.serving.digest = digest.as_deref().and_then(digest_in);
+            }
+            (ReleaseStep::KeepWarm { colour, .. }, Finding::Warm { until }) => {
+                found.warm = Some(Warm {
+                    colour: *colour,
+                    until: *until,
+                });
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// `sha256:…` of `name@sha256:…`.
@@ -90,7 +112,7 @@ pub fn moving<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>, now
     let open = releases
         .into_iter()
         .filter(|saga| !matches!(saga.next(now), Next::Done(_)));
-    open.map(|saga| saga.subject().service.clone()).collect()
+    open.flat_map(|saga| saga.subject().services().cloned()).collect()
 }
 
 /// Services whose warm colour has been kept long enough.

@@ -8,7 +8,7 @@ use crate::plan::{Container, ContainerSpec, Observed, Route, labels, standby};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
-use super::{Goal, Image, Limits, Permit, ReleaseStep, Subject, Version, plain_of};
+use super::{Goal, Image, Limits, ReleaseStep, Subject, SubjectsError, Version, plain_of};
 
 /// Of a service without a router, where its configuration says nothing: how long it has to have run, and may take to.
 const STEADY: Span = Span::seconds(10);
@@ -52,6 +52,16 @@ pub enum PlanError {
     NothingWarm(ServiceName),
     #[error("`swap: hold` is for one process, but `{service}` has {replicas} replicas; set `replicas: 1`")]
     HeldReplicas { service: ServiceName, replicas: u32 },
+    #[error(
+        "{0} are swapped in place (`swap: hold`), and a release moves one such service at most: past the point of no return of one, the other could not be taken back; release them one after the other with `--one-by-one`"
+    )]
+    SwappedTogether(String),
+    #[error(
+        "these services move by different steps, so they cannot move together ({0}); give them the same `steps:`, leave the steps out with `--no-canary`, or release one after the other with `--one-by-one`"
+    )]
+    DifferentSteps(String),
+    #[error(transparent)]
+    Subjects(#[from] SubjectsError),
     #[error(transparent)]
     Desired(#[from] DesiredError),
 }
@@ -306,7 +316,6 @@ impl Ground<'_> {
             },
             data: self.ask.config.databases_of(self.release),
             reason,
-            permit: Permit::default(),
             hooks,
             gates: self.ask.config.gates_of(self.release),
             probe: self.release.probe.clone(),
@@ -507,44 +516,6 @@ fn finished(forward: Vec<ReleaseStep>, commit: usize) -> Plan<ReleaseStep> {
         commit,
         finally,
     }
-}
-
-/// The plan for a person, one line a step.
-pub fn describe(subject: &Subject, plan: &Plan<ReleaseStep>) -> Vec<String> {
-    if plan.forward.is_empty() {
-        return vec![format!(
-            "{} runs {} already: nothing to do",
-            subject.service,
-            subject.image.short()
-        )];
-    }
-    let mut lines = vec![match subject.goal {
-        Goal::Retire => format!("{}: {} is removed", subject.service, subject.to),
-        _ if subject.swap == Swap::Recreate => format!(
-            "{}: {} → {}, in its place",
-            subject.service,
-            subject.previous.short(),
-            subject.image.short()
-        ),
-        _ => format!(
-            "{}: {} {} → {} {}",
-            subject.service,
-            subject.from,
-            subject.previous.short(),
-            subject.to,
-            subject.image.short()
-        ),
-    }];
-    for (at, step) in plan.forward.iter().enumerate() {
-        if at == plan.commit && at > 0 {
-            lines.push("  — from here only forward —".into());
-        }
-        lines.push(format!("  {}. {step}", at + 1));
-    }
-    if subject.swap == Swap::Hold && subject.goal == Goal::Rollback {
-        lines.push("  data stays as it is: what was written since is kept, nothing is put back".into());
-    }
-    lines
 }
 
 impl Subject {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::journal::Saga;
 use crate::model::Reference;
 
-use super::{Finding, ReleaseStep, keep_repository, short_id};
+use super::{Finding, ReleaseStep, finished_of, keep_repository, short_id};
 
 /// An image as the engine lists it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,11 +65,13 @@ pub struct Stay {
 pub fn fetched<'a>(releases: impl IntoIterator<Item = &'a Saga<ReleaseStep>>) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut ids, mut kept) = (BTreeSet::new(), BTreeSet::new());
     for saga in releases {
-        let repository = keep_repository(&saga.subject().project, &saga.subject().service);
-        for (_, finding, _) in saga.finished() {
-            if let Finding::Image { id, .. } = finding {
-                kept.insert(format!("{repository}:{}", short_id(id)));
-                ids.insert(id.clone());
+        for member in saga.subject().members() {
+            let repository = keep_repository(&member.project, &member.service);
+            for (_, finding, _) in finished_of(saga, &member.service) {
+                if let Finding::Image { id, .. } = finding {
+                    kept.insert(format!("{repository}:{}", short_id(id)));
+                    ids.insert(id.clone());
+                }
             }
         }
     }

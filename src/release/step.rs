@@ -3,9 +3,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Patience, Step};
-use crate::model::{Colour, Span};
+use crate::model::{Colour, ServiceName, Span};
 
-use super::{Finding, Subject};
+use super::{Finding, Subjects};
 
 /// What a release does; each word can be said twice with the effect of once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,6 +119,17 @@ pub enum ReleaseStep {
     },
     /// Reads the router's counters, for the receipt.
     Count,
+    /// A step of one of several services; never one within another.
+    Of {
+        service: ServiceName,
+        #[serde(rename = "does")]
+        step: Box<ReleaseStep>,
+    },
+    /// [`ReleaseStep::Shift`] of several services: none is moved before all can be.
+    ShiftTogether {
+        to: Vec<(ServiceName, Colour)>,
+        weight: u8,
+    },
 }
 
 /// Which of the two a service without colours runs.
@@ -155,13 +166,45 @@ fn an_hour() -> Patience {
     }
 }
 
+impl ReleaseStep {
+    /// What it does for this service; `None` for another's step.
+    pub fn of(&self, service: &ServiceName) -> Option<&Self> {
+        match self {
+            ReleaseStep::Of { service: of, step } => Some(step.as_ref()).filter(|_| of == service),
+            ReleaseStep::ShiftTogether { to, .. } => Some(self).filter(|_| to.iter().any(|(of, _)| of == service)),
+            _ => Some(self),
+        }
+    }
+
+    /// The same among the steps of several services.
+    pub fn of_service(self, service: &ServiceName) -> Self {
+        ReleaseStep::Of {
+            service: service.clone(),
+            step: Box::new(self),
+        }
+    }
+
+    /// Without the service it is of.
+    pub fn plain(&self) -> &Self {
+        match self {
+            ReleaseStep::Of { step, .. } => step,
+            _ => self,
+        }
+    }
+}
+
 impl Step for ReleaseStep {
     const KIND: &'static str = "release";
-    type Subject = Subject;
+    type Subject = Subjects;
     type Output = Finding;
 
     fn undo(&self) -> Option<Self> {
         match *self {
+            ReleaseStep::Of { ref service, ref step } => Some(step.undo()?.of_service(service)),
+            ReleaseStep::ShiftTogether { ref to, .. } => Some(ReleaseStep::ShiftTogether {
+                to: to.clone(),
+                weight: 0,
+            }),
             ReleaseStep::Create { colour } => Some(ReleaseStep::Clear { colour }),
             ReleaseStep::Start { colour } => Some(ReleaseStep::Stop { colour }),
             ReleaseStep::Point { colour } => Some(ReleaseStep::Unpoint { colour }),
@@ -197,12 +240,16 @@ impl Step for ReleaseStep {
 
     /// Not while the new colour comes up, and never while requests wait at the gate.
     fn pausable(&self) -> bool {
+        if let ReleaseStep::Of { step, .. } = self {
+            return step.pausable();
+        }
         matches!(
             self,
             ReleaseStep::Fetch
                 | ReleaseStep::Backup { .. }
                 | ReleaseStep::Create { .. }
                 | ReleaseStep::Shift { .. }
+                | ReleaseStep::ShiftTogether { .. }
                 | ReleaseStep::Hold { .. }
                 | ReleaseStep::CloseGate
                 | ReleaseStep::TakeDown { version: Version::Old }
@@ -248,6 +295,14 @@ impl fmt::Display for ReleaseStep {
             ReleaseStep::PutUp { version } => write!(f, "put the {version} version up"),
             ReleaseStep::AwaitUp { version } => write!(f, "wait for the {version} version to be healthy"),
             ReleaseStep::Count => f.write_str("read the router's counters"),
+            ReleaseStep::Of { service, step } => write!(f, "{service}: {step}"),
+            ReleaseStep::ShiftTogether { to, weight } => {
+                let to: Vec<String> = to
+                    .iter()
+                    .map(|(service, colour)| format!("{colour} of {service}"))
+                    .collect();
+                write!(f, "shift {weight} % to {}", to.join(" and "))
+            }
         }
     }
 }

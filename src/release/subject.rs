@@ -7,8 +7,6 @@ use crate::config::{Background, Gate, Probe, Swap};
 use crate::model::{Colour, ProjectName, Reference, ServiceName, Span};
 use crate::plan::ContainerSpec;
 
-use super::Permit;
-
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,9 +70,6 @@ pub struct Subject {
     /// Files put back when a held swap fails: the SQLite databases of the sets in `before`, absolute.
     pub data: Vec<PathBuf>,
     pub reason: Option<String>,
-    /// What stood for and against its beginning.
-    #[serde(default, skip_serializing_if = "Permit::is_empty")]
-    pub permit: Permit,
     /// Programs that are run around the release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<ContainerSpec>,
@@ -112,6 +107,11 @@ impl Image {
 }
 
 impl Subject {
+    /// Whether it goes back to a process that takes the data as it is by now.
+    pub fn keeps_data(&self) -> bool {
+        self.swap == Swap::Hold && self.goal == Goal::Rollback
+    }
+
     /// A repository of our own that names the image, so that the engine's own pruning leaves it.
     pub fn keep_repository(&self) -> String {
         keep_repository(&self.project, &self.service)

@@ -12,7 +12,7 @@ use crate::plan::desired::{self, HostFolders};
 use crate::plan::{Container, ContainerState, Observed, Route, Slot, SlotState, labels};
 use crate::stack::{Attachment, Service, Stack};
 
-struct Ground {
+pub(super) struct Ground {
     stack: Stack,
     config: Config,
     folders: HostFolders,
@@ -42,7 +42,7 @@ pub(super) fn router_gate(name: &str) -> Gate {
 }
 
 /// `web` behind the router, blue serving `web:1`; `more` goes into its `release:`.
-fn ground(more: &str) -> Ground {
+pub(super) fn ground(more: &str) -> Ground {
     let service = Service {
         image: Some("web:1".into()),
         networks: [("default".to_owned(), Attachment::default())].into(),
@@ -140,7 +140,7 @@ impl Ground {
         (container.name, container.labels) = (spec.name, spec.labels);
     }
 
-    fn ask(&self) -> Ask<'_> {
+    pub(super) fn ask(&self) -> Ask<'_> {
         Ask {
             stack: &self.stack,
             config: &self.config,
@@ -152,7 +152,7 @@ impl Ground {
     }
 }
 
-fn image(reference: &str) -> Image {
+pub(super) fn image(reference: &str) -> Image {
     Image {
         reference: reference.into(),
         id: Some(format!("sha256:{reference}")),
@@ -320,7 +320,7 @@ fn in_place_commits_before_the_new_one_may_be_asked() {
     assert!(said(&plan).starts_with("check the router; close the gate; let blue finish"));
     assert_eq!((subject.image, subject.containers), (image("web:0"), Vec::new()));
     assert!(
-        describe(&rollback(ground.ask(), None, None).expect("a plan").0, &plan)
+        describe(&rollback(ground.ask(), None, None).expect("a plan").0.into(), &plan)
             .join("\n")
             .contains("data stays")
     );
@@ -352,7 +352,7 @@ fn without_a_router_one_takes_the_others_place_under_its_name() {
         (subject.limits.steady, subject.limits.healthy),
         (Span::seconds(3), Span::seconds(600))
     );
-    let told = describe(&subject, &plan);
+    let told = describe(&subject.into(), &plan);
     assert!(
         told[0].contains("web:1") && told[0].ends_with("in its place"),
         "{told:?}"
@@ -409,6 +409,7 @@ fn what_serves_without_a_router_is_its_containers_or_the_journals_to_say() {
             serving: image("web:7"),
             previous: image("web:6"),
             warm: None,
+            together: Default::default(),
         },
     )]
     .into();
@@ -507,6 +508,7 @@ fn which_colour_serves_is_the_routers_to_say_and_its_image_its_containers_or_the
             serving: image("web:7"),
             previous: image("web:6"),
             warm: None,
+            together: Vec::new(),
         },
     )]
     .into();

@@ -242,6 +242,14 @@ pub fn ended(command: &str, answer: &str) -> Result<u64, RouterError> {
     Ok(gone)
 }
 
+/// `CurrConns: 3` of `show info`.
+pub fn connections(command: &str, answer: &str) -> Result<u64, RouterError> {
+    let number = answer.lines().find_map(|line| line.strip_prefix("CurrConns: "));
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .ok_or_else(|| garbled(command, answer))
+}
+
 /// `description: arkwright:5e8f…` of `show info`; empty where there is none.
 pub fn shape(answer: &str) -> &str {
     answer

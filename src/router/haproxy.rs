@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -12,10 +12,11 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::model::{Colour, ServiceName, Span, Timestamp};
-use crate::ports::{Figures, Latency, Notice, Route, Router, RouterError, SlotState, SlotView};
+use crate::ports::{Arrangement, Figures, Latency, Notice, Route, Router, RouterError, SlotState, SlotView};
 use crate::state::{make_folder, write_atomic};
 
 use super::answers;
+use super::door::{self, Doors};
 use super::log::{self, Listener};
 use super::map;
 use super::preview::PreviewKey;
@@ -53,7 +54,6 @@ pub struct HaProxy {
     config: PathBuf,
     run: PathBuf,
     inside: Inside,
-    process: Process,
     listener: Mutex<Option<Listener>>,
     /// One change at a time: each reads the stored routes and writes them back.
     turn: Arc<Mutex<()>>,
@@ -69,24 +69,63 @@ struct Turn {
 
 impl HaProxy {
     pub fn new(config: impl Into<PathBuf>, run: impl Into<PathBuf>, inside: Inside) -> Self {
-        let run = run.into();
         HaProxy {
             config: config.into(),
-            process: Process::new(run.clone()),
-            run,
+            run: run.into(),
             inside,
             listener: Mutex::default(),
             turn: Arc::default(),
         }
     }
 
-    fn file(&self) -> PathBuf {
-        self.config.join(stored::FILE)
+    /// Of the one that serves.
+    async fn stored(&self) -> Result<Stored, RouterError> {
+        let folder = self.config.clone();
+        blocking(move || {
+            let number = Doors::read(&folder)?.serving;
+            let empty = Stored {
+                number,
+                ..Stored::default()
+            };
+            Ok(Stored::read(&folder.join(stored::file(number)))?.unwrap_or(empty))
+        })
+        .await
     }
 
-    async fn stored(&self) -> Result<Stored, RouterError> {
-        let file = self.file();
-        blocking(move || Ok(Stored::read(&file)?.unwrap_or_default())).await
+    async fn doors(&self) -> Result<Doors, RouterError> {
+        let folder = self.config.clone();
+        blocking(move || Doors::read(&folder)).await
+    }
+
+    /// The process that serves.
+    async fn process(&self) -> Result<Process, RouterError> {
+        let Doors { serving, doors, .. } = self.doors().await?;
+        Ok(Process::new(self.run.clone(), serving, &doors))
+    }
+
+    fn process_of(&self, number: u32) -> Process {
+        Process::new(self.run.clone(), number, &BTreeSet::new())
+    }
+
+    /// Every door passes on to the one that serves, whatever it did before.
+    async fn open_doors(&self, stored: &Stored) -> Result<(), RouterError> {
+        let mut doors = self.doors().await?;
+        for number in &doors.doors {
+            let (folder, inside, stored, number) = (self.config.clone(), self.inside.clone(), stored.clone(), *number);
+            let shape = door::shape(&stored, &inside, number);
+            blocking(move || door::write(&folder, &stored, &inside, number)).await?;
+            let process = self.process_of(number);
+            // One that does not run reads it when it starts.
+            if process.shape().await?.is_some_and(|loaded| loaded != shape) {
+                process.reload().await?;
+            }
+        }
+        if doors.opening {
+            doors.opening = false;
+            let folder = self.config.clone();
+            blocking(move || doors.write(&folder)).await?;
+        }
+        Ok(())
     }
 
     /// Every stored service is listened to, anew where our socket was taken away.
@@ -108,6 +147,15 @@ impl HaProxy {
     }
 
     async fn turn(&self) -> Result<Turn, RouterError> {
+        let turn = self.lock().await?;
+        if self.doors().await?.opening {
+            // Whoever had one container take over was cut off in the middle.
+            self.open_doors(&self.stored().await?).await?;
+        }
+        Ok(turn)
+    }
+
+    async fn lock(&self) -> Result<Turn, RouterError> {
         let here = self.turn.clone().lock_owned().await;
         let path = self.config.join("lock");
         blocking(move || {
@@ -139,12 +187,17 @@ impl HaProxy {
             stored.key = Some(PreviewKey::make().map_err(RouterError::Write)?);
         }
         let turn = self.store(stored, turn).await?;
-        match self.process.shape().await? {
+        match self.process().await?.shape().await? {
             Some(loaded) if loaded != render::shape(stored, &self.inside) => {
                 let _turn = self.prepare(turn).await?;
-                self.process.reload().await
+                self.process().await?.reload().await
             }
-            _ => self.process.change(&map::commands(stored, service, &self.inside)).await,
+            _ => {
+                self.process()
+                    .await?
+                    .change(&map::commands(stored, service, &self.inside))
+                    .await
+            }
         }
     }
 
@@ -187,23 +240,25 @@ impl Router for HaProxy {
             after.key = Some(PreviewKey::make().map_err(RouterError::Write)?);
         }
         let turn = self.store(&after, turn).await?;
-        let Some(loaded) = self.process.shape().await? else {
-            return Ok(());
+        let Some(loaded) = self.process().await?.shape().await? else {
+            return self.open_doors(&after).await;
         };
         if loaded == render::shape(&after, &self.inside) {
             for route in routes {
                 let mut commands = map::commands(&after, &route.service, &self.inside);
-                commands.extend(self.process.differences(route).await?);
-                self.process.change(&commands).await?;
+                commands.extend(self.process().await?.differences(route).await?);
+                self.process().await?.change(&commands).await?;
             }
             return Ok(());
         }
-        let loaded = self.process.reload().await;
+        let loaded = self.process().await?.reload().await;
         if loaded.is_err() && !before.routes.is_empty() {
             // What the process does not take must not be what its next start reads.
             drop(self.store(&before, turn).await?);
+            return loaded;
         }
-        loaded
+        loaded?;
+        self.open_doors(&after).await
     }
 
     async fn routes(&self) -> Result<Vec<Route>, RouterError> {
@@ -235,7 +290,10 @@ impl Router for HaProxy {
         }
         // Nothing waits for the disk here either. Where no process answers, the next to start goes by the file.
         let begun = Instant::now();
-        let steered = self.process.change(&commands).await;
+        let steered = match self.process().await {
+            Ok(process) => process.change(&commands).await,
+            Err(error) => Err(error),
+        };
         let took = begun.elapsed().into();
         let _turn = self.store(&stored, turn).await?;
         steered.map(|()| took)
@@ -257,7 +315,10 @@ impl Router for HaProxy {
         }
         let route = route.clone();
         let _turn = self.store(&stored, turn).await?;
-        self.process.change(&self.process.differences(&route).await?).await
+        self.process()
+            .await?
+            .change(&self.process().await?.differences(&route).await?)
+            .await
     }
 
     async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
@@ -268,12 +329,12 @@ impl Router for HaProxy {
         match closed {
             Some(limit) => {
                 let command = format!("arkwright gate close {service} {}", limit.std().as_millis());
-                let ends = answers::gate_ends(&command, &self.process.admin(&command).await?)?;
+                let ends = answers::gate_ends(&command, &self.process().await?.admin(&command).await?)?;
                 stored.gates.insert(service.clone(), ends);
             }
             None => {
                 let command = format!("arkwright gate open {service}");
-                let answer = self.process.admin(&command).await?;
+                let answer = self.process().await?.admin(&command).await?;
                 if answer.trim() != "open" {
                     return Err(RouterError::Garbled { command, answer });
                 }
@@ -321,22 +382,28 @@ impl Router for HaProxy {
     }
 
     async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError> {
-        self.process.look(service).await?.iter().map(Server::view).collect()
+        self.process()
+            .await?
+            .look(service)
+            .await?
+            .iter()
+            .map(Server::view)
+            .collect()
     }
 
     async fn waiting(&self, service: &ServiceName) -> Result<(u64, Span), RouterError> {
         let command = format!("arkwright gate show {service}");
-        let (_, waiting, longest) = answers::gate(&command, &self.process.admin(&command).await?)?;
+        let (_, waiting, longest) = answers::gate(&command, &self.process().await?.admin(&command).await?)?;
         Ok((waiting, longest))
     }
 
     async fn shut_sessions(&self, service: &ServiceName, colour: Colour, over: Span) -> Result<u64, RouterError> {
-        self.process.shut(service, colour, over).await
+        self.process().await?.shut(service, colour, over).await
     }
 
     async fn figures(&self, service: &ServiceName) -> Result<[(Colour, Figures); 2], RouterError> {
         let mut figures = Colour::BOTH.map(|colour| (colour, Figures::default()));
-        for server in self.process.look(service).await? {
+        for server in self.process().await?.look(service).await? {
             let counted = server.figures()?;
             for (_, sum) in figures.iter_mut().filter(|(colour, _)| *colour == server.colour) {
                 *sum = sum.plus(counted);
@@ -357,8 +424,65 @@ impl Router for HaProxy {
             .ok_or_else(|| RouterError::UnknownService(service.clone()))
     }
 
+    async fn arrangement(&self) -> Result<Arrangement, RouterError> {
+        let Doors { serving, doors, .. } = self.doors().await?;
+        Ok(Arrangement { serving, doors })
+    }
+
+    async fn succeed(&self, number: u32) -> Result<(), RouterError> {
+        let turn = self.prepare(self.turn().await?).await?;
+        let stored = self.stored().await?;
+        if stored.number == number {
+            return Ok(());
+        }
+        self.store(&Stored { number, ..stored }, turn).await.map(drop)
+    }
+
+    async fn hand_over(&self, to: &Arrangement) -> Result<(), RouterError> {
+        let mut turn = self.turn().await?;
+        let mut stored = self.stored().await?;
+        let successor = self.process_of(to.serving);
+        successor.begun().await?;
+        if stored.number != to.serving {
+            // What was changed since it read its file.
+            stored.number = to.serving;
+            turn = self.store(&stored, turn).await?;
+            if successor.shape().await?.as_deref() != Some(&render::shape(&stored, &self.inside)) {
+                successor.reload().await?;
+            }
+            for route in &stored.routes {
+                let mut commands = map::commands(&stored, &route.service, &self.inside);
+                commands.extend(successor.differences(route).await?);
+                successor.change(&commands).await?;
+            }
+        }
+        let doors = Doors {
+            serving: to.serving,
+            doors: to.doors.clone(),
+            opening: true,
+        };
+        let folder = self.config.clone();
+        blocking(move || doors.write(&folder)).await?;
+        self.open_doors(&stored).await?;
+        drop(turn);
+        Ok(())
+    }
+
+    async fn idle(&self) -> Result<BTreeSet<u32>, RouterError> {
+        let mut idle = BTreeSet::new();
+        for number in self.doors().await?.doors {
+            if self.process_of(number).connections().await?.unwrap_or_default() == 0 {
+                idle.insert(number);
+            }
+        }
+        Ok(idle)
+    }
+
     async fn alive(&self) -> bool {
-        self.process.alive().await
+        match self.process().await {
+            Ok(process) => process.alive().await,
+            Err(_) => false,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! HAProxy as the router: a rendered configuration, its runtime sockets, and the gate that holds requests.
 
 mod answers;
+mod door;
 mod haproxy;
 mod latency;
 mod log;

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -5,14 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::model::{Colour, ServiceName};
+use crate::plan::numbered;
 use crate::ports::{Figures, Route, RouterError, SlotState, SlotView};
 
 use super::answers::{self, Stat, State};
 use super::render;
 use super::socket::ask;
 
-const ADMIN: &str = "admin.sock";
-const MASTER: &str = "master.sock";
 /// What lists connections.
 pub const SESSIONS: &str = "show sess";
 
@@ -24,6 +24,16 @@ const RELOADING: Duration = Duration::from_secs(15);
 /// The running HAProxy, reached through the sockets it makes in the shared folder.
 pub struct Process {
     run: PathBuf,
+    admin: String,
+    master: String,
+    /// The masters of those that pass on to it, whose old processes may have requests yet.
+    doors: Vec<String>,
+}
+
+/// A process that a reload left to finish what it has.
+pub struct Elder {
+    master: String,
+    pid: u64,
 }
 
 /// One server of the running process.
@@ -78,27 +88,53 @@ impl Server {
 }
 
 impl Process {
-    pub fn new(run: PathBuf) -> Self {
-        Process { run }
+    /// The one of this number, and its doors.
+    pub fn new(run: PathBuf, number: u32, doors: &BTreeSet<u32>) -> Self {
+        let master = |number| numbered("master", number, "sock");
+        Process {
+            run,
+            admin: numbered("admin", number, "sock"),
+            master: master(number),
+            doors: doors.iter().map(|door| master(*door)).collect(),
+        }
     }
 
     /// The shape of the configuration that the process has loaded, empty where it is an older arkwright's; `None` where
     /// no process listens.
     pub async fn shape(&self) -> Result<Option<String>, RouterError> {
-        match ask(&self.run, ADMIN, "show info").await {
+        Ok(self.info().await?.map(|info| answers::shape(&info).to_owned()))
+    }
+
+    /// How many connections it and its old processes have, but for the one that asks; `None` where no process listens.
+    pub async fn connections(&self) -> Result<Option<u64>, RouterError> {
+        let Some(info) = self.info().await? else {
+            return Ok(None);
+        };
+        let own = answers::connections("show info", &info)?.saturating_sub(1);
+        Ok(Some(own + self.elders().await.len() as u64))
+    }
+
+    async fn info(&self) -> Result<Option<String>, RouterError> {
+        match ask(&self.run, &self.admin, "show info").await {
             Err(RouterError::Unreachable { source, .. }) if absent(&source) => Ok(None),
             Err(other) => Err(other),
-            Ok(answer) => Ok(Some(answers::shape(&answer).to_owned())),
+            Ok(answer) => Ok(Some(answer)),
         }
     }
 
+    /// Waits until the process, which was just started, answers.
+    pub async fn begun(&self) -> Result<(), RouterError> {
+        self.patiently(&self.admin, "show info").await?;
+        self.patiently(&self.master, "show proc").await.map(drop)
+    }
+
     pub async fn alive(&self) -> bool {
-        let answer = timeout(Duration::from_secs(1), ask(&self.run, ADMIN, "show info")).await;
+        let answer = timeout(Duration::from_secs(1), ask(&self.run, &self.admin, "show info")).await;
         matches!(answer, Ok(Ok(text)) if text.contains("Name: HAProxy"))
     }
 
     pub async fn admin(&self, command: &str) -> Result<String, RouterError> {
-        self.patiently(ADMIN, command).await
+        self.patiently(&self.admin, command).await
     }
 
     /// One round trip; a router that is just starting is waited for. Its master listens last.
@@ -124,16 +160,25 @@ impl Process {
 
     /// The processes that a reload left to finish what they have. They pass requests on to the one that took over, and
     /// let nobody change their servers any more.
-    pub async fn elders(&self) -> Vec<u64> {
-        match ask(&self.run, MASTER, "show proc").await {
-            Ok(answer) => answers::elders(&answer),
-            Err(_) => Vec::new(),
+    pub async fn elders(&self) -> Vec<Elder> {
+        let mut elders = Vec::new();
+        for master in self.doors.iter().chain([&self.master]) {
+            let Ok(answer) = ask(&self.run, master, "show proc").await else {
+                continue;
+            };
+            let of = |pid| Elder {
+                master: master.clone(),
+                pid,
+            };
+            elders.extend(answers::elders(&answer).into_iter().map(of));
         }
+        elders
     }
 
     /// `None` of one that has just ended.
-    pub async fn ask_elder(&self, pid: u64, command: &str) -> Option<String> {
-        let answer = ask(&self.run, MASTER, &format!("@!{pid} {command}")).await;
+    pub async fn ask_elder(&self, elder: &Elder, command: &str) -> Option<String> {
+        let pid = elder.pid;
+        let answer = ask(&self.run, &elder.master, &format!("@!{pid} {command}")).await;
         let told = |error: &RouterError| tracing::debug!("the process {pid} does not answer: {error}");
         answer
             .inspect_err(told)
@@ -146,8 +191,8 @@ impl Process {
         let upgraded = render::upgraded(service);
         let mut left = Vec::new();
         // They do not tell counters of what they listen for no more, but they tell who is there.
-        for pid in self.elders().await {
-            let answer = self.ask_elder(pid, SESSIONS).await.unwrap_or_default();
+        for elder in self.elders().await {
+            let answer = self.ask_elder(&elder, SESSIONS).await.unwrap_or_default();
             for session in answers::sessions(SESSIONS, &answer)? {
                 let one = match session.backend {
                     backend if backend == service.as_str() => [1, 0],
@@ -249,11 +294,11 @@ impl Process {
     /// Has the master load the configuration again and waits until the new process answers.
     pub async fn reload(&self) -> Result<(), RouterError> {
         let info = "show info";
-        let before = answers::pid(info, &ask(&self.run, ADMIN, info).await?)?;
+        let before = answers::pid(info, &ask(&self.run, &self.admin, info).await?)?;
         let proc = "show proc";
-        let (_, failed) = answers::reloads(proc, &self.patiently(MASTER, proc).await?)?;
+        let (_, failed) = answers::reloads(proc, &self.patiently(&self.master, proc).await?)?;
         // Since 2.7 the answer says whether it worked, before that it is empty.
-        let answer = ask(&self.run, MASTER, "reload").await?;
+        let answer = ask(&self.run, &self.master, "reload").await?;
         let refused = |answer: &str| RouterError::Refused {
             command: "reload".into(),
             answer: answer.chars().take(500).collect(),
@@ -264,7 +309,7 @@ impl Process {
         let begun = Instant::now();
         loop {
             sleep(Duration::from_millis(20)).await;
-            let now = match ask(&self.run, ADMIN, info).await {
+            let now = match ask(&self.run, &self.admin, info).await {
                 Ok(answer) => answers::pid(info, &answer)?,
                 Err(RouterError::Unreachable { .. }) => before,
                 Err(other) => return Err(other),
@@ -288,7 +333,7 @@ impl Process {
 
     async fn reloads(&self) -> Result<(u64, u64), RouterError> {
         let command = "show proc";
-        answers::reloads(command, &ask(&self.run, MASTER, command).await?)
+        answers::reloads(command, &ask(&self.run, &self.master, command).await?)
     }
 }
 

@@ -1,8 +1,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::{Colour, Digest, ServiceName, Span};
+use crate::plan::numbered;
 use crate::ports::{Route, RouterError, Slot, SlotState};
 
+use super::door;
 use super::haproxy::Inside;
 use super::log;
 use super::map;
@@ -89,7 +91,7 @@ fn text(stored: &Stored, inside: &Inside, shape: &str) -> String {
     lua-load {config}/hold.lua
     # Datagrams that nobody takes are dropped, never waited for.
     log {run}/{socket} len {longest} format raw local0
-    stats socket {run}/admin.sock mode 660 level admin expose-fd listeners
+    stats socket {run}/{admin} mode 660 level admin expose-fd listeners
     fd-hard-limit 20000
     tune.bufsize 32768
 
@@ -120,6 +122,7 @@ defaults
         run = inside.run,
         socket = log::SOCKET,
         longest = log::LONGEST,
+        admin = numbered("admin", stored.number, "sock"),
     );
     for route in &stored.routes {
         text.push_str(&frontend(route, stored, inside).0);
@@ -137,6 +140,10 @@ fn frontend(route: &Route, stored: &Stored, inside: &Inside) -> Lines {
     let map = map::path(inside);
     let mut lines = Lines::new(&format!("frontend {service}:in"));
     lines.add(format!("bind {}:{}", inside.listen, route.port));
+    if stored.number > 1 {
+        let socket = door::socket(inside, stored.number, service);
+        lines.add(format!("bind unix@{socket} mode 660 accept-proxy"));
+    }
     // The time of an upgraded connection is its life, which says nothing.
     lines.add("http-request set-log-level silent if { req.hdr(upgrade) -m found }");
     if let Some((header, value)) = &route.preview {

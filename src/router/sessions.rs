@@ -76,10 +76,10 @@ impl Process {
     /// Elders take no command about a server, and one about a session.
     async fn shut_in_elders(&self, service: &ServiceName, colour: Colour) -> Result<u64, RouterError> {
         let mut shut = 0;
-        for pid in self.elders().await {
-            let answer = self.ask_elder(pid, SESSIONS).await.unwrap_or_default();
+        for elder in self.elders().await {
+            let answer = self.ask_elder(&elder, SESSIONS).await.unwrap_or_default();
             for id in of(&answer, service, colour)? {
-                let answer = self.ask_elder(pid, &format!("shutdown session {id}")).await;
+                let answer = self.ask_elder(&elder, &format!("shutdown session {id}")).await;
                 shut += u64::from(answer.is_some());
             }
         }

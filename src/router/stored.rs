@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Colour, Digest, ServiceName};
+use crate::plan::numbered;
 use crate::ports::{Notice, Route, RouterError, Slot};
 use crate::state::write_atomic_for;
 
@@ -21,9 +22,12 @@ use super::render::{self, render};
 /// # {"routes":[…],"gates":{…}}
 /// global …
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stored {
+    /// Which of the router's containers it is for.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub number: u32,
     pub routes: Vec<Route>,
     /// Closed gates and when they count as open again, in milliseconds since 1970.
     pub gates: BTreeMap<ServiceName, u64>,
@@ -43,10 +47,34 @@ pub struct Stored {
 }
 
 /// The file's name in the configuration's folder.
-pub const FILE: &str = "haproxy.cfg";
+pub fn file(number: u32) -> String {
+    numbered("haproxy", number, "cfg")
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
 
 const HEAD: &str = "# arkwright-router 1 ";
 const LARGEST: u64 = 4 << 20;
+
+impl Default for Stored {
+    fn default() -> Self {
+        Stored {
+            number: 1,
+            routes: Vec::new(),
+            gates: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            previewed: BTreeMap::new(),
+            key: None,
+        }
+    }
+}
 
 impl Stored {
     /// `None` where there is no configuration yet.
@@ -96,7 +124,7 @@ impl Stored {
             if std::fs::read(&path).ok().as_deref() != Some(map.as_bytes()) {
                 write_atomic_for(&path, map.as_bytes(), 0o640, group)?;
             }
-            write_atomic_for(&folder.join(FILE), text.as_bytes(), 0o640, group)
+            write_atomic_for(&folder.join(file(self.number)), text.as_bytes(), 0o640, group)
         };
         written().map_err(RouterError::Write)
     }
@@ -210,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let stored = stored();
         stored.write(folder.path(), &Inside::container()).expect("written");
-        for name in [FILE, map::NAME] {
+        for name in [file(1).as_str(), map::NAME] {
             let mode = std::fs::metadata(folder.path().join(name))
                 .expect("there")
                 .permissions()

@@ -61,6 +61,8 @@ pub async fn facts(
     }
     if let Some(router) = router.filter(|_| desired.router.is_some()) {
         facts.routes = router.routes().await?;
+        facts.arrangement = router.arrangement().await?;
+        facts.idle = router.idle().await?;
         // A router that does not answer is looked after by its container's own state.
         let answering = if router.alive().await {
             facts.routes.as_slice()

@@ -10,8 +10,8 @@ use crate::journal::Plan;
 use crate::model::{Colour, Size};
 use crate::plan::{Container, Observed};
 use crate::ports::{Engine, Host};
-use crate::release::{self, ReleaseStep, Subject};
-use crate::stack::Service;
+use crate::release::{self, ReleaseStep, Subject, Subjects};
+use crate::stack::{Service, Stack};
 use crate::state::ProjectFolder;
 
 /// Room of one kind that a release takes, and what there is of it.
@@ -54,7 +54,7 @@ pub struct Surveyor<'a> {
     pub machine: &'a dyn Host,
     pub state: &'a ProjectFolder,
     pub config: &'a Config,
-    pub service: &'a Service,
+    pub stack: &'a Stack,
     pub observed: &'a Observed,
 }
 
@@ -73,6 +73,17 @@ impl Headroom {
             given_back,
             fits,
         }
+    }
+
+    /// What the services of one release take of the same memory.
+    fn together(each: &[Headroom]) -> Headroom {
+        let needed = each
+            .iter()
+            .try_fold(0u64, |sum, room| Some(sum.saturating_add(room.needed?)));
+        let free = each.iter().map(|room| room.free).min().flatten();
+        let given_back = each.iter().fold(0u64, |sum, room| sum.saturating_add(room.given_back));
+        let basis = format!("{} services", each.len());
+        Headroom::new("memory for all of them".to_owned(), needed, basis, free, given_back)
     }
 
     /// Why the release is refused, where it is.
@@ -105,13 +116,31 @@ impl fmt::Display for Headroom {
 
 impl Surveyor<'_> {
     /// Everything the plan takes; nothing where no colour is made.
-    pub async fn survey(&self, subject: &Subject, plan: &Plan<ReleaseStep>) -> Vec<Headroom> {
-        if subject.containers.is_empty() || plan.forward.is_empty() {
-            return Vec::new();
+    pub async fn survey(&self, subjects: &Subjects, plan: &Plan<ReleaseStep>) -> Vec<Headroom> {
+        let mut found = Vec::new();
+        let mut memory = Vec::new();
+        for subject in subjects.members() {
+            let Some(service) = self.stack.services.get(&subject.service) else {
+                continue;
+            };
+            if subject.containers.is_empty() || plan.forward.is_empty() {
+                continue;
+            }
+            let mut of_one = vec![self.memory(subject, service).await];
+            memory.push(of_one[0].clone());
+            of_one.push(self.image(subject));
+            of_one.extend(self.copy(subject));
+            of_one.extend(self.staging(subject, plan));
+            if subjects.members().len() > 1 {
+                of_one
+                    .iter_mut()
+                    .for_each(|room| room.of = format!("{}: {}", subject.service, room.of));
+            }
+            found.extend(of_one);
         }
-        let mut found = vec![self.memory(subject).await, self.image(subject)];
-        found.extend(self.copy(subject));
-        found.extend(self.staging(plan));
+        if memory.len() > 1 {
+            found.push(Headroom::together(&memory));
+        }
         found
     }
 
@@ -128,7 +157,7 @@ impl Surveyor<'_> {
         (highest, sum)
     }
 
-    async fn memory(&self, subject: &Subject) -> Headroom {
+    async fn memory(&self, subject: &Subject, service: &Service) -> Headroom {
         let of = |colour: Colour| release::of_colour(self.observed, &subject.service, colour);
         let (serves, made) = match subject.swap {
             Swap::Recreate => (
@@ -146,7 +175,7 @@ impl Surveyor<'_> {
         }
         let replicas = u64::from(subject.replicas);
         let times = |bytes| format!("{replicas} × {}", Size(bytes));
-        let (needed, basis) = match memory_of(self.service, || highest) {
+        let (needed, basis) = match memory_of(service, || highest) {
             Some((bytes, Basis::Limit)) => (Some(bytes), format!("{}, its limit", times(bytes))),
             Some((bytes, Basis::Reservation)) => (Some(bytes), format!("{}, its reservation", times(bytes))),
             Some((bytes, Basis::Use)) => (Some(bytes), format!("{}, what {old} uses now", times(bytes))),
@@ -186,8 +215,9 @@ impl Surveyor<'_> {
     }
 
     /// One set after the other is staged, and cleared when it is stored: the largest counts.
-    fn staging(&self, plan: &Plan<ReleaseStep>) -> Option<Headroom> {
-        let sets = plan.forward.iter().filter_map(|step| match step {
+    fn staging(&self, subject: &Subject, plan: &Plan<ReleaseStep>) -> Option<Headroom> {
+        let steps = plan.forward.iter().filter_map(|step| step.of(&subject.service));
+        let sets = steps.filter_map(|step| match step {
             ReleaseStep::Backup { set } => Some(set),
             _ => None,
         });

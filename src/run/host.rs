@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backup::{BackupStep, ServiceImage, Writer, normal};
+use crate::backup::{BackupStep, BackupSubject, ServiceImage, Writer, normal};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
+use crate::emergency::EmergencyStep;
 use crate::journal::{Plan, Request};
-use crate::model::{Logins, OperationId, Timestamp};
+use crate::model::{Logins, OperationId, ServiceName, Timestamp};
 use crate::ports::{Clock, Engine, Entropy, Given, Inspector, Programs, Router, Sources, Web};
 use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
@@ -17,14 +18,14 @@ use crate::state::{Catalogue, HostLock, ProjectFolder};
 
 use super::backup::{BackupPerformer, BackupScope, Gatekeeper, Images, Stores, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
+use super::emergency::EmergencyPerformer;
 use super::gates::Looker;
-use super::headroom::{Headroom, Surveyor};
 use super::keys;
-use super::release::{BeforeRelease, ReleasePerformer, ReleaseScope, plan_release, releases, repoint};
+use super::release::{BeforeRelease, Reach, ReleasePerformer, ReleaseScope, astray, plan_release, releases, repoint};
 use super::snapshots::Trust;
 use super::{
-    Blame, Ledger, News, OperationError, Operator, Order, Outlook, Petition, Progress, Receipt, Schedules, StepFailed,
-    Update, UpdateKind, Watch,
+    Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
+    UpdateKind, Watch,
 };
 
 /// A project on this host with the edges it is driven through.
@@ -99,7 +100,7 @@ impl Host {
         Ok(taken)
     }
 
-    fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
+    pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>, OperationError> {
         self.engine.clone()
     }
 
@@ -150,6 +151,11 @@ impl Host {
     }
 
     fn begin_backup(&self, id: &OperationId, set: &str, by: &str) -> Result<(), OperationError> {
+        let (subject, plan) = self.plan_backup(set)?;
+        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+    }
+
+    pub(super) fn plan_backup(&self, set: &str) -> Result<(BackupSubject, Plan<BackupStep>), OperationError> {
         let backups = self.backups()?;
         if backups.recipients.is_empty() {
             return Err(OperationError::because(
@@ -186,12 +192,11 @@ impl Host {
             images: images.collect(),
             writers: self.writers(),
         };
-        let (subject, plan) = plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
+        plan_backup(backups, set, &scope, self.entropy.as_ref()).ok_or_else(|| {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
             OperationError::because(Blame::Input, format!("there is no backup set `{set}`"))
                 .hinted(format!("the sets are: {}", sets.join(", ")))
-        })?;
-        self.ledger().begin::<BackupStep>(id, subject, plan, by)
+        })
     }
 
     fn begin_drill(&self, id: &OperationId, name: &str, by: &str) -> Result<(), OperationError> {
@@ -251,66 +256,35 @@ impl Host {
         })
     }
 
-    fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
+    pub(super) fn router(&self) -> Result<Arc<dyn Router>, OperationError> {
         self.router.clone().ok_or_else(|| {
             OperationError::because(Blame::Input, "arkwright.yaml releases no service")
                 .hinted("add it under `services:` with its port and health path; `arkwright init` writes an example")
         })
     }
 
-    /// Gives the router the addresses its colours have now.
-    pub async fn repoint(&self) -> Result<(), OperationError> {
-        let Some(router) = &self.router else {
-            return Ok(());
-        };
-        let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name).await;
-        moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))?;
-        Ok(())
-    }
-
-    /// What a release would do, and what stands against it; changes nothing.
-    pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
-        let (subject, plan) = self.plan_release(order).await?;
-        self.look_out(order, &subject, &plan).await
-    }
-
-    /// Only a deployment waits for its time: whoever goes back is never refused.
-    async fn look_out(
-        &self,
-        order: &Order,
-        subject: &release::Subject,
-        plan: &Plan<ReleaseStep>,
-    ) -> Result<Outlook, OperationError> {
-        let mut outlook = Outlook {
-            steps: release::describe(subject, plan),
-            ..Outlook::default()
-        };
-        if matches!(order, Order::Deploy { .. }) && !plan.forward.is_empty() {
-            outlook.consult(&self.config.calendar(), self.clock.now());
-            outlook.measure(self.room(subject, plan).await?);
+    /// Whether the router does not find well what it has addresses of.
+    pub async fn astray(&self) -> Result<bool, OperationError> {
+        match &self.router {
+            Some(router) => astray(router.as_ref())
+                .await
+                .map_err(|error| OperationError::because(Blame::Host, error.to_string())),
+            None => Ok(false),
         }
-        Ok(outlook)
     }
 
-    async fn room(
-        &self,
-        subject: &release::Subject,
-        plan: &Plan<ReleaseStep>,
-    ) -> Result<Vec<Headroom>, OperationError> {
-        let engine = self.engine()?;
-        let Some(service) = self.stack.services.get(&subject.service) else {
+    /// Gives the router the addresses its colours have now; the services that had others.
+    pub async fn repoint(&self, reach: Reach) -> Result<Vec<ServiceName>, OperationError> {
+        let Some(router) = &self.router else {
             return Ok(Vec::new());
         };
-        let observed = engine.observe(&self.stack.name).await;
-        let surveyor = Surveyor {
-            engine: engine.as_ref(),
-            machine: self.machine.as_ref(),
-            state: &self.folder,
-            config: &self.config,
-            service,
-            observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
-        };
-        Ok(surveyor.survey(subject, plan).await)
+        let moved = repoint(self.engine()?.as_ref(), router.as_ref(), &self.stack.name, reach).await;
+        moved.map_err(|error| OperationError::because(Blame::Host, error.to_string()))
+    }
+
+    /// What was released together with what this order takes back, and stays; changes nothing.
+    pub async fn left_by(&self, order: &Order) -> Result<Option<String>, OperationError> {
+        Ok(self.plan_release(order).await?.0.left_behind())
     }
 
     async fn begin_release(
@@ -320,19 +294,24 @@ impl Host {
         by: &str,
         logins: &Logins,
     ) -> Result<(), OperationError> {
-        let (mut subject, plan) = self.plan_release(order).await?;
+        let (mut subjects, plan) = self.plan_release(order).await?;
         let overriding = match order {
-            Order::Deploy { overriding, .. } => overriding.as_deref(),
+            Order::Deploy { overriding, .. } | Order::DeployTogether { overriding, .. } => overriding.as_deref(),
             _ => None,
         };
-        subject.permit = self.look_out(order, &subject, &plan).await?.permit(overriding)?;
+        subjects.permit = self.look_out(order, &subjects, &plan).await?.permit(overriding)?;
         let notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        subject.permit.notes.extend(notes);
-        subject.logins = logins.registries().cloned().collect();
-        self.ledger().begin::<ReleaseStep>(id, subject, plan, by)
+        subjects.permit.notes.extend(notes);
+        for member in subjects.members_mut() {
+            member.logins = logins.registries().cloned().collect();
+        }
+        self.ledger().begin::<ReleaseStep>(id, subjects, plan, by)
     }
 
-    async fn plan_release(&self, order: &Order) -> Result<(release::Subject, Plan<ReleaseStep>), OperationError> {
+    pub(super) async fn plan_release(
+        &self,
+        order: &Order,
+    ) -> Result<(release::Subjects, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
         let past = releases(&self.folder)?;
         let folders = self.folder.host_folders();
@@ -348,8 +327,13 @@ impl Host {
         plan_release(&scope, order).await
     }
 
-    fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
-        let mut lost = self.ledger().subject::<ReleaseStep>(id)?.logins;
+    pub(super) fn release_performer(&self, id: &OperationId) -> Result<ReleasePerformer, OperationError> {
+        let subjects = self.ledger().subject::<ReleaseStep>(id)?;
+        let logins = subjects
+            .members()
+            .iter()
+            .flat_map(|member| member.logins.iter().cloned());
+        let mut lost: BTreeSet<String> = logins.collect();
         lost.retain(|registry| self.given.get(registry).is_none());
         Ok(ReleasePerformer {
             lost,
@@ -406,6 +390,13 @@ impl BeforeRelease for Host {
     async fn backup(&self, set: &str, progress: &dyn Progress) -> Result<String, StepFailed> {
         let id = self.ledger().new_id();
         self.begin_backup(&id, set, "a release")?;
+        self.back_up(&id, progress).await
+    }
+}
+
+impl Host {
+    /// Takes a backup that was begun to its end, for something that comes after it; what it came to, for a person.
+    pub(super) async fn back_up(&self, id: &OperationId, progress: &dyn Progress) -> Result<String, StepFailed> {
         let (ask, petitions) = mpsc::channel(1);
         let (tell, mut told) = mpsc::unbounded_channel();
         let host = Host {
@@ -421,11 +412,12 @@ impl BeforeRelease for Host {
         }
         let receipt = task.await??;
         match receipt.ok {
-            true => Ok(format!("{} of {set}, operation {id}", receipt.outcome)),
+            true => Ok(format!("{} of {}, operation {id}", receipt.outcome, receipt.subject)),
             false => {
                 let because = receipt.because.unwrap_or_else(|| receipt.outcome.clone());
                 Err(StepFailed::because(format!(
-                    "the backup of {set} did not come about: {because}"
+                    "the backup of {} did not come about: {because}",
+                    receipt.subject
                 )))
             }
         }
@@ -439,9 +431,12 @@ impl Operator for Host {
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
             Order::Drill { name } => self.begin_drill(id, name, by),
-            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
-                self.begin_release(id, order, by, logins).await
+            Order::Emergency(emergency) => {
+                let subject = self.plan_emergency(id, emergency).await?;
+                let plan = subject.plan();
+                self.ledger().begin::<EmergencyStep>(id, subject, plan, by)
             }
+            _ => self.begin_release(id, order, by, logins).await,
         }
     }
 
@@ -468,12 +463,22 @@ impl Operator for Host {
             "release" => {
                 let _turn = self.turn(&self.folder.stack_lock(), id, watch).await?;
                 // The host may have been started again since, and containers have other addresses.
-                if let Err(error) = self.repoint().await {
+                let repointed = match self.astray().await {
+                    Ok(false) => Ok(Vec::new()),
+                    _ => self.repoint(Reach::All).await,
+                };
+                if let Err(error) = repointed {
                     tracing::warn!("the router's addresses were not looked at: {error}");
                 }
                 let performer = self.release_performer(id)?;
                 self.ledger()
                     .finish::<ReleaseStep>(id, &performer, watch, petitions)
+                    .await
+            }
+            "emergency" => {
+                let _turn = self.turn(&self.folder.stack_lock(), id, watch).await?;
+                self.ledger()
+                    .finish::<EmergencyStep>(id, &EmergencyPerformer::new(self), watch, petitions)
                     .await
             }
             other => Err(unknown_kind(id, other)),
@@ -522,6 +527,7 @@ fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt,
         "backup" => ledger.receipt::<BackupStep>(id),
         "drill" => ledger.receipt::<DrillStep>(id),
         "release" => ledger.receipt::<ReleaseStep>(id),
+        "emergency" => ledger.receipt::<EmergencyStep>(id),
         other => Err(unknown_kind(id, other)),
     }
 }

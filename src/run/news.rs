@@ -94,6 +94,14 @@ impl Receipt {
         OPEN.contains(&self.outcome.as_str())
     }
 
+    /// The services a release moves; none of other operations.
+    pub fn services(&self) -> Vec<&str> {
+        match self.detail["services"].as_array() {
+            Some(services) => services.iter().filter_map(|name| name.as_str()).collect(),
+            None => self.detail["service"].as_str().into_iter().collect(),
+        }
+    }
+
     /// Whether it would go on by itself, were somebody driving it.
     pub fn under_way(&self) -> bool {
         matches!(self.outcome.as_str(), "running" | "paused")

@@ -1,10 +1,11 @@
 use std::fmt;
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::model::{Logins, OperationId, ServiceName, Timestamp};
+use crate::model::{Generation, Logins, NotAName, OperationId, ServiceName, Timestamp};
 
 use super::{Petition, Receipt, Schedules, Watch};
 
@@ -26,6 +27,19 @@ pub enum Order {
         service: ServiceName,
         reason: Option<String>,
     },
+    /// All of them in one release, or none.
+    DeployTogether {
+        services: Vec<Target>,
+        no_canary: bool,
+        #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+        overriding: Option<String>,
+    },
+    RollbackTogether {
+        services: Vec<ServiceName>,
+        /// Those as well that were released together with one of these, and not moved since.
+        group: bool,
+        reason: Option<String>,
+    },
     /// Removes a warm colour.
     Retire {
         service: ServiceName,
@@ -36,24 +50,152 @@ pub enum Order {
     Drill {
         name: String,
     },
+    /// Puts an earlier state of the data in place, with a version that worked.
+    Emergency(Emergency),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emergency {
+    pub service: ServiceName,
+    /// The newest of each set where none is named.
+    pub snapshot: Option<Generation>,
+    /// Those that are backed up before a release of the service where none is named, or the only one.
+    pub sets: Vec<String>,
+    /// What served when the snapshot was taken, where none is named.
+    pub image: Option<String>,
+    pub reason: String,
+    /// Why what is in place need not be saved in a store.
+    pub without_saving: Option<String>,
+    pub keep_maintenance: bool,
+}
+
+/// A service, and the image it is to move to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub service: ServiceName,
+    /// The Compose file's image where nothing is said.
+    pub image: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum NotATarget {
+    #[error("no image after `=`: write SERVICE=IMAGE, or the service alone for the Compose file's image")]
+    NoImage,
+    #[error(transparent)]
+    Name(#[from] NotAName),
+}
+
+/// `SERVICE` or `SERVICE=IMAGE`.
+impl FromStr for Target {
+    type Err = NotATarget;
+
+    fn from_str(text: &str) -> Result<Self, NotATarget> {
+        let (service, image) = match text.split_once('=') {
+            Some((_, "")) => return Err(NotATarget::NoImage),
+            Some((service, image)) => (service, Some(image.to_owned())),
+            None => (text, None),
+        };
+        let service = service.parse()?;
+        Ok(Target { service, image })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.image {
+            Some(image) => write!(f, "{}={image}", self.service),
+            None => write!(f, "{}", self.service),
+        }
+    }
 }
 
 impl Order {
+    /// One service alone, or several together.
+    pub fn deploy(services: Vec<Target>, no_canary: bool, overriding: Option<String>) -> Self {
+        match <[Target; 1]>::try_from(services) {
+            Ok([Target { service, image }]) => Order::Deploy {
+                service,
+                image,
+                no_canary,
+                overriding,
+            },
+            Err(services) => Order::DeployTogether {
+                services,
+                no_canary,
+                overriding,
+            },
+        }
+    }
+
+    /// The same of a way back; `group`: with all that were released together with one of them.
+    pub fn rollback(mut services: Vec<ServiceName>, group: bool, reason: Option<String>) -> Self {
+        match services.pop() {
+            Some(service) if services.is_empty() && !group => Order::Rollback { service, reason },
+            last => {
+                services.extend(last);
+                Order::RollbackTogether {
+                    services,
+                    group,
+                    reason,
+                }
+            }
+        }
+    }
+
+    /// Whether it is for those only who may do anything on this host: not for whoever was let near the agent's socket.
+    pub fn privileged(&self) -> bool {
+        matches!(
+            self,
+            Order::Emergency(_)
+                | Order::Deploy {
+                    overriding: Some(_),
+                    ..
+                }
+                | Order::DeployTogether {
+                    overriding: Some(_),
+                    ..
+                }
+        )
+    }
+
     /// What a program may want to know of one that has no journal yet.
     pub fn detail(&self) -> serde_json::Value {
-        let (goal, service) = match self {
-            Order::Deploy { service, .. } => ("deploy", service),
-            Order::Rollback { service, .. } => ("rollback", service),
-            Order::Retire { service } => ("retire", service),
+        let (goal, services) = match self {
+            Order::Deploy { service, .. } => ("deploy", vec![service]),
+            Order::Rollback { service, .. } => ("rollback", vec![service]),
+            Order::Retire { service } => ("retire", vec![service]),
+            Order::DeployTogether { services, .. } => ("deploy", services.iter().map(|to| &to.service).collect()),
+            Order::RollbackTogether { services, .. } => ("rollback", services.iter().collect()),
+            Order::Emergency(emergency) => ("emergency", vec![&emergency.service]),
             Order::Backup { .. } | Order::Drill { .. } => return serde_json::Value::Null,
         };
-        serde_json::json!({ "goal": goal, "service": service })
+        let only = services.first().filter(|_| services.len() == 1);
+        serde_json::json!({ "goal": goal, "service": only, "services": services })
+    }
+
+    /// Whether it moves services to other images, so that arkwright.yaml has to be as it is meant.
+    pub fn moves(&self) -> bool {
+        matches!(
+            self,
+            Order::Deploy { .. }
+                | Order::Rollback { .. }
+                | Order::DeployTogether { .. }
+                | Order::RollbackTogether { .. }
+                | Order::Emergency(_)
+        )
     }
 
     /// Operations of one lane run one after the other: two releases, or two backups, never at once.
     pub fn lane(&self) -> &'static str {
         match self {
-            Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => "release",
+            Order::Deploy { .. }
+            | Order::Rollback { .. }
+            | Order::DeployTogether { .. }
+            | Order::RollbackTogether { .. }
+            | Order::Retire { .. }
+            | Order::Emergency(_) => "release",
             Order::Backup { .. } => "backup",
             Order::Drill { .. } => "drill",
         }
@@ -72,11 +214,21 @@ impl fmt::Display for Order {
                 service, image: None, ..
             } => write!(f, "deploy {service}"),
             Order::Rollback { service, .. } => write!(f, "roll back {service}"),
+            Order::DeployTogether { services, .. } => write!(f, "deploy {}", words(services)),
+            Order::RollbackTogether { services, group, .. } => {
+                let more = if *group { " and what was released with it" } else { "" };
+                write!(f, "roll back {}{more}", words(services))
+            }
             Order::Retire { service } => write!(f, "retire the warm colour of {service}"),
             Order::Backup { set } => write!(f, "back up {set}"),
             Order::Drill { name } => write!(f, "drill {name}"),
+            Order::Emergency(emergency) => write!(f, "emergency of {}", emergency.service),
         }
     }
+}
+
+fn words(all: &[impl fmt::Display]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Owns a project's operations: the one implementation drives them, in the agent or in the foreground.

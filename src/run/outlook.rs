@@ -1,10 +1,12 @@
 use serde::Serialize;
 
+use crate::journal::Plan;
 use crate::model::Timestamp;
-use crate::release::{Override, Permit};
+use crate::release::{self, Override, Permit, ReleaseStep, Subjects};
 use crate::schedule::{Calendar, HORIZON_DAYS, Permission, Zone};
 
-use super::{Blame, Headroom, OperationError};
+use super::headroom::{Headroom, Surveyor};
+use super::{Blame, Host, OperationError, Order};
 
 /// What a release would do, and what stands against its beginning now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -85,6 +87,46 @@ impl Outlook {
                 refusals: self.refusals,
             }),
         })
+    }
+}
+
+impl Host {
+    /// What a release would do, and what stands against it; changes nothing.
+    pub async fn outlook(&self, order: &Order) -> Result<Outlook, OperationError> {
+        let (subjects, plan) = self.plan_release(order).await?;
+        self.look_out(order, &subjects, &plan).await
+    }
+
+    /// Only a deployment waits for its time: whoever goes back is never refused.
+    pub(super) async fn look_out(
+        &self,
+        order: &Order,
+        subjects: &Subjects,
+        plan: &Plan<ReleaseStep>,
+    ) -> Result<Outlook, OperationError> {
+        let mut outlook = Outlook {
+            steps: release::describe(subjects, plan),
+            ..Outlook::default()
+        };
+        if matches!(order, Order::Deploy { .. } | Order::DeployTogether { .. }) && !plan.forward.is_empty() {
+            outlook.consult(&self.config.calendar(), self.clock.now());
+            outlook.measure(self.room(subjects, plan).await?);
+        }
+        Ok(outlook)
+    }
+
+    async fn room(&self, subjects: &Subjects, plan: &Plan<ReleaseStep>) -> Result<Vec<Headroom>, OperationError> {
+        let engine = self.engine()?;
+        let observed = engine.observe(&self.stack.name).await;
+        let surveyor = Surveyor {
+            engine: engine.as_ref(),
+            machine: self.machine.as_ref(),
+            state: &self.folder,
+            config: &self.config,
+            stack: &self.stack,
+            observed: &observed.map_err(|e| OperationError::new(Blame::Engine, e))?,
+        };
+        Ok(surveyor.survey(subjects, plan).await)
     }
 }
 

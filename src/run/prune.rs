@@ -47,7 +47,8 @@ pub async fn plan_prune(scope: &PruneScope<'_>) -> Result<Pruning, EngineError> 
         }
     }
     let (fetched, kept) = release::fetched(scope.releases);
-    let released = scope.releases.iter().map(|saga| &saga.subject().image.reference);
+    let members = scope.releases.iter().flat_map(|saga| saga.subject().members());
+    let released = members.map(|member| &member.image.reference);
     let holdings = Holdings {
         images: engine.images().await?.into_iter().map(listed).collect(),
         needed,

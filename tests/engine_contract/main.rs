@@ -19,6 +19,7 @@ mod inside;
 mod lifecycle;
 mod networks;
 mod ownership;
+mod pointing;
 mod ports;
 mod private;
 mod released;
@@ -163,6 +164,7 @@ contract! {
     broken::a_socket_that_vanishes_in_the_middle_of_a_call_is_a_broken_connection_with_advice,
     broken::an_up_that_is_cut_at_any_call_is_finished_by_the_next,
     broken::an_engine_restarted_in_the_middle_of_an_up_is_no_harm,
+    pointing::after_a_restart_of_the_engine_the_router_asks_the_new_addresses,
     rounds::fifty_rounds_up_and_down_leave_nothing_behind,
     busy::of_two_ups_at_once_the_second_says_who_is_at_work,
     busy::an_up_that_is_killed_leaves_no_lock_and_nothing_doubled,

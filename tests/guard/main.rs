@@ -9,6 +9,7 @@ mod cli;
 mod common;
 
 mod calendar;
+mod emergency;
 mod lock;
 mod room;
 mod stage;

@@ -157,11 +157,12 @@ impl Scripted {
         let text = order.to_string();
         let found = self.scripts.iter().find(|(words, _)| text.contains(words.as_str()));
         let good = match order {
-            Order::Deploy { .. } => "deployed",
-            Order::Rollback { .. } => "rolled_back",
+            Order::Deploy { .. } | Order::DeployTogether { .. } => "deployed",
+            Order::Rollback { .. } | Order::RollbackTogether { .. } => "rolled_back",
             Order::Retire { .. } => "retired",
             Order::Backup { .. } => "published",
             Order::Drill { .. } => "passed",
+            Order::Emergency(_) => "recovered",
         };
         found.map_or_else(
             || Script::of(1, Duration::from_secs(1), End::Good(good)),
@@ -247,8 +248,12 @@ fn detail(order: &Order, ok: bool) -> serde_json::Value {
         format!("sha256:{}", "b".repeat(64)),
     );
     match order {
-        Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } => {
+        Order::Deploy { .. } | Order::Rollback { .. } | Order::Retire { .. } | Order::Emergency(_) => {
             json!({ "service": "web", "digest": new, "previous_digest": old, "proven": ok, "steps": [] })
+        }
+        Order::DeployTogether { .. } | Order::RollbackTogether { .. } => {
+            let one = |name| json!({ "service": name, "digest": new, "previous_digest": old, "proven": ok });
+            json!({ "services": ["web", "api"], "members": [one("web"), one("api")], "proven": ok, "steps": [] })
         }
         Order::Backup { set } => {
             let totals = json!({ "entries": 13, "files": 12, "bytes": 34_567, "added": 1_234 });

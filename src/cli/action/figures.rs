@@ -13,6 +13,16 @@ use crate::run::{Line, Receipt};
 pub(super) struct OfRelease {
     digest: Option<String>,
     previous_digest: Option<String>,
+    /// Where it is of several services.
+    members: Vec<Member>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Member {
+    service: String,
+    digest: Option<String>,
+    previous_digest: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -94,18 +104,26 @@ pub(super) fn lines(receipt: &Receipt) -> Vec<Line> {
 }
 
 impl OfRelease {
-    /// What serves now: the new image where all went well, the old one where it was taken back.
+    /// What serves now: the new image where all went well, the old one where it was taken back. Of several services
+    /// `web=sha256:… api=sha256:…`.
     pub fn serving(&self, ok: bool, outcome: &str) -> String {
-        let digest = match outcome {
-            _ if ok => &self.digest,
-            "rolled_back" | "aborted" => &self.previous_digest,
-            _ => &None,
-        };
-        digest.clone().unwrap_or_default()
+        match outcome {
+            _ if ok => self.told(&self.digest, |member| &member.digest),
+            "rolled_back" | "aborted" => self.previous(),
+            _ => String::new(),
+        }
     }
 
     pub fn previous(&self) -> String {
-        self.previous_digest.clone().unwrap_or_default()
+        self.told(&self.previous_digest, |member| &member.previous_digest)
+    }
+
+    fn told(&self, only: &Option<String>, of: impl Fn(&Member) -> &Option<String>) -> String {
+        if self.members.is_empty() {
+            return only.clone().unwrap_or_default();
+        }
+        let one = |member: &Member| Some(format!("{}={}", member.service, of(member).as_ref()?));
+        self.members.iter().filter_map(one).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -266,5 +284,10 @@ mod tests {
         assert_eq!(release.serving(false, "aborted"), "old");
         assert_eq!(release.serving(false, "stuck"), "");
         assert_eq!(release.serving(false, "running"), "");
+        let both =
+            r#"{"members":[{"service":"web","digest":"n","previous_digest":"o"},{"service":"api","digest":"m"}]}"#;
+        let release: OfRelease = serde_json::from_str(both).expect("figures");
+        assert_eq!(release.serving(true, "deployed"), "web=n api=m");
+        assert_eq!(release.serving(false, "aborted"), "web=o");
     }
 }

@@ -7,7 +7,7 @@ use crate::http::socket_of;
 use crate::model::{Logins, ProjectName};
 use crate::ports::NewDeployment;
 use crate::registry::{GivenError, parse_given};
-use crate::run::Order;
+use crate::run::{Order, Target};
 
 /// Where agents listen when nothing else is said.
 const SOCKETS: &str = "/run/arkwright";
@@ -52,6 +52,7 @@ impl Action {
             ],
             Action::Rollback => &[
                 "service",
+                "group",
                 "reason",
                 "project",
                 "socket",
@@ -131,17 +132,23 @@ impl Requested {
 fn order(action: Action, inputs: &Inputs) -> Result<Order, InputError> {
     let owned = |name| Ok::<_, InputError>(inputs.text(name)?.map(str::to_owned));
     Ok(match action {
-        Action::Deploy => Order::Deploy {
-            service: inputs.parsed("service")?,
-            image: owned("image")?,
-            no_canary: inputs.flag("no-canary", false)?,
+        Action::Deploy => {
+            let mut targets: Vec<Target> = services(inputs)?;
+            if let Some(image) = owned("image")? {
+                let [only] = &mut targets[..] else {
+                    return Err(bad(
+                        "image",
+                        "goes with one service; of several write SERVICE=IMAGE in `service`",
+                    ));
+                };
+                if only.image.replace(image).is_some() {
+                    return Err(bad("image", "is said in `service` already"));
+                }
+            }
             // A workflow keeps to the calendar: whoever overrides it does so on the host.
-            overriding: None,
-        },
-        Action::Rollback => Order::Rollback {
-            service: inputs.parsed("service")?,
-            reason: owned("reason")?,
-        },
+            Order::deploy(targets, inputs.flag("no-canary", false)?, None)
+        }
+        Action::Rollback => Order::rollback(services(inputs)?, inputs.flag("group", false)?, owned("reason")?),
         Action::Backup => Order::Backup {
             set: inputs.required("set")?.to_owned(),
         },
@@ -149,6 +156,23 @@ fn order(action: Action, inputs: &Inputs) -> Result<Order, InputError> {
             name: inputs.required("drill")?.to_owned(),
         },
     })
+}
+
+/// One, or several with spaces between them.
+fn services<T: std::str::FromStr<Err: std::fmt::Display>>(inputs: &Inputs) -> Result<Vec<T>, InputError> {
+    let words = inputs.required("service")?.split_whitespace();
+    let one = |word: &str| {
+        word.parse()
+            .map_err(|error: T::Err| bad("service", &format!("does not fit: {error}")))
+    };
+    words.map(one).collect()
+}
+
+fn bad(name: &'static str, why: &str) -> InputError {
+    InputError::Bad {
+        name,
+        why: why.to_owned(),
+    }
 }
 
 /// The same document that `--registry-auth` takes.
@@ -170,10 +194,7 @@ fn url(inputs: &Inputs) -> Result<Option<String>, InputError> {
     if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(Some(url.to_owned()));
     }
-    Err(InputError::Bad {
-        name: "url",
-        why: "begins neither with https:// nor with http://".into(),
-    })
+    Err(bad("url", "begins neither with https:// nor with http://"))
 }
 
 fn announcement(
@@ -253,6 +274,31 @@ mod tests {
         assert_eq!(requested.order.to_string(), "deploy web=web:2");
         assert_eq!(requested.socket, Path::new("/run/arkwright/ark.sock"));
         assert!(requested.announcement.is_none());
+        for (action, json, words) in [
+            (
+                Action::Deploy,
+                r#"{"service":"web=web:2  api","socket":"/x"}"#,
+                "deploy web=web:2 api",
+            ),
+            (
+                Action::Deploy,
+                r#"{"service":"web=web:2","socket":"/x"}"#,
+                "deploy web=web:2",
+            ),
+            (
+                Action::Rollback,
+                r#"{"service":"web api","socket":"/x"}"#,
+                "roll back web api",
+            ),
+            (
+                Action::Rollback,
+                r#"{"service":"web","group":"true","socket":"/x"}"#,
+                "roll back web and what was released with it",
+            ),
+        ] {
+            let requested = read(action, json).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(requested.order.to_string(), words);
+        }
         let drill = read(Action::RestoreDrill, r#"{"drill":"weekly","socket":"/x"}"#);
         assert!(drill.is_ok_and(|requested| requested.order == Order::Drill { name: "weekly".into() }));
     }
@@ -272,6 +318,17 @@ mod tests {
                 r#"{"service":"a","url":"javascript:x","socket":"/x"}"#,
                 "url",
             ),
+            (
+                Action::Deploy,
+                r#"{"service":"a b","image":"i","socket":"/x"}"#,
+                "image",
+            ),
+            (
+                Action::Deploy,
+                r#"{"service":"a=j","image":"i","socket":"/x"}"#,
+                "image",
+            ),
+            (Action::Deploy, r#"{"service":"a= b","socket":"/x"}"#, "service"),
             (Action::Deploy, r#"{"service":"a","project":"../x"}"#, "project"),
             (
                 Action::Deploy,

@@ -4,6 +4,7 @@ mod objects;
 mod plain;
 mod recreated;
 mod released;
+mod router;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub struct Wishes {
     /// Services to recreate although nothing of them changed; released ones stay.
     pub recreate: BTreeSet<ServiceName>,
     pub remove_orphans: bool,
-    /// Take a change of the router's own container: its connections are cut.
+    /// Put one container in the place of all that the router has, where it has more than it needs: its connections are cut.
     pub recreate_router: bool,
     /// Put the router in front of released services that still run as plain containers: these are removed first, so
     /// that nobody answers until the colour that takes their place does.

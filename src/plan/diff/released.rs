@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use crate::model::Colour;
 use crate::plan::desired::ROUTER;
 use crate::plan::{
-    Action, Adoption, Container, ContainerSpec, DesiredService, Leftover, Notice, Released, Route, Slot, SlotState,
-    labels,
+    Action, Adoption, Container, ContainerSpec, DesiredService, Leftover, Notice, Released, SlotState, labels,
 };
 use crate::stack::Condition;
 
@@ -43,8 +42,6 @@ impl<'a> Differ<'a> {
                     let remove = Action::remove(service, container);
                     self.step(remove, "the router takes over its name and port");
                 }
-                // One that is there takes these names too.
-                self.wishes.recreate_router = true;
             } else {
                 self.plan.adoption.push(Adoption {
                     service: service.name.clone(),
@@ -63,141 +60,6 @@ impl<'a> Differ<'a> {
                 }
             }
         }
-    }
-
-    pub(super) fn router(&mut self) {
-        let Some(spec) = &self.desired.router else { return };
-        let observed = self.containers(ROUTER).first().copied();
-        if observed.is_none() && !self.left_alone.is_empty() {
-            return;
-        }
-        let routes = self.routes();
-        if !same(&routes, &self.facts.routes) {
-            self.step(Action::RenderRoutes { routes }, "what the router has to serve changed");
-        }
-        let create = |id: Option<&Container>| match id {
-            None => Action::CreateContainer {
-                service: ROUTER.into(),
-                spec: Box::new(spec.clone()),
-            },
-            Some(old) => Action::RecreateContainer {
-                service: ROUTER.into(),
-                id: old.id.clone(),
-                grace: spec.stop_grace,
-                spec: Box::new(spec.clone()),
-            },
-        };
-        let start = Action::StartContainer {
-            service: ROUTER.into(),
-            name: spec.name.clone(),
-        };
-        let Some(router) = observed else {
-            self.step(create(None), "it is not there");
-            self.step(start, "it was just created");
-            return;
-        };
-        let hash = router.label(labels::SPEC_HASH);
-        let changed = match spec.labels.get(labels::SPEC_HASH).map(String::as_str) == hash {
-            // While a service waits for its adoption the router lacks that service's names and ports, which is no news.
-            false if self.left_alone.is_empty() => Some("its specification changed".to_owned()),
-            false => None,
-            true => self.image_moved(spec, router),
-        };
-        let stopped = router.stopped();
-        let gone = self
-            .detached(spec, router)
-            .filter(|_| stopped && self.left_alone.is_empty());
-        let wished = self.wishes.recreate_router || gone.is_some();
-        match gone.or(changed) {
-            Some(reason) if wished => {
-                self.step(create(Some(router)), reason);
-                self.step(start, "it was just created");
-                return;
-            }
-            Some(reason) => self.plan.drift.push(Notice {
-                subject: "the router".into(),
-                what: format!("{reason}; `arkwright up --recreate-router` takes it, and cuts the connections it has"),
-            }),
-            None => {}
-        }
-        if stopped {
-            let name = router.name.clone();
-            self.step(
-                Action::StartContainer {
-                    service: ROUTER.into(),
-                    name,
-                },
-                "it is stopped",
-            );
-        }
-    }
-
-    /// Whether the router is begun by this plan, and so knows only what its file says.
-    fn router_begins(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(&step.action, Action::StartContainer { service, .. } if service == ROUTER))
-    }
-
-    /// A router that begins has another address than whoever answered before. A proxy looks up what it calls when it
-    /// starts, so those that say they call a released service are started anew, once that one answers.
-    pub(super) fn callers(&mut self) {
-        let begins = self.router_begins();
-        let since = self.containers(ROUTER).first().and_then(|router| router.started);
-        // One that started before the router did may have looked up who answered before.
-        let stale = |caller: &Container| begins || since.zip(caller.started).is_some_and(|(router, own)| own < router);
-        for service in &self.desired.services {
-            let called = service.depends_on.keys().find(|name| {
-                let released = self
-                    .desired
-                    .service(name.as_str())
-                    .is_some_and(|s| s.released.is_some());
-                released && !self.left_alone.contains(*name)
-            });
-            let Some(called) = called else { continue };
-            if service.released.is_some() || self.touched.contains_key(&service.name) || !self.wanted(&service.name) {
-                continue;
-            }
-            let running = self
-                .containers(service.name.as_str())
-                .into_iter()
-                .filter(|c| c.running());
-            for container in running.filter(|c| stale(c)) {
-                self.step(
-                    Action::restart(service, container),
-                    format!("it calls {called}, whose address is that of the router, which is newer"),
-                );
-            }
-        }
-    }
-
-    /// For a service the router knows: what the Compose file and arkwright.yaml say, with the slots as they are.
-    fn routes(&self) -> Vec<Route> {
-        let released = self
-            .desired
-            .services
-            .iter()
-            .filter(|s| !self.left_alone.contains(&s.name));
-        released
-            .filter_map(|service| service.released.as_ref())
-            .map(|released| {
-                let known = self
-                    .facts
-                    .routes
-                    .iter()
-                    .find(|route| route.service == released.route.service);
-                Route {
-                    slots: known.map_or_else(
-                        || released.route.slots.clone(),
-                        |route| match self.facts.moving.contains(&route.service) {
-                            true => route.slots.clone(),
-                            false => settled(&route.slots),
-                        },
-                    ),
-                    ..released.route.clone()
-                }
-            })
-            .collect()
     }
 
     /// The colours of a released service: what is missing or stopped is put back, what differs is told.
@@ -340,6 +202,7 @@ impl<'a> Differ<'a> {
             },
             match touched {
                 true => "it was just started",
+                false if self.router_begins() => "the router was just started",
                 false if now == given => "the router does not find it healthy",
                 false => "its addresses are not what the router has",
             },
@@ -348,18 +211,4 @@ impl<'a> Differ<'a> {
             self.touch(&service.name, Touch::Started);
         }
     }
-}
-
-/// What a release left between two colours that nobody takes further: the one with more of the traffic has all of it.
-fn settled(slots: &[Slot; 2]) -> [Slot; 2] {
-    let mut slots = slots.clone();
-    let first = slots[0].weight >= slots[1].weight;
-    slots[0].weight = if first { 100 } else { 0 };
-    slots[1].weight = 100 - slots[0].weight;
-    slots
-}
-
-/// The order of routes says nothing.
-fn same(a: &[Route], b: &[Route]) -> bool {
-    a.len() == b.len() && a.iter().all(|route| b.contains(route))
 }

@@ -4,6 +4,7 @@ mod order;
 mod plain;
 mod recreated;
 mod released;
+mod router;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

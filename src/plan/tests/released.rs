@@ -158,29 +158,6 @@ fn a_plain_container_beside_the_router_is_a_stray() {
 }
 
 #[test]
-fn the_routers_own_change_waits_for_a_wish() {
-    let config = released_web();
-    let (observed, facts) = settled(&desired(&stack(), Some(&config)));
-    let mut other = config.clone();
-    other.router.image = "localhost/haproxy:9".into();
-    let now = desired(&stack(), Some(&other));
-    let plan = diff(&now, &observed, &facts, Wishes::default());
-    assert_eq!(words(&plan), Vec::<String>::new());
-    assert!(plan.drift[0].what.contains("--recreate-router"));
-    let wishes = Wishes {
-        recreate_router: true,
-        ..Wishes::default()
-    };
-    let words = words(&diff(&now, &observed, &facts, wishes));
-    let wanted = [
-        "recreate container ark-arkwright-router-1",
-        "start container ark-arkwright-router-1",
-        "point router web blue",
-    ];
-    assert_eq!(words, wanted);
-}
-
-#[test]
 fn who_calls_a_released_service_is_started_anew_when_the_router_takes_its_place() {
     let mut stack = stack();
     let proxy = Service {

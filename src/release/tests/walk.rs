@@ -170,7 +170,7 @@ impl Walk<'_> {
     fn take(&mut self, step: &ReleaseStep, commits: bool) {
         // Traffic goes to a colour only after it was looked at; going back to a warm one asks the router itself.
         if let ReleaseStep::Shift { colour, weight: 1.. } = *step
-            && self.saga.subject().goal == Goal::Rollback
+            && self.saga.subject().goal() == Goal::Rollback
         {
             self.model.able[at(colour)] = true;
         }
@@ -182,7 +182,7 @@ impl Walk<'_> {
     /// To its end, or to where someone has given it up.
     fn run(&mut self) -> Outcome {
         for _ in 0..2_000 {
-            if self.seq % 3 == 0 {
+            if self.seq.is_multiple_of(3) {
                 self.nothing_else_fits();
             }
             if self.choose() < 20 {
@@ -255,7 +255,7 @@ fn walk(planned: (Subject, Plan<ReleaseStep>), choices: &[u8]) {
         seq: 0,
         at: Timestamp::UNIX_EPOCH,
         event: Event::Planned {
-            subject: subject.clone(),
+            subject: subject.clone().into(),
             plan: plan.clone(),
             by: "a test".into(),
         },

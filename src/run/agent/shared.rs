@@ -10,7 +10,7 @@ use crate::model::{OperationId, Timestamp};
 use crate::ports::{Clock, Entropy};
 use crate::schedule::Memory;
 
-use super::super::{Blame, News, OperationError, Operator, Order, Receipt, Schedules};
+use super::super::{Blame, News, OperationError, Operator, Receipt, Schedules};
 use super::book::{Book, Taken};
 use super::operation::Operation;
 use super::{Accepted, AgentError, Submission, lane};
@@ -122,7 +122,7 @@ impl State {
     /// Whether an operation that did the same is the last of its lane: releases are not done twice under one key.
     pub fn done_under(&self, submission: &Submission) -> Option<OperationId> {
         let last = self.book.last(submission.order.lane())?;
-        let same = matches!(submission.order, Order::Deploy { .. } | Order::Rollback { .. })
+        let same = submission.order.moves()
             && submission.key.is_some()
             && last.key == submission.key
             && last.order == submission.order;

@@ -80,6 +80,19 @@ impl Converge<'_> {
                 let container = self.named(name).await.map_err(failed)?;
                 self.engine.start_container(&container.id).await.map_err(failed)
             }
+            Action::HandOver { name, to } => {
+                let router = self.router(&change())?;
+                let refused = |source| ConvergeError::Router {
+                    change: change(),
+                    source,
+                };
+                router.succeed(to.serving).await.map_err(refused)?;
+                let container = self.named(name).await.map_err(failed)?;
+                if !container.running() {
+                    self.engine.start_container(&container.id).await.map_err(failed)?;
+                }
+                router.hand_over(to).await.map_err(refused)
+            }
             Action::RecreateContainer {
                 service,
                 id,

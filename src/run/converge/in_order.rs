@@ -116,7 +116,8 @@ fn finishes(changes: &[Change], at: usize, done: &[bool]) -> bool {
             && done[*before]
             && before_it.container() == change.action.container()
     };
-    matches!(change.action, Action::StartContainer { .. }) && change.after.iter().any(replaced)
+    let starts = matches!(change.action, Action::StartContainer { .. } | Action::HandOver { .. });
+    starts && change.after.iter().any(replaced)
 }
 
 /// Whether leaving it off in the middle changes nothing.

@@ -22,6 +22,7 @@ impl Looker {
             environment: environment
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
+            input: Vec::new(),
         };
         let name = run.first().map_or("nothing", String::as_str);
         let ran = self.programs.run(&program).await;

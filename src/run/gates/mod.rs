@@ -77,7 +77,14 @@ impl Looker {
 
     /// Begins to send requests of our own through the router to the colour that previews reach.
     pub async fn probe(&self, probe: &Probe, scene: &Scene, network: &str) -> Result<Probing, String> {
-        let name = format!("{}-{ROUTER}-1", scene.project);
+        // The one that serves is on every network of the colours.
+        let serving = self
+            .router
+            .arrangement()
+            .await
+            .map_err(|error| error.to_string())?
+            .serving;
+        let name = format!("{}-{ROUTER}-{serving}", scene.project);
         let router = self.engine.container(&name).await.map_err(|error| error.to_string())?;
         let router = router
             .filter(Container::running)

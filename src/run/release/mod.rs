@@ -12,9 +12,11 @@ mod recreate;
 mod repoint;
 #[cfg(test)]
 mod tests;
+mod together;
 mod watch;
 
 pub use order::{ReleaseScope, plan_release, releases};
 pub use perform::{BeforeRelease, ReleasePerformer};
-pub use repoint::repoint;
-pub use watch::{Gauges, Watch};
+pub use repoint::{Reach, astray, repoint};
+pub use together::Watches;
+pub use watch::Gauges;

@@ -11,7 +11,7 @@ use crate::journal::{Saga, Step};
 use crate::model::{Colour, Span, Timestamp};
 use crate::plan::desired::HostFolders;
 use crate::ports::{Clock, Container, Engine, EngineError, ImageInfo, Router, Web};
-use crate::release::{Finding, Goal, Image, ReleaseStep, Subject};
+use crate::release::{Finding, Goal, Image, ReleaseStep, Subject, finished_of};
 use crate::run::{Judgement, Perform, Progress, StepFailed, pull};
 use crate::stack::Secrets;
 use crate::state::ProjectFolder;
@@ -19,7 +19,8 @@ use crate::state::ProjectFolder;
 use super::colour::containers_of;
 use super::data;
 use super::order::digest_of;
-use super::watch::{Gauges, Watch};
+use super::together::Watches;
+use super::watch::Gauges;
 
 /// The grace of a colour that is taken back: it has answered nobody, or was let finish before.
 const HASTE: Duration = Duration::from_secs(2);
@@ -43,7 +44,7 @@ pub struct ReleasePerformer {
     pub before: Arc<dyn BeforeRelease>,
     pub gauges: Arc<dyn Gauges>,
     /// Of the release that is being performed.
-    pub watch: Mutex<Watch>,
+    pub watch: Mutex<Watches>,
     pub state: ProjectFolder,
     /// Asks a colour's containers to take jobs or none.
     pub web: Arc<dyn Web>,
@@ -75,21 +76,19 @@ impl Perform<ReleaseStep> for ReleasePerformer {
         saga: &Saga<ReleaseStep>,
         progress: &dyn Progress,
     ) -> Result<Finding, StepFailed> {
-        let subject = saga.subject();
-        let work = Work {
-            engine: self.engine.as_ref(),
-            router: self.router.as_ref(),
-            web: self.web.as_ref(),
-            folders: self.state.host_folders(),
-            subject,
-            saga,
-            progress,
-            secrets: &self.secrets,
-            lost: &self.lost,
-        };
+        if let ReleaseStep::ShiftTogether { to, weight } = step {
+            return self.shift_together(to, *weight, saga, progress).await;
+        }
+        // The passing of time, which the driver sees to and the gates judge.
+        if let ReleaseStep::Hold { .. } = step {
+            return Ok(Finding::Nothing);
+        }
+        let unknown = || StepFailed::because("the journal names a service that the release does not move");
+        let subject = saga.subject().of(step).ok_or_else(unknown)?;
+        let work = self.work(subject, saga, progress);
         // One folder a service: two releases of one service are never under way at once.
         let copy = self.state.scratch().join(format!("release-{}", subject.service));
-        match step {
+        match step.plain() {
             ReleaseStep::Check => work.check().await,
             ReleaseStep::Fetch => work.fetch().await,
             ReleaseStep::Backup { set } => {
@@ -108,26 +107,10 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             }
             ReleaseStep::EndHook { at, .. } => work.end_hook(*at).await,
             ReleaseStep::Shift { colour, weight } => {
-                // Behind a gate the other colour is gone: there is no way but on.
-                if *weight > 0 && subject.swap == Swap::Overlap {
-                    match work.goes_back_to_warm() {
-                        true => work.can_answer(*colour).await?,
-                        false => drop(work.healthy_within(*colour, STILL).await?),
-                    }
-                }
-                if *weight == 0 && subject.swap == Swap::Overlap {
-                    work.can_answer(colour.other()).await?;
-                }
-                let weights = [(*colour, *weight), (colour.other(), 100 - weight)];
-                let took = self.router.steer(&subject.service, weights).await?;
-                // There is no other version any more that everybody else is on.
-                if *weight == 100 && subject.swap == Swap::Overlap {
-                    self.router.preview(&subject.service, None).await?;
-                }
+                work.may_shift(*colour, *weight).await?;
+                let took = work.shift(*colour, *weight).await?;
                 Ok(Finding::Shifted { took })
             }
-            // The passing of time, which the driver sees to and the gates judge.
-            ReleaseStep::Hold { .. } => Ok(Finding::Nothing),
             ReleaseStep::CloseGate => {
                 work.close_gate().await?;
                 Ok(Finding::Closed { at: self.clock.now() })
@@ -168,11 +151,16 @@ impl Perform<ReleaseStep> for ReleasePerformer {
             ReleaseStep::AwaitUp { version } => work.await_up(*version).await,
             // For the receipt only: a router that does not answer now is no reason to be stuck.
             ReleaseStep::Count => Ok(work.counters().await.unwrap_or_default()),
+            ReleaseStep::Hold { .. } | ReleaseStep::Of { .. } | ReleaseStep::ShiftTogether { .. } => {
+                Err(StepFailed::because(format!(
+                    "the journal says `{step}` of one service, which no release does"
+                )))
+            }
         }
     }
 
     fn look_every(&self, step: &ReleaseStep, saga: &Saga<ReleaseStep>) -> Option<Duration> {
-        step.wait().map(|_| Watch::every(saga.subject()))
+        step.wait().map(|_| Watches::every(saga))
     }
 
     async fn judge(
@@ -182,8 +170,29 @@ impl Perform<ReleaseStep> for ReleasePerformer {
         over: bool,
         _: &dyn Progress,
     ) -> Judgement<Finding> {
-        let mut watch = self.watch.lock().await;
-        watch.judge(&self.gauges, saga, self.clock.now(), over).await
+        let mut watches = self.watch.lock().await;
+        watches.judge(&self.gauges, saga, self.clock.now(), over).await
+    }
+}
+
+impl ReleasePerformer {
+    pub(super) fn work<'a>(
+        &'a self,
+        subject: &'a Subject,
+        saga: &'a Saga<ReleaseStep>,
+        progress: &'a dyn Progress,
+    ) -> Work<'a> {
+        Work {
+            engine: self.engine.as_ref(),
+            router: self.router.as_ref(),
+            web: self.web.as_ref(),
+            folders: self.state.host_folders(),
+            subject,
+            saga,
+            progress,
+            secrets: &self.secrets,
+            lost: &self.lost,
+        }
     }
 }
 
@@ -259,9 +268,38 @@ impl Work<'_> {
         pulled.ok_or_else(|| StepFailed::because(format!("{reference} was pulled and is not there")))
     }
 
+    /// What the finished steps of this service found, one release being of several services or not.
+    pub fn finished(&self) -> impl Iterator<Item = (&ReleaseStep, &Finding, Span)> {
+        finished_of(self.saga, &self.subject.service)
+    }
+
+    /// Whether the colour may be given this share.
+    pub async fn may_shift(&self, colour: Colour, weight: u8) -> Result<(), StepFailed> {
+        // Behind a gate the other colour is gone: there is no way but on.
+        if self.subject.swap != Swap::Overlap {
+            return Ok(());
+        }
+        match weight {
+            0 => self.can_answer(colour.other()).await,
+            _ if self.goes_back_to_warm() => self.can_answer(colour).await,
+            _ => self.healthy_within(colour, STILL).await.map(|_| ()),
+        }
+    }
+
+    /// How long the router's command took.
+    pub async fn shift(&self, colour: Colour, weight: u8) -> Result<Span, StepFailed> {
+        let weights = [(colour, weight), (colour.other(), 100u8.saturating_sub(weight))];
+        let took = self.router.steer(&self.subject.service, weights).await?;
+        // There is no other version any more that everybody else is on.
+        if weight == 100 && self.subject.swap == Swap::Overlap {
+            self.router.preview(&self.subject.service, None).await?;
+        }
+        Ok(took)
+    }
+
     /// The id of the image that is to serve, as fetched or as planned.
     pub fn image_id(&self) -> Option<&str> {
-        let fetched = self.saga.finished().find_map(|(_, finding, _)| match finding {
+        let fetched = self.finished().find_map(|(_, finding, _)| match finding {
             Finding::Image { id, .. } => Some(id.as_str()),
             _ => None,
         });
@@ -380,7 +418,7 @@ impl Work<'_> {
     /// How long something may take that requests may be waiting for: a third of what they may wait is kept for the way
     /// back.
     fn in_time(&self, limit: Duration, now: Timestamp) -> Duration {
-        let closed = self.saga.finished().filter_map(|(_, finding, _)| match finding {
+        let closed = self.finished().filter_map(|(_, finding, _)| match finding {
             Finding::Closed { at } => Some(*at),
             _ => None,
         });

@@ -7,30 +7,51 @@ use crate::run::StepFailed;
 
 use super::colour::address;
 
+/// How often the addresses are looked at when each look finds them changed.
+const LOOKS: usize = 3;
+
+/// Which slots are given other addresses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reach {
+    All,
+    /// Those with traffic: beside a release under way, which has the others in its hands.
+    Serving,
+}
+
 /// Gives the router the addresses its colours have now, where the engine has given them others (a restarted host does
-/// that); the services that were changed. Not for a project with a release under way.
+/// that); the services that were changed.
 pub async fn repoint(
     engine: &dyn Engine,
     router: &dyn Router,
     project: &ProjectName,
+    reach: Reach,
 ) -> Result<Vec<ServiceName>, StepFailed> {
-    let routes = router.routes().await?;
-    if all_up(router, &routes).await {
-        return Ok(Vec::new());
-    }
-    let observed = engine.observe(project).await?;
     let mut changed = Vec::new();
-    for route in routes {
-        for slot in &route.slots {
-            let Some(addresses) = moved(&observed, &route.service, slot, route.replicas) else {
-                continue;
-            };
-            router.point(&route.service, slot.colour, &addresses).await?;
-            changed.push(route.service.clone());
+    // Whoever makes or starts a colour meanwhile tells the router as well: so it is looked at until nothing is left to do.
+    for _ in 0..LOOKS {
+        let observed = engine.observe(project).await?;
+        let before = changed.len();
+        for route in router.routes().await? {
+            let slots = route.slots.iter();
+            for slot in slots.filter(|slot| reach == Reach::All || slot.weight > 0) {
+                let Some(addresses) = moved(&observed, &route.service, slot, route.replicas) else {
+                    continue;
+                };
+                router.point(&route.service, slot.colour, &addresses).await?;
+                changed.push(route.service.clone());
+            }
+        }
+        if changed.len() == before {
+            break;
         }
     }
     changed.dedup();
     Ok(changed)
+}
+
+/// Whether there is a slot that the router's own checks do not find well, or the router does not say.
+pub async fn astray(router: &dyn Router) -> Result<bool, StepFailed> {
+    Ok(!all_up(router, &router.routes().await?).await)
 }
 
 /// Whether the router's own checks pass at every address it has.

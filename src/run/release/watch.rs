@@ -7,9 +7,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Gate, Probe};
-use crate::journal::Saga;
 use crate::model::{Span, Timestamp};
-use crate::release::{Finding, Judged, Look, ReleaseStep, Started, Strikes, Subject, Verdict, judge, seen as seen_at};
+use crate::release::{Finding, Judged, Look, Started, Strikes, Subject, Verdict, judge, seen as seen_at};
 use crate::run::Judgement;
 use crate::run::gates::{Looker, Probing, Scene};
 
@@ -82,6 +81,15 @@ pub struct Watch {
     examining: bool,
 }
 
+/// When a hold is judged.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    pub now: Timestamp,
+    pub over: bool,
+    /// It was over before, and could not be told.
+    pub asked_again: bool,
+}
+
 /// What a look came to.
 enum Seen {
     Gate(Box<Gate>, Look),
@@ -95,14 +103,9 @@ impl Watch {
     }
 
     /// Judges a hold. While it lasts, only what must not wait for its end; when it is over, every gate.
-    pub async fn judge(
-        &mut self,
-        gauges: &Arc<dyn Gauges>,
-        saga: &Saga<ReleaseStep>,
-        now: Timestamp,
-        over: bool,
-    ) -> Judgement<Finding> {
-        let subject = Arc::new(saga.subject().clone());
+    pub async fn judge(&mut self, gauges: &Arc<dyn Gauges>, subject: &Subject, moment: Moment) -> Judgement<Finding> {
+        let Moment { now, over, asked_again } = moment;
+        let subject = Arc::new(subject.clone());
         let mut probed = None;
         if let Some(probe) = &subject.probe {
             let one = self.probe(gauges.as_ref(), probe, &subject).await;
@@ -129,7 +132,7 @@ impl Watch {
         }
         self.start(gauges, &subject, now, true).await;
         // Asked again and again after its end, one bad look is no more than in the middle of it.
-        let first = saga.undecided().is_none();
+        let first = !asked_again;
         let (mut judged, mut health) = (BTreeMap::new(), Look::Unknown("it was not looked at".into()));
         while let Some(seen) = self.looking.join_next().await {
             let Ok(seen) = seen else {

@@ -49,7 +49,7 @@ async fn trial(swap: Swap, name: &str, before: &[Order], order: &Order, fault: O
         assert_eq!(end, Next::Done(Outcome::Succeeded), "{what}: {earlier}");
     }
     let (saga, end) = stage.run(order, fault).await;
-    let subject = saga.subject();
+    let subject = &saga.subject().members()[0];
     let serving = match end {
         Next::Done(Outcome::Succeeded) if subject.goal != Goal::Retire => subject.to,
         Next::Done(Outcome::Succeeded | Outcome::Unwound { .. }) => subject.from,

@@ -19,11 +19,11 @@ impl Watch for Deaf {
 /// The plan of the example: 5 % for a quarter of an hour, 25 and 50 for half an hour each, ten minutes to settle.
 const PLAN: &str = "steps: [{ weight: 5, hold: 15m }, { weight: 25, hold: 30m }, { weight: 50, hold: 30m }], settle: 10m, \
                     gates: [errors, latency]";
-const GATES: &str = "gates:\n  \
+pub(super) const GATES: &str = "gates:\n  \
     errors: { source: router, metric: error_rate, max: 1%, abort_over: 5%, min_requests: 50, every: 5s, window: 60s }\n  \
     latency: { source: router, metric: p95, max: 2s, abort_over: 5s }\n";
 
-fn seen(value: f64, requests: u64) -> Look {
+pub(super) fn seen(value: f64, requests: u64) -> Look {
     Look::Seen(Reading {
         value,
         other: None,
@@ -40,10 +40,10 @@ fn canary(more: &str) -> Stage {
 }
 
 /// What asks while it runs, each at its time after the beginning.
-type Script = Vec<(Span, Asks)>;
-type Asks = Box<dyn Fn(&Edge, &mpsc::Sender<Petition>) -> Option<oneshot::Receiver<Result<(), Illegal>>>>;
+pub(super) type Script = Vec<(Span, Asks)>;
+pub(super) type Asks = Box<dyn Fn(&Edge, &mpsc::Sender<Petition>) -> Option<oneshot::Receiver<Result<(), Illegal>>>>;
 
-fn request(request: Request) -> Asks {
+pub(super) fn request(request: Request) -> Asks {
     Box::new(move |_, sender| {
         let (answer, answered) = oneshot::channel();
         let (request, by) = (request.clone(), "someone".to_owned());
@@ -53,7 +53,7 @@ fn request(request: Request) -> Asks {
     })
 }
 
-fn shows(gate: &'static str, look: Look) -> Asks {
+pub(super) fn shows(gate: &'static str, look: Look) -> Asks {
     Box::new(move |edge, _| {
         edge.world().readings.insert(gate.to_owned(), look.clone());
         None
@@ -61,14 +61,17 @@ fn shows(gate: &'static str, look: Look) -> Asks {
 }
 
 impl Stage {
-    fn shows(&self, gate: &str, look: Look) {
+    pub(super) fn shows(&self, gate: &str, look: Look) {
         self.edge.world().readings.insert(gate.to_owned(), look);
     }
 
     /// Drives a deployment to its end; how long it took.
     async fn drive(&mut self, script: Script) -> (Saga<ReleaseStep>, Outcome, Span) {
-        let order = deploy("app:2");
-        let (subject, plan) = self.plan(&order).await.expect("a plan");
+        self.drive_order(&deploy("app:2"), script).await
+    }
+
+    pub(super) async fn drive_order(&mut self, order: &Order, script: Script) -> (Saga<ReleaseStep>, Outcome, Span) {
+        let (subject, plan) = self.plan(order).await.expect("a plan");
         let begun = self.edge.now();
         let planned = Event::Planned {
             subject,
@@ -101,16 +104,16 @@ impl Stage {
     }
 }
 
-fn minutes(n: u64) -> Span {
+pub(super) fn minutes(n: u64) -> Span {
     Span::seconds(n * 60)
 }
 
 /// `at` and a little more, for the time the steps themselves take.
-fn about(took: Span, at: Span) -> bool {
+pub(super) fn about(took: Span, at: Span) -> bool {
     took >= at && took.std() < at.std() + Duration::from_secs(30)
 }
 
-fn error(outcome: &Outcome) -> &str {
+pub(super) fn error(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Unwound { error, .. } => error,
         other => panic!("{other:?}"),

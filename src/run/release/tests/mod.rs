@@ -3,6 +3,8 @@
 mod background;
 mod canary;
 mod recreate;
+mod together;
+mod together_canary;
 mod world;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,7 @@ use crate::model::{Colour, Span};
 use crate::plan::desired::{self, HostFolders};
 use crate::plan::standby;
 use crate::ports::{Clock, SlotState};
-use crate::release::{Goal, ReleaseStep, Subject};
+use crate::release::{Goal, ReleaseStep, Subjects};
 use crate::run::{Blame, Order, Perform, Progress, Receipt, StepFailed};
 use crate::stack::{Attachment, Network, Service, Stack};
 use crate::state::ProjectFolder;
@@ -64,6 +66,11 @@ fn stage(swap: Swap) -> Stage {
 
 /// `more` goes into the release, `below` to the end of the file.
 fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
+    stage_of(&[(SERVICE, swap, more)], below)
+}
+
+/// The first service is the one whose data and gate the world looks at.
+fn stage_of(released: &[(&str, Swap, &str)], below: &str) -> Stage {
     let memory = std::path::Path::new("/dev/shm");
     let folder = if memory.is_dir() {
         tempfile::tempdir_in(memory)
@@ -71,11 +78,12 @@ fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
         tempfile::tempdir()
     }
     .expect("a folder");
-    let service = Service {
+    let service = |name: &str| Service {
         image: Some("app:1".into()),
         networks: [("default".to_owned(), Attachment::default())].into(),
-        ..Service::named(SERVICE.parse().expect("a name"))
+        ..Service::named(name.parse().expect("a name"))
     };
+    let services = released.iter().map(|(name, ..)| service(name));
     let network = Network {
         name: NETWORK.into(),
         external: false,
@@ -92,45 +100,51 @@ fn stage_with(swap: Swap, more: &str, below: &str) -> Stage {
         folder: "/p".into(),
         files: Vec::new(),
         read_files: Vec::new(),
-        services: [(service.name.clone(), service.clone())].into(),
+        services: services.map(|service| (service.name.clone(), service)).collect(),
         disabled: BTreeMap::new(),
         networks: [("default".to_owned(), network)].into(),
         volumes: BTreeMap::new(),
         secrets: BTreeMap::new(),
         configs: BTreeMap::new(),
     };
-    let word = match swap {
+    let word = |swap: &Swap| match swap {
         Swap::Overlap => "overlap",
         Swap::Hold => "hold",
         Swap::Recreate => "recreate",
     };
-    let routed = if swap == Swap::Recreate {
-        ""
-    } else {
-        "port: 3000, health: { http: /health }, "
-    };
+    let releases = released.iter().map(|(name, swap, more)| {
+        let routed = match swap {
+            Swap::Recreate => "",
+            Swap::Overlap | Swap::Hold => "port: 3000, health: { http: /health }, ",
+        };
+        let swap = word(swap);
+        format!("  {name}: {{ release: {{ {routed}swap: {swap}, {more} }} }}\n")
+    });
     let text = format!(
-        "services: {{ {SERVICE}: {{ release: {{ {routed}swap: {word}, {more} }} }} }}\n\
-         backups: {{ recipients: [age1x], stores: {{ here: {{ path: ./b }} }}, \
-         sets: {{ database: {{ sources: [{{ sqlite: ./data.db }}] }} }} }}\n{below}"
+        "services:\n{}backups: {{ recipients: [age1x], stores: {{ here: {{ path: ./b }} }}, \
+         sets: {{ database: {{ sources: [{{ sqlite: ./data.db }}] }} }} }}\n{below}",
+        releases.collect::<String>()
     );
     let names = stack.services.keys().cloned().collect();
     let config = config::load(&folder.path().join("arkwright.yaml"), &text, &names).expect("a configuration");
     let state = ProjectFolder::open(folder.path(), &stack.name).expect("a state folder");
     let folders = state.host_folders();
-    let mut world = World::new(swap, folder.path().join("data.db"));
-    let release = &config.services[SERVICE].release;
-    let made = standby::of_colour(&service, release, Colour::Blue, &folders);
-    let blue = match swap {
-        Swap::Recreate => desired::recreated(&stack, &service, 1, "app:1", &folders),
-        Swap::Overlap | Swap::Hold => desired::colour(&stack, &made, Colour::Blue, 1, "app:1", &folders),
-    }
-    .expect("a specification");
-    world.make(&blue);
-    world.start(&blue.name);
-    let mut served = route(swap == Swap::Hold);
-    served.slots[0].addresses = world.containers[&blue.name].ip.into_iter().collect();
-    if swap != Swap::Recreate {
+    let mut world = World::new(released[0].1, folder.path().join("data.db"));
+    for (name, swap, _) in released {
+        let service = &stack.services[*name];
+        let made = standby::of_colour(service, &config.services[*name].release, Colour::Blue, &folders);
+        let blue = match swap {
+            Swap::Recreate => desired::recreated(&stack, service, 1, "app:1", &folders),
+            Swap::Overlap | Swap::Hold => desired::colour(&stack, &made, Colour::Blue, 1, "app:1", &folders),
+        }
+        .expect("a specification");
+        world.make(&blue);
+        world.start(&blue.name);
+        if *swap == Swap::Recreate {
+            continue;
+        }
+        let mut served = route(name, *swap == Swap::Hold);
+        served.slots[0].addresses = world.containers[&blue.name].ip.into_iter().collect();
         world.routes.push(served);
     }
     let edge = Edge(Arc::new(Mutex::new(world)));
@@ -182,7 +196,7 @@ fn retire() -> Order {
 }
 
 impl Stage {
-    async fn plan(&self, order: &Order) -> Result<(Subject, Plan<ReleaseStep>), crate::run::OperationError> {
+    async fn plan(&self, order: &Order) -> Result<(Subjects, Plan<ReleaseStep>), crate::run::OperationError> {
         let scope = ReleaseScope {
             stack: &self.stack,
             config: &self.config,
@@ -202,7 +216,8 @@ impl Stage {
             let mut world = self.edge.world();
             world.fault = fault;
             world.calls = 0;
-            world.heir = Some(subject.to).filter(|_| subject.goal != Goal::Retire);
+            let first = &subject.members()[0];
+            world.heir = Some(first.to).filter(|_| first.goal != Goal::Retire);
         }
         let mut records: Vec<Record<ReleaseStep>> = Vec::new();
         let clock = self.edge.clone();
@@ -264,7 +279,7 @@ impl Stage {
         let world = self.edge.world();
         assert_eq!(world.wrong, [""; 0], "{what}");
         assert!(!world.closed() && world.gate.is_none(), "the gate is open: {what}");
-        assert_eq!(world.previewed, None, "{what}");
+        assert!(world.previewed.is_empty(), "{what}");
         for slot in &world.routes[0].slots {
             let full = if slot.colour == colour { 100 } else { 0 };
             assert_eq!(slot.weight, full, "{what}: {:?}", world.routes);
@@ -375,19 +390,20 @@ async fn trial(swap: Swap, name: &str, before: &[Order], order: &Order, fault: O
         let was = stage.made();
         let (saga, end) = stage.run(order, fault).await;
         if matches!(end, Next::Done(Outcome::Unwound { .. })) {
-            let to = saga.subject().to;
+            let subject = &saga.subject().members()[0];
+            let to = subject.to;
             let left = |made: &BTreeMap<String, u32>| made.get(to.as_str()).copied();
             let (now, was) = (left(&stage.made()), left(&was));
             assert!(
                 now.is_none() || now == was,
                 "only what was warm before may be left: {what}"
             );
-            let found = !saga.subject().containers.is_empty();
+            let found = !subject.containers.is_empty();
             assert!(found || now == was, "what was warm still is: {what}");
         }
         (saga, end)
     };
-    let subject = saga.subject();
+    let subject = &saga.subject().members()[0];
     let id = |image: &crate::release::Image| match image.id.as_deref() {
         id if id == image_id("app:1").as_deref() => "app:1",
         _ => "app:2",

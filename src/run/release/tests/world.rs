@@ -67,8 +67,8 @@ pub struct World {
     pub heir: Option<Colour>,
     /// The word that nobody listens to.
     pub deaf: Option<String>,
-    /// The colour that previews reach.
-    pub previewed: Option<Colour>,
+    /// The colours that previews reach.
+    pub previewed: BTreeMap<ServiceName, Colour>,
     /// What a look at each gate shows.
     pub readings: BTreeMap<String, Look>,
     /// How long a look at it takes, where it takes its time.
@@ -116,7 +116,7 @@ impl World {
             mortal: false,
             heir: None,
             deaf: None,
-            previewed: None,
+            previewed: BTreeMap::new(),
             readings: BTreeMap::new(),
             slow: BTreeMap::new(),
             ips: 0,
@@ -153,8 +153,14 @@ impl World {
         made.running = made.spec.image != "app:crash";
         made.ip = made.running.then_some(ip);
         let version = made.spec.image.clone();
-        if self.swap == Swap::Hold {
-            if self.containers.values().filter(|c| c.running).count() > 1 {
+        if self.swap == Swap::Hold && service_of(made) == SERVICE {
+            if self
+                .containers
+                .values()
+                .filter(|c| c.running && service_of(c) == SERVICE)
+                .count()
+                > 1
+            {
                 self.wrong.push("two processes have the data open".into());
             }
             let append = || -> std::io::Result<()> {
@@ -188,7 +194,10 @@ impl World {
 
     /// Whoever has traffic must be able to answer, at every moment, unless the gate holds the requests.
     fn look(&mut self) {
-        let working = self.containers.values().filter(|made| made.running && made.works);
+        let working = self
+            .containers
+            .values()
+            .filter(|made| made.running && made.works && service_of(made) == SERVICE);
         let working: Vec<String> = working.map(|made| colour_of(made).to_owned()).collect();
         if working.len() > 1 {
             self.wrong.push("two colours take jobs".into());
@@ -201,28 +210,33 @@ impl World {
         if !working.iter().all(proven) {
             self.wrong.push("an unproven colour takes jobs".into());
         }
-        if self.closed() {
-            return;
-        }
         let mut wrong = Vec::new();
         let well = |slot: &Slot| slot.weight > 0 && slot.addresses.iter().any(|ip| self.well(ip));
-        if self.mortal && self.routes.iter().flat_map(|r| &r.slots).any(well) {
-            return;
-        }
-        for slot in self.routes.iter().flat_map(|r| &r.slots).filter(|s| s.weight > 0) {
-            if slot.addresses.is_empty()
-                || slot.state != SlotState::Ready
-                || !slot.addresses.iter().all(|ip| self.well(ip))
-            {
-                wrong.push(format!("{} has {} % and cannot answer", slot.colour, slot.weight));
+        for route in &self.routes {
+            let [a, b] = &route.slots;
+            if a.weight + b.weight != 100 {
+                wrong.push(format!("{} has {} and {} %", route.service, a.weight, b.weight));
+            }
+            let held = self.closed() && route.service.as_str() == SERVICE;
+            if held || (self.mortal && route.slots.iter().any(well)) {
+                continue;
+            }
+            for slot in route.slots.iter().filter(|s| s.weight > 0) {
+                if slot.addresses.is_empty()
+                    || slot.state != SlotState::Ready
+                    || !slot.addresses.iter().all(|ip| self.well(ip))
+                {
+                    wrong.push(format!("{} has {} % and cannot answer", slot.colour, slot.weight));
+                }
             }
         }
         self.wrong.extend(wrong);
     }
 
-    fn slot(&mut self, colour: Colour) -> Option<&mut Slot> {
+    fn slot(&mut self, service: &ServiceName, colour: Colour) -> Option<&mut Slot> {
         self.routes
             .iter_mut()
+            .filter(|route| route.service == *service)
             .flat_map(|r| &mut r.slots)
             .find(|s| s.colour == colour)
     }
@@ -330,10 +344,10 @@ impl Router for Edge {
     async fn routes(&self) -> Result<Vec<Route>, RouterError> {
         self.call(unreachable, |w| Ok(w.routes.clone())).await
     }
-    async fn steer(&self, _: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError> {
+    async fn steer(&self, service: &ServiceName, weights: [(Colour, u8); 2]) -> Result<Span, RouterError> {
         self.call(unreachable, |w| {
             for (colour, weight) in weights {
-                if let Some(slot) = w.slot(colour) {
+                if let Some(slot) = w.slot(service, colour) {
                     slot.weight = weight;
                 }
             }
@@ -341,9 +355,9 @@ impl Router for Edge {
         })
         .await
     }
-    async fn point(&self, _: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError> {
+    async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError> {
         self.call(unreachable, |w| {
-            if let Some(slot) = w.slot(colour) {
+            if let Some(slot) = w.slot(service, colour) {
                 slot.addresses = addresses.to_vec();
                 slot.state = if addresses.is_empty() {
                     SlotState::Maint
@@ -355,7 +369,8 @@ impl Router for Edge {
         })
         .await
     }
-    async fn gate(&self, _: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
+    async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
+        assert_eq!(service.as_str(), SERVICE, "nobody else has a gate");
         self.call(unreachable, |w| {
             match closed {
                 Some(limit) if !w.closed() => w.gate = Some(Instant::now() + limit.std()),
@@ -366,9 +381,10 @@ impl Router for Edge {
         })
         .await
     }
-    async fn slots(&self, _: &ServiceName) -> Result<Vec<SlotView>, RouterError> {
+    async fn slots(&self, service: &ServiceName) -> Result<Vec<SlotView>, RouterError> {
         self.call(unreachable, |w| {
-            let slots = w.routes.iter().flat_map(|r| &r.slots);
+            let routes = w.routes.iter().filter(|route| route.service == *service);
+            let slots = routes.flat_map(|r| &r.slots);
             Ok(slots
                 .map(|slot| SlotView {
                     colour: slot.colour,
@@ -412,9 +428,12 @@ impl Router for Edge {
         })
         .await
     }
-    async fn preview(&self, _: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError> {
+    async fn preview(&self, service: &ServiceName, colour: Option<Colour>) -> Result<(), RouterError> {
         self.call(unreachable, |w| {
-            w.previewed = colour;
+            match colour {
+                Some(colour) => w.previewed.insert(service.clone(), colour),
+                None => w.previewed.remove(service),
+            };
             Ok(())
         })
         .await
@@ -662,8 +681,8 @@ impl Engine for Edge {
     }
 }
 
-/// The route of a project that `up` has just put behind the router.
-pub fn route(hold: bool) -> Route {
+/// The route of a service that `up` has just put behind the router.
+pub fn route(service: &str, hold: bool) -> Route {
     let slot = |colour, weight, state| Slot {
         colour,
         addresses: Vec::new(),
@@ -671,7 +690,7 @@ pub fn route(hold: bool) -> Route {
         state,
     };
     Route {
-        service: SERVICE.parse().expect("a name"),
+        service: service.parse().expect("a name"),
         port: 3000,
         health_path: "/health".into(),
         health_every: Span::seconds(1),
@@ -686,6 +705,10 @@ pub fn route(hold: bool) -> Route {
         sticky: false,
         page: None,
     }
+}
+
+pub fn service_of(made: &Made) -> &str {
+    made.spec.labels.get(labels::SERVICE).map_or("", String::as_str)
 }
 
 pub fn colour_of(made: &Made) -> &str {
