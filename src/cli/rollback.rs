@@ -4,6 +4,7 @@ use super::owner::{self, Owner};
 use super::registry_auth::RegistryAuth;
 use super::{Failure, Global, Kind, OrFail, Terminal, project, steer};
 use crate::app::Project;
+use crate::config::Swap;
 use crate::model::ServiceName;
 use crate::run::{Order, Receipt};
 
@@ -32,6 +33,11 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let project = project::configured(global)?;
     let names: Vec<&str> = args.services.iter().map(ServiceName::as_str).collect();
     let mut reason = args.reason.clone();
+    for service in &args.services {
+        if let Some(said) = data_stays(&project, service) {
+            terminal.note(&said);
+        }
+    }
     if !args.yes {
         if !std::io::stdin().is_terminal() {
             let refusal = Failure::new(Kind::Usage, "a rollback is confirmed on a terminal, or with --yes");
@@ -63,6 +69,28 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let order = Order::rollback(left, args.group, reason);
     let receipt = owner.carry_out_with(&order, &logins, &terminal).await?;
     terminal.conclude(&receipt)
+}
+
+/// Going back swaps programs and not data: which of a held service's is left as the newer version has it.
+fn data_stays(project: &Project, service: &ServiceName) -> Option<String> {
+    let release = &project.config.services.get(service)?.release;
+    if release.swap != Swap::Hold {
+        return None;
+    }
+    let databases = project.config.databases_of(release);
+    let databases: Vec<String> = databases
+        .iter()
+        .map(|path| path.strip_prefix(&project.config.folder).unwrap_or(path))
+        .map(|path| path.display().to_string())
+        .collect();
+    let what = match databases.is_empty() {
+        true => "its data".to_owned(),
+        false => databases.join(", "),
+    };
+    Some(format!(
+        "{service}: {what} stays as it is by now, what was written since the release included; nothing is put back \
+         (`arkwright emergency {service}` puts an earlier state in place)"
+    ))
 }
 
 /// A release of one of these that can still be taken back; behind it in line there would be nothing left to roll back to.
