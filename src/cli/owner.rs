@@ -254,7 +254,8 @@ async fn drive(
 /// The lock under which a project's containers are changed; refused while a release is open.
 pub async fn stack_lock(project: &Project, who: &str) -> Result<HostLock, Failure> {
     let folder = project.folder().or_fail(Kind::Host)?;
-    let lock = HostLock::take(&folder.stack_lock(), who);
+    // The agent has it for a moment at every container's start.
+    let lock = take_now(&folder.stack_lock(), who).await;
     // Looked at with the lock held, and before its refusal is told: a release says more than the lock it holds.
     no_release_under_way(project).await?;
     let lock = lock.map_err(lock_failure)?;

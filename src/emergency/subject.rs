@@ -96,10 +96,11 @@ impl Place {
         })
     }
 
-    /// Its folder for what belongs to an operation: on the same file system, so that renaming is enough.
+    /// Its own folder for what belongs to an operation: on the same file system, so that renaming is enough.
     pub fn room(&self, operation: &OperationId) -> PathBuf {
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        parent.join(format!(".arkwright-emergency-{operation}"))
+        let name = self.path.file_name().unwrap_or_default();
+        parent.join(format!(".arkwright-emergency-{operation}")).join(name)
     }
 
     /// The names, in its folder, of everything that goes with it.
@@ -215,10 +216,12 @@ impl Subject {
         }
         for place in &self.places {
             let parent = place.path.parent().unwrap_or(Path::new("/"));
+            let name = place.path.file_name().unwrap_or_default();
             lines.push(format!(
-                "what is at {} now is kept in {}/.arkwright-emergency-…/before",
+                "what is at {} now is kept in {}/.arkwright-emergency-…/{}/before",
                 place.path.display(),
-                parent.display()
+                parent.display(),
+                name.display()
             ));
         }
         lines

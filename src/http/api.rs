@@ -121,6 +121,14 @@ async fn request(
 ) -> Result<StatusCode, Refusal> {
     let id = named(&id)?;
     let asked: Asked = strict(body)?;
+    if !peer.may_do_anything() {
+        let (agent, of) = (served.agent.clone(), id.clone());
+        let receipt = blocking(move || agent.receipt(&of)).await?;
+        if receipt.kind == "emergency" {
+            let why = "an emergency is steered by root on this host";
+            return Err(Refusal(OperationError::because(Blame::Refused, why)));
+        }
+    }
     let by = signed(peer, &asked.by);
     served.agent.request(&id, asked.request, &by).await?;
     Ok(StatusCode::NO_CONTENT)

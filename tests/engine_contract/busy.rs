@@ -40,7 +40,7 @@ pub async fn of_two_ups_at_once_the_second_says_who_is_at_work(bench: &Bench) {
     until("the first is at work", || async { !bench.services().await.is_empty() }).await;
     let (code, said) = ended(up(bench, folder.path())).await;
     // Either it waits until the first is done and has nothing to do, or it says who is at work.
-    let busy = code == Some(6) && said.contains("arkwright up (process ") && said.contains("wait for it");
+    let busy = code == Some(6) && said.contains("arkwright up (arkwright ") && said.contains("wait for it");
     assert!(
         busy || code == Some(0) && said.contains("nothing to do"),
         "{code:?}: {said}"

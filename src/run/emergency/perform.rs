@@ -3,20 +3,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::backup::{BackupStep, SQLITE_SIDES};
 use crate::config::Source;
 use crate::emergency::{EmergencyStep, Found, Place, Subject, saved_set};
-use crate::journal::{Plan, Saga, Step};
+use crate::journal::{Plan, Request, Saga, Step};
 use crate::model::{Health, OperationId, ServiceName, Span};
 use crate::ports::{Container, Notice, Program, SlotView};
 use crate::release::{Permit, ReleaseStep};
 use crate::run::release::Reach;
 use crate::run::restore::{RestoreOptions, Selection, restore};
 use crate::run::snapshots::Which;
-use crate::run::{Host, News, Order, Perform, Progress, Receipt, StepFailed, Watch};
+use crate::run::{Host, News, Order, Perform, Petition, Progress, Receipt, StepFailed, Watch};
 
 use super::places::Room;
 
@@ -72,12 +72,15 @@ impl Perform<EmergencyStep> for EmergencyPerformer {
                 Ok(Found::Nothing)
             }
             EmergencyStep::Replace { at, .. } => {
+                // The host may have been started again since, and what uses the data with it.
+                self.stop(subject).await?;
                 let place = place(subject, *at)?.clone();
                 let operation = subject.operation.clone();
                 let kept = on_disk(move || Room::of(&place, &operation).replace()).await?;
                 Ok(Found::Replaced { kept })
             }
             EmergencyStep::PutBack { at, .. } => {
+                self.stop(subject).await?;
                 let place = place(subject, *at)?.clone();
                 let operation = subject.operation.clone();
                 on_disk(move || Room::of(&place, &operation).put_back()).await?;
@@ -264,6 +267,15 @@ impl EmergencyPerformer {
     async fn deploy(&self, subject: &Subject, progress: &dyn Progress) -> Result<Found, StepFailed> {
         let begun = self.begun(subject, ReleaseStep::KIND)?;
         let known = begun.into_iter().find(|receipt| receipt.ok || receipt.open());
+        let (ask, petitions) = mpsc::channel(1);
+        if known.as_ref().is_some_and(|receipt| receipt.outcome == "stuck") {
+            let petition = Petition {
+                request: Request::Retry,
+                by: mark(&subject.operation),
+                answer: oneshot::channel().0,
+            };
+            ask.send(petition).await?;
+        }
         let id = match known {
             Some(receipt) => receipt.operation,
             None => {
@@ -290,7 +302,6 @@ impl EmergencyPerformer {
             }
         };
         let performer = self.host.release_performer(&id)?;
-        let (_ask, petitions) = mpsc::channel(1);
         let receipt = self
             .host
             .ledger()
@@ -419,10 +430,15 @@ fn as_files(folder: &std::path::Path, sqlite: &std::path::Path) -> Vec<Source> {
 
 /// Without what only passes time, and without backups of what was just restored.
 fn hurried(plan: Plan<ReleaseStep>) -> Plan<ReleaseStep> {
-    let left_out = |step: &ReleaseStep| matches!(step, ReleaseStep::Hold { .. } | ReleaseStep::Backup { .. });
-    let before = plan.forward[..plan.commit.min(plan.forward.len())].iter();
+    let left_out = |step: &ReleaseStep| matches!(step.plain(), ReleaseStep::Hold { .. } | ReleaseStep::Backup { .. });
+    // The version that ruined the data is not started again on what was restored: once it is to be stopped there is no
+    // way back to it.
+    let ends_it = |step: &ReleaseStep| matches!(step.plain(), ReleaseStep::CloseGate | ReleaseStep::TakeDown { .. });
+    let last = plan.forward.iter().position(ends_it).unwrap_or(plan.forward.len());
+    let commit = plan.commit.min(last);
+    let before = plan.forward[..commit.min(plan.forward.len())].iter();
     Plan {
-        commit: plan.commit - before.filter(|step| left_out(step)).count(),
+        commit: commit - before.filter(|step| left_out(step)).count(),
         forward: plan.forward.into_iter().filter(|step| !left_out(step)).collect(),
         finally: plan.finally,
     }
@@ -458,8 +474,26 @@ mod tests {
             commit: 4,
             finally: vec![ReleaseStep::Count],
         };
-        let hurried = hurried(plan);
-        assert_eq!(hurried.forward, [ReleaseStep::Check, prove, keep]);
+        let hurried = super::hurried(plan);
+        assert_eq!(hurried.forward, [ReleaseStep::Check, prove.clone(), keep]);
         assert_eq!((hurried.commit, hurried.finally), (2, vec![ReleaseStep::Count]));
+
+        let held = Plan {
+            forward: vec![
+                ReleaseStep::Check,
+                ReleaseStep::Backup { set: "database".into() },
+                ReleaseStep::CloseGate,
+                ReleaseStep::StopServing { colour },
+                prove,
+            ],
+            commit: 4,
+            finally: Vec::new(),
+        };
+        let hurried = super::hurried(held);
+        assert_eq!(
+            hurried.forward[hurried.commit],
+            ReleaseStep::CloseGate,
+            "no way back from here"
+        );
     }
 }

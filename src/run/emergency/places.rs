@@ -65,7 +65,10 @@ impl<'a> Room<'a> {
     /// Empties it for a restore.
     pub fn prepare(&self) -> Result<(), PlaceError> {
         remove(&self.target())?;
-        make_folder(&self.root, 0o700).map_err(failed("making", &self.root))
+        for folder in [self.rooms(), &self.root] {
+            make_folder(folder, 0o700).map_err(failed("making", folder))?;
+        }
+        Ok(())
     }
 
     pub fn staged(&self) -> Result<(), PlaceError> {
@@ -85,10 +88,10 @@ impl<'a> Room<'a> {
         }
         remove(&self.target())?;
         // What is kept in it keeps it.
-        for folder in [self.kept(), self.root.clone()] {
-            match fs::remove_dir(&folder) {
+        for folder in [&self.kept(), &self.root, self.rooms()] {
+            match fs::remove_dir(folder) {
                 Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
-                    return Err(failed("removing", &folder)(e));
+                    return Err(failed("removing", folder)(e));
                 }
                 _ => {}
             }
@@ -132,6 +135,11 @@ impl<'a> Room<'a> {
             }
         }
         sync(self.parent())
+    }
+
+    /// The rooms of all places in the same folder.
+    fn rooms(&self) -> &Path {
+        self.root.parent().unwrap_or(Path::new("/"))
     }
 
     fn parent(&self) -> &Path {
@@ -233,6 +241,40 @@ mod tests {
             assert_eq!(fs::read_to_string(kept.join("a.db")).expect("kept"), "bad");
             assert_eq!(fs::read_to_string(kept.join("a.db-wal")).expect("kept"), "bad log");
         }
+    }
+
+    /// Two of one folder: each has what is its own, forward and back.
+    #[test]
+    fn neighbours_do_not_take_each_other_for_themselves() {
+        let stage = Stage::new();
+        fs::write(stage.data().join("b.db"), "other bad").expect("written");
+        let entry = "data/b.db".parse().expect("a path");
+        let other = Place::new(stage.folder.path(), &entry, 0, true).expect("a place");
+        let other = Room::of(&other, &stage.operation);
+        stage.restore();
+        assert!(!other.is_staged(), "only the first is restored");
+        other.prepare().expect("empty");
+        fs::create_dir_all(other.restored().parent().expect("a folder")).expect("made");
+        fs::write(other.restored(), "other good").expect("written");
+        other.staged().expect("whole");
+        stage.room().replace().expect("in place");
+        // The second was begun and not yet moved in: taking it back leaves what is there.
+        other.put_back().expect("back");
+        assert_eq!(stage.read("b.db").as_deref(), Some("other bad"));
+        other.replace().expect("in place");
+        assert_eq!(
+            (stage.read("a.db").as_deref(), stage.read("b.db").as_deref()),
+            (Some("good"), Some("other good"))
+        );
+        for room in [&other, &stage.room()] {
+            room.put_back().expect("back");
+            room.unstage().expect("removed");
+        }
+        assert_eq!(
+            (stage.read("a.db").as_deref(), stage.read("b.db").as_deref()),
+            (Some("bad"), Some("other bad"))
+        );
+        assert_eq!(fs::read_dir(stage.data()).expect("a folder").count(), 3);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backup::{SQLITE, Snapshot};
 use crate::config::Before;
 use crate::emergency::{Chosen, Place, Stopped, Subject, Users};
-use crate::model::{OperationId, Timestamp};
+use crate::model::{OperationId, ServiceName, Timestamp};
 use crate::plan::{Observed, labels};
 use crate::ports::Store;
 use crate::release::{self, Image};
@@ -64,7 +64,20 @@ impl Host {
         let users = self.users(wanted, &places).await;
         let raised = self.router()?.in_maintenance().await;
         let raised = raised.map_err(|e| OperationError::new(Blame::Host, e))?;
-        let is_released = |service: &&Service| self.config.services.contains_key(&service.name);
+        let routed = |name: &ServiceName| {
+            self.config
+                .services
+                .get(name)
+                .is_some_and(|c| c.release.routed().is_some())
+        };
+        if !routed(&wanted.service) {
+            return Err(OperationError::because(
+                Blame::Input,
+                format!("{} has no router in front, which could hold its users off meanwhile", wanted.service),
+            )
+            .hinted("stop it, restore by hand with `arkwright backup restore`, then `arkwright deploy` the version you want"));
+        }
+        let is_released = |service: &&Service| routed(&service.name);
         let pages = users.iter().filter(is_released).map(|service| service.name.clone());
         let stopped = users.iter().flat_map(|service| {
             let of =
