@@ -53,7 +53,7 @@ pub enum PlanError {
     #[error("`swap: hold` is for one process, but `{service}` has {replicas} replicas; set `replicas: 1`")]
     HeldReplicas { service: ServiceName, replicas: u32 },
     #[error(
-        "{0} are swapped in place (`swap: hold`), and a release moves one such service at most: past the point of no return of one, the other could not be taken back; release them one after the other with `--one-by-one`"
+        "{0} are swapped in place (`swap: hold` or `recreate`), and a release moves one such service at most: past the point of no return of one, the other could not be taken back; move them one after the other (`deploy --one-by-one`, or a `rollback` each)"
     )]
     SwappedTogether(String),
     #[error(
