@@ -71,10 +71,30 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         without_saving: args.without_saving.clone(),
         keep_maintenance: args.keep_maintenance,
     };
+    let release = steer::open_release(&project, Some(&args.service)).await?;
+    let release = release.filter(|release| release.outcome != "stuck");
+    if let (Some(release), true) = (&release, args.plan) {
+        // Between two colours nothing can be planned.
+        let first = format!(
+            "{} is under way and taken back first; run this again then",
+            release.operation
+        );
+        return match terminal.json {
+            true => terminal.print_json(&serde_json::json!({ "taken_back_first": release.operation })),
+            false => terminal.print(&first),
+        };
+    }
     if args.plan || !args.yes {
         if !args.plan && !std::io::stdin().is_terminal() {
             let refusal = Failure::new(Kind::Usage, "an emergency is confirmed on a terminal, or with --yes");
             return Err(refusal.hinted("`--plan` prints what it would do"));
+        }
+        if let Some(release) = &release {
+            terminal.print(&format!("{} is under way: {}", release.operation, release.subject))?;
+            if !terminal.confirm("Take it back first?")? {
+                return Err(Failure::new(Kind::Interrupted, "nothing was changed"));
+            }
+            take_back(&project, release, &terminal).await?;
         }
         show(&project, &wanted, args.plan, &terminal).await?;
         if args.plan {
@@ -84,20 +104,23 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
             return Err(Failure::new(Kind::Interrupted, "nothing was changed"));
         }
     }
-    if let Some(release) = steer::open_release(&project, Some(&args.service)).await?
-        && release.outcome != "stuck"
-    {
-        let by = format!("{}: an emergency", owner::by());
-        // One that cannot be taken back any more is waited for.
-        if let Err(refusal) = steer::take_back(&project, &release, &by, &terminal).await? {
-            terminal.note(&refusal.to_string());
-        }
+    if let Some(release) = release.filter(|_| args.yes) {
+        take_back(&project, &release, &terminal).await?;
     }
     let owner = Owner::of(&project).await?;
     let receipt = owner.carry_out(&Order::Emergency(wanted), &terminal).await?;
     let told = terminal.conclude(&receipt);
     incident(&receipt, &terminal).await;
     told
+}
+
+/// One that cannot be taken back any more is waited for.
+async fn take_back(project: &Project, release: &Receipt, terminal: &Terminal) -> Result<(), Failure> {
+    let by = format!("{}: an emergency", owner::by());
+    if let Err(refusal) = steer::take_back(project, release, &by, terminal).await? {
+        terminal.note(&refusal.to_string());
+    }
+    Ok(())
 }
 
 async fn show(project: &Project, wanted: &Emergency, only: bool, terminal: &Terminal) -> Result<(), Failure> {
