@@ -16,6 +16,9 @@ use super::socket::ask;
 /// What lists connections.
 pub const SESSIONS: &str = "show sess";
 
+/// What the master says of a process that has ended, or ends as it is asked.
+const ENDED: [&str; 2] = ["Can't find the target PID", "Can't connect to the target CLI"];
+
 /// How long a command waits for a router that is just starting.
 const STARTING: Duration = Duration::from_secs(10);
 /// How long a reload may take until the new process serves.
@@ -183,7 +186,7 @@ impl Process {
         answer
             .inspect_err(told)
             .ok()
-            .filter(|answer| !answer.starts_with("Can't find the target PID"))
+            .filter(|answer| !ENDED.iter().any(|ended| answer.starts_with(ended)))
     }
 
     /// Requests, and upgraded connections, that elders still have at each server.
