@@ -63,7 +63,7 @@ release_stack() {
         printf 'name: %s\nservices:\n' "$RELEASE_PROJECT"
         for service in web archive; do
             port="${RELEASE_PORT[$service]}"
-            printf '  %s:\n    image: %s:1.0.0\n    restart: unless-stopped\n' "$service" "$RELEASE_IMAGE"
+            printf '  %s:\n    image: %s:1.0.0\n    restart: unless-stopped\n    shm_size: 2gb\n' "$service" "$RELEASE_IMAGE"
             printf '    environment: { PORT: "%s", LINE_SERVICE_API_TOKEN: %s, STANDIN_DELAY: 2ms%s }\n' "$port" "$RELEASE_TOKEN" \
                 "$([[ "$service" != web ]] || printf ', %s' "${OWN_DATABASE[@]/=/: }")"
             [[ "$service" != archive ]] || printf '    volumes: ["./data:/data", "./uploads:/uploads"]\n'

@@ -69,7 +69,7 @@ impl Stage {
     pub fn write(&self, more: bool, router: &str) -> Project {
         let service = |name: &str, port: u16, published: u16, networks: &str| {
             format!(
-                "  {name}:\n    image: {BACKEND}\n    init: false\n    \
+                "  {name}:\n    image: {BACKEND}\n    init: false\n    shm_size: 2gb\n    \
                  deploy: {{ replicas: {} }}\n    \
                  environment: {{ DATABASE_PATH: /dev/shm/memoryark.db, UPLOAD_PATH: /dev/shm/uploads, PORT: \"{port}\", \
                  LINE_SERVICE_API_TOKEN: {TOKEN}, STANDIN_DELAY: 2ms }}\n    \
