@@ -1,6 +1,4 @@
-use std::collections::BTreeSet;
-
-use crate::plan::{Container, DesiredService, Recreated, labels};
+use crate::plan::{DesiredService, Recreated, labels};
 
 use super::Differ;
 
@@ -17,50 +15,7 @@ impl<'a> Differ<'a> {
             ));
             return;
         }
-        let find = |name: &str| observed.iter().find(|c| c.name == name).copied();
-        if service
-            .containers
-            .iter()
-            .any(|spec| find(&spec.name).is_none_or(Container::stopped))
-        {
-            self.waits(service);
-        }
-        let mut told = BTreeSet::new();
-        for spec in &service.containers {
-            let Some(container) = find(&spec.name) else {
-                self.create(service, spec, "it is not there".into());
-                continue;
-            };
-            let hash = spec.labels.get(labels::SPEC_HASH).map(String::as_str);
-            let differs = match container.label(labels::SPEC_HASH) == hash {
-                false => Some("its specification changed".to_owned()),
-                true => self.image_moved(spec, container),
-            };
-            if let Some(differs) = differs
-                && told.insert(differs.clone())
-            {
-                self.drift(
-                    service,
-                    format!("{differs}; `arkwright deploy {}` takes it", service.name),
-                );
-            }
-            if let Some(reason) = self.detached(spec, container).filter(|_| container.stopped()) {
-                self.recreate(service, spec, container, reason);
-            } else if container.stopped() {
-                self.start(service, spec, "it is stopped".into());
-            }
-        }
-        self.image_drift(service, recreated.compose_image.as_ref());
-        if observed.len() > service.containers.len() {
-            self.drift(
-                service,
-                format!(
-                    "it has {} replicas and {} are asked for",
-                    observed.len(),
-                    service.containers.len()
-                ),
-            );
-        }
+        self.as_released(service, &observed, "", recreated.compose_image.as_ref());
         self.restart_with(service);
     }
 }

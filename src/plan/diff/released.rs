@@ -73,6 +73,21 @@ impl<'a> Differ<'a> {
                 .collect()
         };
         let observed = of(released.colour);
+        let serves = format!("the {} colour serves and ", released.colour);
+        self.as_released(service, &observed, &serves, released.compose_image.as_ref());
+        for colour in Colour::BOTH {
+            self.point(service, released, colour, &of(colour));
+        }
+    }
+
+    /// What was released and is missing or stopped is put back, what differs is told. `serves` begins the reasons.
+    pub(super) fn as_released(
+        &mut self,
+        service: &'a DesiredService,
+        observed: &[&'a Container],
+        serves: &str,
+        compose_image: Option<&String>,
+    ) {
         let find = |name: &str| observed.iter().find(|c| c.name == name).copied();
         if service
             .containers
@@ -84,18 +99,14 @@ impl<'a> Differ<'a> {
         let mut told = BTreeSet::new();
         for spec in &service.containers {
             let Some(container) = find(&spec.name) else {
-                self.create(
-                    service,
-                    spec,
-                    format!("the {} colour serves and it is not there", released.colour),
-                );
+                self.create(service, spec, format!("{serves}it is not there"));
                 continue;
             };
-            let differs =
-                match container.label(labels::SPEC_HASH) == spec.labels.get(labels::SPEC_HASH).map(String::as_str) {
-                    false => Some("its specification changed".to_owned()),
-                    true => self.image_moved(spec, container),
-                };
+            let hash = spec.labels.get(labels::SPEC_HASH).map(String::as_str);
+            let differs = match container.label(labels::SPEC_HASH) == hash {
+                false => Some("its specification changed".to_owned()),
+                true => self.image_moved(spec, container),
+            };
             if let Some(differs) = differs
                 && told.insert(differs.clone())
             {
@@ -107,14 +118,10 @@ impl<'a> Differ<'a> {
             if let Some(reason) = self.detached(spec, container).filter(|_| container.stopped()) {
                 self.recreate(service, spec, container, reason);
             } else if container.stopped() {
-                self.start(
-                    service,
-                    spec,
-                    format!("the {} colour serves and it is stopped", released.colour),
-                );
+                self.start(service, spec, format!("{serves}it is stopped"));
             }
         }
-        self.image_drift(service, released.compose_image.as_ref());
+        self.image_drift(service, compose_image);
         if observed.len() > service.containers.len() {
             self.drift(
                 service,
@@ -125,13 +132,10 @@ impl<'a> Differ<'a> {
                 ),
             );
         }
-        for colour in Colour::BOTH {
-            self.point(service, released, colour, &of(colour));
-        }
     }
 
     /// Told where the Compose file names another image than the one that serves.
-    pub(super) fn image_drift(&mut self, service: &DesiredService, compose_image: Option<&String>) {
+    fn image_drift(&mut self, service: &DesiredService, compose_image: Option<&String>) {
         let serving = service.containers.first().map(|spec| &spec.image);
         if let (Some(wanted), Some(serving)) = (compose_image, serving)
             && wanted != serving
@@ -147,7 +151,7 @@ impl<'a> Differ<'a> {
         }
     }
 
-    pub(super) fn drift(&mut self, service: &DesiredService, what: String) {
+    fn drift(&mut self, service: &DesiredService, what: String) {
         self.plan.drift.push(Notice {
             subject: service.name.to_string(),
             what,
