@@ -7,6 +7,7 @@ CLIENTS=64
 SOCKETS=20
 CLIENT_RATE=1500
 DELAYS=(0 5 20)
+. "$DEMO_LIB/bench-bad.sh"
 # Of each, because they take seconds each.
 DEPLOYS=4
 HELD_SWAPS=4
@@ -322,6 +323,7 @@ bench_release_engine() {
     bench_cost "$which"
     bench_canary "$which"
     bench_rollbacks "$which"
+    bench_bad "$which"
     share="$(counted "canary-$which" '100 * .lost / .requests')"
     {
         printf '\n'
@@ -336,7 +338,9 @@ bench_release_engine() {
         figure "canary at 500/s, rate" "$(counted "canary-$which" '.requests_per_second | round')" /s ">=" 490
         figure "canary at 500/s, P95" "$(counted "canary-$which" .latency_ms.p95)" ms "<" 2000
         figure "canary at 500/s, errors" "$share" % "<" 0.1
+        cat "$TABLE.bad"
     } >>"$TABLE"
+    rm "$TABLE.bad"
     bench_release_stop
 }
 
@@ -362,6 +366,8 @@ bench_release() {
         "away: waited by the client before each request is sent and after each answer; the longest answer includes it." \
         "swap: \`rollback\` between two colours that stay; deploy: each removes the colour before, and its WebSockets end." \
         "weight change: the router's command, by the receipts of all swaps above." \
-        "rollback: from the start of the process to the last answer of the colour it leaves to a request sent after that."
+        "rollback: from the start of the process to the last answer of the colour it leaves to a request sent after that." \
+        "bad version: 320 requests/s, 5 % to it; after: from the start of the hold until the release turns round." \
+        "met it: answers of the bad version, and every request that was lost; at most 5 % and one of those while it had a share."
     conclude
 }

@@ -38,7 +38,7 @@ release_images() {
 }
 
 # release_stack ENGINE PURPOSE [STEPS]: the engine, the images, and the stack up with 1.0.0; a stack of an earlier run is
-# removed first. STEPS are those of `web`'s canary.
+# removed first. STEPS are those of `web`'s canary. With RELEASE_DISK its state is on a disk of that size, of its own.
 release_stack() {
     local steps="${3:-[]}" service port
     RELEASE_ENGINE="$1"
@@ -58,6 +58,10 @@ release_stack() {
     release_images "$1"
     release_down
     mkdir -p "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"
+    if [[ -n "${RELEASE_DISK:-}" ]]; then
+        mkdir -m 700 "$RELEASE_FOLDER/state"
+        mount -t tmpfs -o "size=$RELEASE_DISK,mode=700" arkwright-release "$RELEASE_FOLDER/state"
+    fi
     ((EUID != 0)) || chown 1000:1000 "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"
     {
         printf 'name: %s\nservices:\n' "$RELEASE_PROJECT"
@@ -117,6 +121,7 @@ release_down() {
     for image in $(engine "$RELEASE_ENGINE" images --format '{{.Repository}}:{{.Tag}}' | grep "arkwright-keep/$RELEASE_PROJECT-" || true); do
         engine "$RELEASE_ENGINE" rmi "$image" >/dev/null || warn "$image is left"
     done
+    ! mountpoint -q "$RELEASE_FOLDER/state" || umount "$RELEASE_FOLDER/state"
     rm -rf --one-file-system "$RELEASE_FOLDER"
 }
 

@@ -12,6 +12,8 @@ LOAD_SECONDS=300
 KILLS_A_RUN=6
 # After so long without an end something is wrong, and more of the same would only take time.
 MOST_BROKEN=20
+# The disk is filled in the middle of so many deploys.
+FILLS=8
 
 # order KIND: the command's words, one a line.
 order() {
@@ -355,6 +357,40 @@ engine_again() {
     "ensure_$RELEASE_ENGINE"
 }
 
+# filled NUMBER: from some moment of a deploy on nothing more fits on the disk with the state. It says so, everybody is
+# answered all the same, and with room again it goes on.
+filled() {
+    local kind=side service deploying code=0 way=resume
+    local -a words
+    (($1 % 2)) || kind=held
+    service="${TORTURED_SERVICE[$kind]}"
+    POINT="$kind, the disk full"
+    mapfile -t words < <(order "$kind")
+    torture_load
+    ark_ --json "${words[@]}" >"$RELEASE_FOLDER/filled.out" 2>"$RELEASE_FOLDER/filled.err" &
+    deploying=$!
+    sleep "$((RANDOM % 2)).$((RANDOM % 10))"
+    head -c 1G /dev/zero >"$RELEASE_FOLDER/state/filler" 2>/dev/null || true
+    wait "$deploying" || code=$?
+    case "$code" in
+    0) ;;
+    1 | 5)
+        FILLED=$((FILLED + 1))
+        cat "$RELEASE_FOLDER/filled.out" "$RELEASE_FOLDER/filled.err" | grep -q "No space left on device" ||
+            broke "the full disk is not named: $(tail -n 1 "$RELEASE_FOLDER/filled.err")"
+        ;;
+    *) broke "the deploy ends with $code: $(tail -n 1 "$RELEASE_FOLDER/filled.err")" ;;
+    esac
+    [[ "$kind" == held || -n "$(answering_version "$service")" ]] || broke "nobody answers while the disk is full"
+    rm "$RELEASE_FOLDER/state/filler"
+    (($1 % 4 < 2)) || way=agent
+    POINT="$kind, the disk full, then $way"
+    recovered "$way"
+    REPORT='{"records":1}'
+    sound "$kind"
+    torture_unload
+}
+
 torture_stop() {
     local pid
     touch "$RELEASE_FOLDER/load.stop" 2>/dev/null || true
@@ -365,9 +401,10 @@ torture_stop() {
 # torture_engine ENGINE POINTS
 torture_engine() {
     local number total files ended kinds never began=$EPOCHSECONDS
-    POINTS=0 RUNS=0 KILLS=0 FASTER=0 RELOADS=0 BROKEN=0 UNWOUND=0 LOADS=0 REQUESTS=0 LOST=0 UPLOADED=0 REFUSED=0 LONGEST=0 LOAD_PIDS=() POINT=start
+    POINTS=0 RUNS=0 KILLS=0 FASTER=0 RELOADS=0 BROKEN=0 UNWOUND=0 FILLED=0 LOADS=0 REQUESTS=0 LOST=0 UPLOADED=0 REFUSED=0 LONGEST=0 LOAD_PIDS=() POINT=start
     declare -gA SERVES=([web]=1.0.0 [archive]=1.0.0)
     say "$1: a stack to torture"
+    ((EUID != 0)) || RELEASE_DISK=128m
     release_stack "$1" torture "[{ weight: 25, hold: 200ms }]"
     looked
     torture_load
@@ -413,6 +450,11 @@ torture_engine() {
         figure "operations without an end" $((files - ended)) "" == 0
         figure "promises missed" "$BROKEN" "" == 0
         printf '%-26s %22s\n' "taken back after a kill" "$UNWOUND"
+        if ((EUID == 0)); then
+            figure "deploys a full disk stopped" "$FILLED of $FILLS" "" ">=" 1
+        else
+            printf '%-26s %22s\n' "a full disk" "NOT RUN: needs root"
+        fi
         printf '%-26s %22s\n' "history of all of them" "$(median "history-$1") ms"
         printf '%-26s %22s\n' "longest wait, held" "$LONGEST ms"
         printf '%-26s %22s\n' "router restart, unanswered" "$(median "router-$1") ms ($(spread "router-$1"))"
