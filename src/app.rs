@@ -11,7 +11,7 @@ mod site;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use crate::config::{self, Config, ConfigError};
@@ -22,7 +22,7 @@ use crate::model::{Logins, ServiceName, Timestamp};
 use crate::plan::needs;
 use crate::ports::{Clock, Engine, EngineError, EngineInfo, Entropy, Given, Router, Store};
 use crate::registry::{HostKeyring, Places};
-use crate::run::backup::Stores;
+use crate::run::backup::StoresToOpen;
 use crate::run::{Blame, Host, OperationError};
 use crate::source::{HostSources, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
@@ -296,18 +296,24 @@ impl Project {
     }
 
     /// The stores of arkwright.yaml by name.
-    fn stores(&self, folder: &ProjectFolder) -> Stores {
+    fn stores(&self, folder: &ProjectFolder) -> Arc<StoresToOpen> {
         let configured = self.config.backups.iter().flat_map(|backups| &backups.stores);
-        let opened = configured.map(|(name, config)| {
-            let store = open_store(folder, name, self.config.folder.join(&config.path));
-            let unusable = |source| StoreUnusable {
-                name: name.clone(),
-                source,
+        let places: Vec<(String, PathBuf)> = configured
+            .map(|(name, config)| (name.clone(), self.config.folder.join(&config.path)))
+            .collect();
+        let folder = folder.clone();
+        Arc::new(LazyLock::new(Box::new(move || {
+            let open = |(name, path): (String, PathBuf)| {
+                let store = open_store(&folder, &name, path);
+                let unusable = |source| StoreUnusable {
+                    name: name.clone(),
+                    source,
+                };
+                let store = store.map_err(|source| OperationError::new(Blame::Host, unusable(source)));
+                (name, store)
             };
-            let store = store.map_err(|source| OperationError::new(Blame::Host, unusable(source)));
-            (name.clone(), store)
-        });
-        opened.collect()
+            places.into_iter().map(open).collect()
+        })))
     }
 
     /// Everything operations are driven through. An engine that does not answer, or a store that cannot be opened,

@@ -10,7 +10,7 @@ use crate::plan::{Container, Desired, Notice, Observed, Plan, TearDown, Wishes, 
 use crate::ports::{Clock, Engine, EngineError, Router};
 use crate::release;
 use crate::router::{HaProxy, Inside};
-use crate::run::release::releases;
+use crate::run::release::standing;
 use crate::run::{Converge, ConvergeError, FactsError, OperationError, Patience, Progress, facts, pull};
 use crate::state::ProjectFolder;
 
@@ -82,7 +82,8 @@ impl Project {
         if let Some(router) = &router {
             let routes = router.routes().await.map_err(FactsError::from)?;
             let observed = engine.observe(&self.stack().name).await?;
-            let (releases, now) = (releases(&state)?, SystemClock.now());
+            let now = SystemClock.now();
+            let releases = standing(&state, &[], now)?;
             let past = release::past(&releases, now);
             moving = release::moving(&releases, now);
             serving = release::serving(&routes, &observed, &past);

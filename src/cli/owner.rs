@@ -9,7 +9,7 @@ use crate::journal::Request;
 use crate::model::{Logins, OperationId};
 use crate::release::ReleaseStep;
 use crate::run::agent::Submission;
-use crate::run::{Host, Ledger, Operator, Order, Petition, Receipt, take_now};
+use crate::run::{Host, Ledger, OperationError, Operator, Order, Petition, Receipt, take_now};
 use crate::state::{HostLock, LockError, ProjectFolder};
 
 /// Who carries out orders on a project: its agent where one answers, else this process under the host lock.
@@ -26,8 +26,7 @@ pub enum Owner {
 
 impl Owner {
     pub async fn of(project: &Project) -> Result<Self, Failure> {
-        let found = AgentClient::find(&project.socket()).await;
-        if let Some(client) = found.map_err(|e| Failure::new(Kind::Host, e))? {
+        if let Some(client) = agent(project).await? {
             return Ok(Owner::Agent(client));
         }
         let host = project.host().await.or_fail(Kind::Host)?;
@@ -150,35 +149,17 @@ impl Owner {
 
     /// What every operation came to; takes no lock, so that it can be asked while another process is at work.
     pub async fn history(project: &Project) -> Result<Vec<Receipt>, Failure> {
-        let found = AgentClient::find(&project.socket()).await;
-        match found.map_err(|e| Failure::new(Kind::Host, e))? {
+        match agent(project).await? {
             Some(client) => client.history().await.map_err(client_failure),
-            None if !project.has_folder() => Ok(Vec::new()),
-            None => {
-                let folder = project.folder().or_fail(Kind::Host)?;
-                let (clock, entropy) = (SystemClock, SystemEntropy);
-                let ledger = Ledger {
-                    folder: &folder,
-                    clock: &clock,
-                    entropy: &entropy,
-                };
-                let mut history = crate::run::history(&ledger)?;
-                // Nobody drives where the lock is free.
-                if HostLock::is_free(&folder.lock()).unwrap_or(false) {
-                    let running = history.iter_mut().filter(|receipt| receipt.outcome == "running");
-                    running.for_each(|receipt| receipt.outcome = "interrupted".into());
-                }
-                Ok(history)
-            }
+            None => journals(project, crate::run::history),
         }
     }
 
     /// What has no end yet, without reading what has.
     pub async fn open(project: &Project) -> Result<Vec<Receipt>, Failure> {
-        let found = AgentClient::find(&project.socket()).await;
-        let receipts = match found.map_err(|e| Failure::new(Kind::Host, e))? {
+        let receipts = match agent(project).await? {
             Some(client) => client.under_way().await.map_err(client_failure)?,
-            None => Self::history(project).await?,
+            None => journals(project, crate::run::open)?,
         };
         let waits = |receipt: &Receipt| receipt.open() || receipt.outcome == "queued";
         Ok(receipts.into_iter().filter(waits).collect())
@@ -188,7 +169,7 @@ impl Owner {
     pub async fn unfinished(&self) -> Result<Vec<OperationId>, Failure> {
         let receipts = match self {
             Owner::Agent(client) => client.history().await.map_err(client_failure)?,
-            Owner::Foreground { host, .. } => host.history()?,
+            Owner::Foreground { host, .. } => crate::run::open(&host.ledger())?,
         };
         let open = receipts.into_iter().filter(Receipt::open);
         Ok(open.map(|receipt| receipt.operation).collect())
@@ -217,6 +198,35 @@ impl Owner {
             }
         }
     }
+}
+
+async fn agent(project: &Project) -> Result<Option<AgentClient>, Failure> {
+    let found = AgentClient::find(&project.socket()).await;
+    found.map_err(|e| Failure::new(Kind::Host, e))
+}
+
+/// What the journals tell where no agent has them.
+fn journals(
+    project: &Project,
+    read: impl FnOnce(&Ledger<'_>) -> Result<Vec<Receipt>, OperationError>,
+) -> Result<Vec<Receipt>, Failure> {
+    if !project.has_folder() {
+        return Ok(Vec::new());
+    }
+    let folder = project.folder().or_fail(Kind::Host)?;
+    let (clock, entropy) = (SystemClock, SystemEntropy);
+    let ledger = Ledger {
+        folder: &folder,
+        clock: &clock,
+        entropy: &entropy,
+    };
+    let mut found = read(&ledger)?;
+    // Nobody drives where the lock is free.
+    if HostLock::is_free(&folder.lock()).unwrap_or(false) {
+        let running = found.iter_mut().filter(|receipt| receipt.outcome == "running");
+        running.for_each(|receipt| receipt.outcome = "interrupted".into());
+    }
+    Ok(found)
 }
 
 /// Drives an operation in this process; an interrupt asks for an abort, a second one stops at once and leaves the

@@ -16,6 +16,8 @@ pub struct Past {
     pub warm: Option<Warm>,
     /// Services moved by the same release, and not moved since.
     pub together: Vec<ServiceName>,
+    /// Its colours were told to take jobs, or none.
+    pub background: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +33,6 @@ pub fn past<'a>(
 ) -> BTreeMap<ServiceName, Past> {
     let mut known: BTreeMap<ServiceName, (usize, Past)> = BTreeMap::new();
     for (at, saga) in releases.into_iter().enumerate() {
-        let succeeded = saga.next(now) == Next::Done(Outcome::Succeeded);
         for subject in saga.subject().members() {
             // Also a release that failed may have removed the warm colour to make room.
             let cleared =
@@ -39,7 +40,7 @@ pub fn past<'a>(
             if let Some((_, past)) = known.get_mut(&subject.service).filter(|_| cleared) {
                 past.warm = None;
             }
-            if succeeded && subject.goal != Goal::Retire && !saga.plan().forward.is_empty() {
+            if moved(saga, subject, now) {
                 known.insert(subject.service.clone(), (at, now_serving(saga, subject)));
             }
         }
@@ -62,6 +63,11 @@ pub fn past<'a>(
     all.collect()
 }
 
+/// Whether the release has given a service all traffic of its own.
+pub fn moved(saga: &Saga<ReleaseStep>, subject: &Subject, now: Timestamp) -> bool {
+    subject.goal != Goal::Retire && !saga.plan().forward.is_empty() && saga.next(now) == Next::Done(Outcome::Succeeded)
+}
+
 /// What a release that succeeded made of one of its services.
 fn now_serving(saga: &Saga<ReleaseStep>, subject: &Subject) -> Past {
     let mut found = Past {
@@ -69,6 +75,7 @@ fn now_serving(saga: &Saga<ReleaseStep>, subject: &Subject) -> Past {
         previous: subject.previous.clone(),
         warm: None,
         together: Vec::new(),
+        background: subject.background.is_some(),
     };
     for (step, finding, _) in finished_of(saga, &subject.service) {
         match (step, finding) {

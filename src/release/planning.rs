@@ -2,13 +2,13 @@ use std::collections::BTreeSet;
 
 use crate::config::{After, Background, Before, Config, Hook, HookClass, Inconclusive, Release, Swap, Then};
 use crate::journal::{Patience, Plan, Step};
-use crate::model::{Colour, ServiceName, Span};
+use crate::model::{Colour, ServiceName, Span, Timestamp};
 use crate::plan::desired::{self, DesiredError, HostFolders};
 use crate::plan::{Container, ContainerSpec, Observed, Route, labels, standby};
 use crate::stack::{Service, Stack};
 
 use super::subject::short_id;
-use super::{Goal, Image, Limits, ReleaseStep, Subject, SubjectsError, Version, plain_of};
+use super::{Goal, Image, Limits, Past, ReleaseStep, Subject, SubjectsError, Version, plain_of};
 
 /// Of a service without a router, where its configuration says nothing: how long it has to have run, and may take to.
 const STEADY: Span = Span::seconds(10);
@@ -72,83 +72,80 @@ struct Ground<'a> {
     service: &'a Service,
     release: &'a Release,
     from: Colour,
+    /// The image that serves.
+    previous: Image,
     serving: Vec<&'a Container>,
     other: Vec<&'a Container>,
 }
 
 impl<'a> Ask<'a> {
     fn ground(self) -> Result<Ground<'a>, PlanError> {
+        let (service, release) = self.released()?;
         let name = self.service;
-        let service = self
-            .stack
-            .services
-            .get(name)
-            .ok_or_else(|| PlanError::NoService(name.clone()))?;
-        let release = &self
-            .config
-            .services
-            .get(name)
-            .ok_or_else(|| PlanError::NotReleased(name.clone()))?
-            .release;
+        let (from, serving, other) = match release.routed() {
+            None => (Colour::Blue, plain_of(self.observed, name), Vec::new()),
+            Some((port, _)) => {
+                let from = self.from(service, port)?;
+                let of = |colour| of_colour(self.observed, name, colour);
+                (from, of(from), of(from.other()))
+            }
+        };
+        // One that does not run may well be what a release is to mend.
+        let Some(first) = serving.first() else {
+            return Err(match release.routed() {
+                None => PlanError::NotThere(name.clone()),
+                Some(_) => self.not_routed(&format!("{from}, which should serve, is not there")),
+            });
+        };
+        Ok(Ground {
+            ask: self,
+            service,
+            release,
+            from,
+            previous: image_of(first),
+            serving,
+            other,
+        })
+    }
+
+    fn released(self) -> Result<(&'a Service, &'a Release), PlanError> {
+        let name = self.service;
+        let service = self.stack.services.get(name);
+        let service = service.ok_or_else(|| PlanError::NoService(name.clone()))?;
+        let release = self.config.services.get(name);
+        let release = &release.ok_or_else(|| PlanError::NotReleased(name.clone()))?.release;
         if release.swap == Swap::Hold && service.replicas != 1 {
             return Err(PlanError::HeldReplicas {
                 service: name.clone(),
                 replicas: service.replicas,
             });
         }
-        let Some((port, _)) = release.routed() else {
-            let serving = plain_of(self.observed, name);
-            if serving.is_empty() {
-                return Err(PlanError::NotThere(name.clone()));
-            }
-            return Ok(Ground {
-                ask: self,
-                service,
-                release,
-                from: Colour::Blue,
-                serving,
-                other: Vec::new(),
-            });
-        };
-        let not_routed = |why: &str| PlanError::NotRouted {
-            service: name.clone(),
-            why: why.to_owned(),
-        };
-        let route = self
-            .routes
-            .iter()
-            .find(|route| route.service == *name)
-            .ok_or_else(|| not_routed("the router does not know it"))?;
+        Ok((service, release))
+    }
+
+    /// The colour that has all traffic.
+    fn from(self, service: &Service, port: u16) -> Result<Colour, PlanError> {
+        let route = self.routes.iter().find(|route| route.service == *self.service);
+        let route = route.ok_or_else(|| self.not_routed("the router does not know it"))?;
         if route.replicas != service.replicas || route.port != port {
-            return Err(not_routed(
-                "the router knows it with another port or number of replicas",
-            ));
+            return Err(self.not_routed("the router knows it with another port or number of replicas"));
         }
         let [a, b] = &route.slots;
-        let from = match (a.weight, b.weight) {
-            (100, 0) => a.colour,
-            (0, 100) => b.colour,
-            (x, y) => {
-                return Err(PlanError::Unsettled {
-                    service: name.clone(),
-                    weights: format!("{} {x} %, {} {y} %", a.colour, b.colour),
-                });
-            }
-        };
-        let of = |colour| of_colour(self.observed, name, colour);
-        let serving = of(from);
-        // One that does not run may well be what a release is to mend.
-        if serving.is_empty() {
-            return Err(not_routed(&format!("{from}, which should serve, is not there")));
+        match (a.weight, b.weight) {
+            (100, 0) => Ok(a.colour),
+            (0, 100) => Ok(b.colour),
+            (x, y) => Err(PlanError::Unsettled {
+                service: self.service.clone(),
+                weights: format!("{} {x} %, {} {y} %", a.colour, b.colour),
+            }),
         }
-        Ok(Ground {
-            ask: self,
-            service,
-            release,
-            from,
-            serving,
-            other: of(from.other()),
-        })
+    }
+
+    fn not_routed(self, why: &str) -> PlanError {
+        PlanError::NotRouted {
+            service: self.service.clone(),
+            why: why.to_owned(),
+        }
     }
 }
 
@@ -210,7 +207,6 @@ pub fn rollback(
     reason: Option<String>,
 ) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
     let ground = ask.ground()?;
-    let to = ground.from.other();
     // One that stands by would do so for good where nobody says any more how to tell it otherwise.
     let deaf = ground.release.background.is_none() && ground.other.iter().any(|c| c.label(labels::STANDBY).is_some());
     let warm = ground.other.len() == ground.service.replicas as usize && !deaf;
@@ -221,31 +217,41 @@ pub fn rollback(
         return Ok((subject, plan));
     }
     let subject = ground.subject(Goal::Rollback, image_of(ground.other[0]), reason, false)?;
-    let keep = ReleaseStep::KeepWarm {
-        colour: ground.from,
-        span: ground.release.keep_warm,
-    };
-    let mut forward = vec![ReleaseStep::Check];
-    if ground.release.swap == Swap::Hold {
-        let commit = ground.held(&subject, &mut forward);
-        forward.push(keep);
-        return Ok((subject, finished(forward, commit)));
-    }
     // One that runs is looked at by the shift itself: whoever goes back is in a hurry.
-    if ground.other.iter().any(|c| !c.running()) {
-        forward.push(ReleaseStep::Start { colour: to });
-        forward.push(ReleaseStep::Point { colour: to });
-        forward.push(ReleaseStep::AwaitHealthy { colour: to });
+    let plan = ground.back_to_warm(&subject, ground.other.iter().all(|c| c.running()));
+    Ok((subject, plan))
+}
+
+/// Back to the colour that the journals say is warm, without a look at the engine; `None` where that has to be asked.
+/// The router's own checks of the colour have to pass.
+pub fn rollback_at_once(
+    ask: Ask<'_>,
+    past: &Past,
+    now: Timestamp,
+    reason: Option<String>,
+) -> Option<(Subject, Plan<ReleaseStep>)> {
+    let (service, release) = ask.released().ok()?;
+    let from = ask.from(service, release.routed()?.0).ok()?;
+    let warm = past.warm.as_ref()?;
+    // One that stands by would have to be known for it by its container.
+    let known = warm.colour == from.other() && now < warm.until && !past.background && release.background.is_none();
+    if !known || release.swap != Swap::Overlap || past.previous.id.is_none() || past.serving.id.is_none() {
+        return None;
     }
-    forward.push(ReleaseStep::Shift {
-        colour: to,
-        weight: 100,
-    });
-    forward.push(ReleaseStep::Prove { colour: to });
-    let commit = forward.len();
-    ground.hand_over(&subject, &mut forward);
-    forward.push(keep);
-    Ok((subject, finished(forward, commit)))
+    let ground = Ground {
+        ask,
+        service,
+        release,
+        from,
+        previous: past.serving.clone(),
+        serving: Vec::new(),
+        other: Vec::new(),
+    };
+    let subject = ground
+        .subject(Goal::Rollback, past.previous.clone(), reason, false)
+        .ok()?;
+    let plan = ground.back_to_warm(&subject, true);
+    Some((subject, plan))
 }
 
 /// Removes the colour that does not serve.
@@ -288,7 +294,7 @@ impl Ground<'_> {
             None if !recreated => return Err(DesiredError::NoNetwork(self.service.name.clone()).into()),
             network => network.unwrap_or_default(),
         };
-        let previous = image_of(self.serving[0]);
+        let previous = self.previous.clone();
         let replaced = match recreated {
             true => self.specs(self.from, &previous.reference)?,
             false => Vec::new(),
@@ -326,6 +332,35 @@ impl Ground<'_> {
             logins: BTreeSet::new(),
             pull: make && goal == Goal::Deploy && always(self.service),
         })
+    }
+
+    /// All traffic to the colour that is there still.
+    fn back_to_warm(&self, subject: &Subject, running: bool) -> Plan<ReleaseStep> {
+        let to = subject.to;
+        let keep = ReleaseStep::KeepWarm {
+            colour: subject.from,
+            span: self.release.keep_warm,
+        };
+        let mut forward = vec![ReleaseStep::Check];
+        if self.release.swap == Swap::Hold {
+            let commit = self.held(subject, &mut forward);
+            forward.push(keep);
+            return finished(forward, commit);
+        }
+        if !running {
+            forward.push(ReleaseStep::Start { colour: to });
+            forward.push(ReleaseStep::Point { colour: to });
+            forward.push(ReleaseStep::AwaitHealthy { colour: to });
+        }
+        forward.push(ReleaseStep::Shift {
+            colour: to,
+            weight: 100,
+        });
+        forward.push(ReleaseStep::Prove { colour: to });
+        let commit = forward.len();
+        self.hand_over(subject, &mut forward);
+        forward.push(keep);
+        finished(forward, commit)
     }
 
     /// A colour from nothing to all traffic.

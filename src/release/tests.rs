@@ -410,6 +410,7 @@ fn what_serves_without_a_router_is_its_containers_or_the_journals_to_say() {
             previous: image("web:6"),
             warm: None,
             together: Default::default(),
+            background: false,
         },
     )]
     .into();
@@ -509,6 +510,7 @@ fn which_colour_serves_is_the_routers_to_say_and_its_image_its_containers_or_the
             previous: image("web:6"),
             warm: None,
             together: Vec::new(),
+            background: false,
         },
     )]
     .into();

@@ -16,12 +16,14 @@ use crate::release::{self, ReleaseStep};
 use crate::stack::{Secrets, Stack};
 use crate::state::{Catalogue, HostLock, ProjectFolder};
 
-use super::backup::{BackupPerformer, BackupScope, Gatekeeper, Images, Stores, plan_backup};
+use super::backup::{BackupPerformer, BackupScope, Gatekeeper, Images, Stores, StoresToOpen, plan_backup};
 use super::drill::{DrillPerformer, StoreRestorer};
 use super::emergency::EmergencyPerformer;
 use super::gates::Looker;
 use super::keys;
-use super::release::{BeforeRelease, Reach, ReleasePerformer, ReleaseScope, astray, plan_release, releases, repoint};
+use super::release::{
+    BeforeRelease, Reach, ReleasePerformer, ReleaseScope, astray, plan_release, releases, repoint, standing,
+};
 use super::snapshots::Trust;
 use super::{
     Blame, Ledger, News, OperationError, Operator, Order, Petition, Progress, Receipt, Schedules, StepFailed, Update,
@@ -44,7 +46,7 @@ pub struct Host {
     pub given: Given,
     /// `None` where nothing is released.
     pub router: Option<Arc<dyn Router>>,
-    pub stores: Stores,
+    pub stores: Arc<StoresToOpen>,
     pub sources: Arc<dyn Sources>,
     pub inspector: Arc<dyn Inspector>,
     pub machine: Arc<dyn crate::ports::Host>,
@@ -119,7 +121,7 @@ impl Host {
     fn backup_performer(&self) -> Result<BackupPerformer, OperationError> {
         let signing = self.folder.key(&self.backups()?.keys.signing);
         Ok(BackupPerformer {
-            stores: self.stores.clone(),
+            stores: Stores::clone(&self.stores),
             sources: self.sources.clone(),
             images: self.engine.as_ref().ok().map(images),
             clock: self.clock.clone(),
@@ -174,7 +176,8 @@ impl Host {
             .chain(&self.config_file);
         let stack_files: BTreeSet<PathBuf> = read.filter(|file| file.is_file()).cloned().collect();
         // A released service runs what was released, whatever the Compose file names by now.
-        let released = release::past(&releases(&self.folder)?, self.clock.now());
+        let now = self.clock.now();
+        let released = release::past(&standing(&self.folder, &[], now)?, now);
         let images = self.stack.services.values().filter_map(|service| {
             let serving = released.get(&service.name).map(|past| &past.serving);
             Some(ServiceImage {
@@ -313,7 +316,15 @@ impl Host {
         order: &Order,
     ) -> Result<(release::Subjects, Plan<ReleaseStep>), OperationError> {
         let (engine, router) = (self.engine()?, self.router()?);
-        let past = releases(&self.folder)?;
+        let now = self.clock.now();
+        let past = match order {
+            Order::Rollback { service, .. } | Order::Retire { service } => {
+                standing(&self.folder, std::slice::from_ref(service), now)
+            }
+            Order::RollbackTogether { services, .. } => standing(&self.folder, services, now),
+            // Where its image once came from may be told by any of them.
+            _ => releases(&self.folder),
+        }?;
         let folders = self.folder.host_folders();
         let scope = ReleaseScope {
             stack: &self.stack,
@@ -322,7 +333,7 @@ impl Host {
             engine: engine.as_ref(),
             router: router.as_ref(),
             releases: &past,
-            now: self.clock.now(),
+            now,
         };
         plan_release(&scope, order).await
     }
@@ -494,14 +505,14 @@ impl Operator for Host {
     }
 
     fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {
-        let receipts = self.history()?;
-        let open = receipts.into_iter().filter(Receipt::open);
-        open.map(|receipt| Ok((receipt.operation, lane_of(&receipt.kind))))
-            .collect()
+        let open = open(&self.ledger())?.into_iter();
+        Ok(open
+            .map(|receipt| (receipt.operation, lane_of(&receipt.kind)))
+            .collect())
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<Order>, OperationError> {
-        let past = releases(&self.folder)?;
+        let past = standing(&self.folder, &[], now)?;
         Ok(release::due(&past, now)
             .into_iter()
             .map(|service| Order::Retire { service })
@@ -520,6 +531,24 @@ pub fn history(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
         .iter()
         .map(|(id, kind)| receipt(ledger, id, kind))
         .collect()
+}
+
+/// Of what has no end yet, oldest first; a journal that is known to be over is not read.
+pub fn open(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
+    let over = ledger.folder.over();
+    let mut found = Vec::new();
+    for (id, kind) in ledger.operations()? {
+        if over.services(&id, &kind).is_some() {
+            continue;
+        }
+        let receipt = receipt(ledger, &id, &kind)?;
+        if receipt.open() {
+            found.push(receipt);
+        } else {
+            ledger.folder.note_over(&id, &kind, &receipt.services());
+        }
+    }
+    Ok(found)
 }
 
 fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {

@@ -51,7 +51,11 @@ impl Ledger<'_> {
     ) -> Result<Receipt, OperationError> {
         let mut journal = JournalFile::<S>::open(&self.folder.journal(S::KIND, id))?;
         let receipt = match drive(id, &mut journal, performer, self.clock, watch, &mut petitions).await {
-            Ok(outcome) => Receipt::of(id, journal.saga(), Some(&outcome), "over"),
+            Ok(outcome) => {
+                let receipt = Receipt::of(id, journal.saga(), Some(&outcome), "over");
+                self.folder.note_over(id, S::KIND, &receipt.services());
+                receipt
+            }
             Err(DriveError::Stuck { step, error }) => {
                 let mut receipt = Receipt::of(id, journal.saga(), None, "stuck");
                 receipt.because = Some(format!("{step}: {error}"));

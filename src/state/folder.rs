@@ -114,6 +114,10 @@ impl ProjectFolder {
         self.root.join("orders.json")
     }
 
+    pub(super) fn over_list(&self) -> PathBuf {
+        self.root.join("over")
+    }
+
     pub fn journal(&self, kind: &str, id: &OperationId) -> PathBuf {
         self.root.join("journal").join(format!("{id}.{kind}"))
     }

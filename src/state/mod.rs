@@ -7,6 +7,7 @@ mod folder;
 mod journal_file;
 mod lease;
 mod lock;
+mod over;
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use disk::Disk;
@@ -15,3 +16,4 @@ pub use folder::{ProjectFolder, StateError};
 pub use journal_file::{JournalError, JournalFile, read_journal};
 pub use lease::Lease;
 pub use lock::{HostLock, LockError};
+pub use over::Over;

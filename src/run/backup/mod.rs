@@ -11,5 +11,5 @@ mod stillness;
 
 pub use error::BackupError;
 pub use images::Images;
-pub use perform::{BackupPerformer, BackupScope, Stores, plan_backup};
+pub use perform::{BackupPerformer, BackupScope, Stores, StoresToOpen, plan_backup};
 pub use stillness::Gatekeeper;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -75,6 +75,8 @@ pub fn plan_backup(
 
 /// By their names in arkwright.yaml; one that cannot be opened is the error of the steps that use it.
 pub type Stores = BTreeMap<String, Result<Arc<dyn Store>, OperationError>>;
+/// The same, opened when they are first needed.
+pub type StoresToOpen = LazyLock<Stores, Box<dyn FnOnce() -> Stores + Send>>;
 
 /// Performs the steps of backups.
 pub struct BackupPerformer {

@@ -4,6 +4,7 @@ mod background;
 mod colour;
 mod data;
 mod health;
+mod history;
 mod hook;
 mod order;
 mod perform;
@@ -15,7 +16,8 @@ mod tests;
 mod together;
 mod watch;
 
-pub use order::{ReleaseScope, plan_release, releases};
+pub use history::{releases, standing};
+pub use order::{ReleaseScope, plan_release};
 pub use perform::{BeforeRelease, ReleasePerformer};
 pub use repoint::{Reach, astray, repoint};
 pub use together::Watches;

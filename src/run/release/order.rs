@@ -1,8 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use crate::config::{Config, Swap};
-use crate::journal::{Plan, Saga, Step};
+use crate::journal::{Plan, Saga};
 use crate::model::{Reference, ServiceName, Timestamp};
 use crate::plan::desired::HostFolders;
 use crate::ports::{Engine, EngineError, ImageInfo, Observed, Route, Router, RouterError};
@@ -10,7 +9,6 @@ use crate::release::{self, Ask, Image, Past, PlanError, ReleaseStep, Subject, Su
 use crate::run::converge::with_volumes;
 use crate::run::{Blame, OperationError, Order, Target};
 use crate::stack::Stack;
-use crate::state::{ProjectFolder, read_journal};
 
 /// What releases of a project are planned from.
 pub struct ReleaseScope<'a> {
@@ -19,7 +17,7 @@ pub struct ReleaseScope<'a> {
     pub folders: &'a HostFolders,
     pub engine: &'a dyn Engine,
     pub router: &'a dyn Router,
-    /// Every release there is a journal of, oldest first.
+    /// Those that tell how the services stand, oldest first.
     pub releases: &'a [Saga<ReleaseStep>],
     pub now: Timestamp,
 }
@@ -30,16 +28,24 @@ pub async fn plan_release(
     order: &Order,
 ) -> Result<(Subjects, Plan<ReleaseStep>), OperationError> {
     let routes = scope.router.routes().await.map_err(router_error)?;
-    let observed = scope.engine.observe(&scope.stack.name).await.map_err(engine_error)?;
     let past = release::past(scope.releases, scope.now);
-    let ground = Ground {
+    let back = Back::of(order, &past);
+    let unseen = Observed::default();
+    let mut ground = Ground {
         scope,
         past: &past,
         routes: &routes,
-        observed: &observed,
+        observed: &unseen,
     };
     let mut plans = Vec::new();
-    let mut left = Vec::new();
+    if let Some(back) = &back {
+        plans = ground.back_at_once(back).await?;
+    }
+    let observed = match plans.is_empty() {
+        true => scope.engine.observe(&scope.stack.name).await.map_err(engine_error)?,
+        false => Observed::default(),
+    };
+    ground.observed = &observed;
     match order {
         Order::Deploy {
             service,
@@ -58,20 +64,9 @@ pub async fn plan_release(
                 plans.push(release::deploy(ground.ask(service), image, *no_canary));
             }
         }
-        Order::Rollback { service, reason } => {
-            plans.push(ground.back(service, reason.clone()));
-            left = beside(&past, std::slice::from_ref(service));
-        }
-        Order::RollbackTogether {
-            services,
-            group,
-            reason,
-        } => {
-            let others = beside(&past, services);
-            plans.extend(services.iter().map(|service| ground.back(service, reason.clone())));
-            match group {
-                true => plans.extend(others.iter().map(|service| ground.back(service, reason.clone()))),
-                false => left = others,
+        Order::Rollback { .. } | Order::RollbackTogether { .. } => {
+            if let Some(back) = back.as_ref().filter(|_| plans.is_empty()) {
+                plans = back.services.iter().map(|service| ground.back(service, back)).collect();
             }
         }
         Order::Retire { service } => plans.push(release::retire(ground.ask(service))),
@@ -84,7 +79,7 @@ pub async fn plan_release(
     }
     let plans = plans.into_iter().collect::<Result<_, _>>().map_err(input_error)?;
     let (mut subjects, plan) = release::together(plans).map_err(input_error)?;
-    subjects.left = left;
+    subjects.left = back.map(|back| back.left).unwrap_or_default();
     for subject in subjects.members_mut().iter_mut().filter(|s| s.swap == Swap::Recreate) {
         for container in release::plain_of(&observed, &subject.service) {
             let kept = scope.engine.anonymous_volumes(&container.id).await;
@@ -97,7 +92,11 @@ pub async fn plan_release(
     }
     // A container says which image it was made from, and not what a registry calls that.
     for subject in subjects.members_mut() {
+        let known = past.get(&subject.service);
         for image in [&mut subject.image, &mut subject.previous] {
+            if known.is_some_and(|past| *image == past.serving || *image == past.previous) {
+                continue;
+            }
             if image.digest.is_none() {
                 image.digest = release::digest_fetched(scope.releases, image);
             }
@@ -108,6 +107,34 @@ pub async fn plan_release(
         }
     }
     Ok((subjects, plan))
+}
+
+type Planned = Result<(Subject, Plan<ReleaseStep>), PlanError>;
+
+/// Which services go back, and which were released with them and stay.
+struct Back {
+    services: Vec<ServiceName>,
+    left: Vec<ServiceName>,
+    reason: Option<String>,
+}
+
+impl Back {
+    fn of(order: &Order, past: &BTreeMap<ServiceName, Past>) -> Option<Self> {
+        let (mut services, group, reason) = match order {
+            Order::Rollback { service, reason } => (vec![service.clone()], false, reason.clone()),
+            Order::RollbackTogether {
+                services,
+                group,
+                reason,
+            } => (services.clone(), *group, reason.clone()),
+            _ => return None,
+        };
+        let mut left = beside(past, &services);
+        if group {
+            services.append(&mut left);
+        }
+        Some(Back { services, left, reason })
+    }
 }
 
 /// What every service's plan is made from.
@@ -130,10 +157,31 @@ impl Ground<'_> {
         }
     }
 
-    fn back(&self, service: &ServiceName, reason: Option<String>) -> Result<(Subject, Plan<ReleaseStep>), PlanError> {
+    fn back(&self, service: &ServiceName, back: &Back) -> Planned {
         // Its name may mean another image by now; its id does not.
         let previous = self.past.get(service).map(|past| past.previous.clone());
-        release::rollback(self.ask(service), previous, reason)
+        release::rollback(self.ask(service), previous, back.reason.clone())
+    }
+
+    /// Where the journals and the router tell enough of all of them; empty where the engine has to be asked.
+    async fn back_at_once(&self, back: &Back) -> Result<Vec<Planned>, OperationError> {
+        let mut plans = Vec::new();
+        for service in &back.services {
+            let Some(past) = self.past.get(service) else {
+                return Ok(Vec::new());
+            };
+            let planned = release::rollback_at_once(self.ask(service), past, self.scope.now, back.reason.clone());
+            let Some((subject, plan)) = planned else {
+                return Ok(Vec::new());
+            };
+            let slots = self.scope.router.slots(service).await.map_err(router_error)?;
+            let mut warm = slots.iter().filter(|slot| slot.colour == subject.to);
+            if !warm.all(|slot| slot.up && slot.address.is_some()) {
+                return Ok(Vec::new());
+            }
+            plans.push(Ok((subject, plan)));
+        }
+        Ok(plans)
     }
 }
 
@@ -168,18 +216,6 @@ fn beside(past: &BTreeMap<ServiceName, Past>, services: &[ServiceName]) -> Vec<S
 pub(super) fn digest_of(image: &ImageInfo, reference: &str) -> Option<String> {
     let reference: Reference = reference.parse().ok()?;
     image.digest_of(&reference).map(str::to_owned)
-}
-
-/// Every release there is a journal of, oldest first.
-pub fn releases(folder: &ProjectFolder) -> Result<Vec<Saga<ReleaseStep>>, OperationError> {
-    let operations = match folder.operations() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other.map_err(|error| OperationError::new(Blame::Host, error))?,
-    };
-    let releases = operations.iter().filter(|(_, kind)| kind == ReleaseStep::KIND);
-    releases
-        .map(|(id, kind)| Ok(read_journal(&folder.journal(kind, id))?.1))
-        .collect()
 }
 
 fn input_error(error: PlanError) -> OperationError {
