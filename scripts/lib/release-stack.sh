@@ -146,9 +146,10 @@ release_address() {
 # url SERVICE PATH
 url() { printf 'http://%s:%s%s\n' "$ROUTER" "${RELEASE_PORT[$1]}" "$2"; }
 
-# answering_version SERVICE: of one request through the router.
+# answering_version SERVICE: of one request through the router; empty where nobody answers.
 answering_version() {
-    curl -fsS --max-time 20 -o /dev/null -D - "$(url "$1" /api/version)" 2>/dev/null | tr -d '\r' | sed -n 's/^x-app-version: //p'
+    { curl -fsS --max-time 20 -o /dev/null -D - "$(url "$1" /api/version)" 2>/dev/null || true; } | tr -d '\r' |
+        sed -n 's/^x-app-version: //p'
 }
 
 # await_version SERVICE VERSION SECONDS

@@ -158,6 +158,13 @@ pub fn gate_ends(command: &str, answer: &str) -> Result<u64, RouterError> {
         .ok_or_else(|| garbled(command, answer))
 }
 
+pub fn gate_opened(command: &str, answer: &str) -> Result<(), RouterError> {
+    match answer.trim() {
+        "open" => Ok(()),
+        _ => Err(garbled(command, answer)),
+    }
+}
+
 /// How often the master has loaded its configuration again, and how often it could not.
 pub fn reloads(command: &str, answer: &str) -> Result<(u64, u64), RouterError> {
     let unclear = || garbled(command, answer);

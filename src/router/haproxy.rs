@@ -67,6 +67,27 @@ struct Turn {
     _everywhere: Option<File>,
 }
 
+/// What a running process is told, by one after the other where it is reloaded meanwhile.
+enum Change {
+    Take(Vec<String>),
+    /// Whatever brings it to this route, after these commands.
+    Become(Route, Vec<String>),
+    Gate(String),
+}
+
+impl Change {
+    async fn make(&self, process: &Process) -> Result<(), RouterError> {
+        match self {
+            Change::Take(commands) => process.change(commands).await,
+            Change::Become(route, commands) => {
+                let differences = process.differences(route).await?;
+                process.change(&[commands.as_slice(), &differences].concat()).await
+            }
+            Change::Gate(command) => process.admin(command).await.map(drop),
+        }
+    }
+}
+
 impl HaProxy {
     pub fn new(config: impl Into<PathBuf>, run: impl Into<PathBuf>, inside: Inside) -> Self {
         HaProxy {
@@ -101,6 +122,28 @@ impl HaProxy {
     async fn process(&self) -> Result<Process, RouterError> {
         let Doors { serving, doors, .. } = self.doors().await?;
         Ok(Process::new(self.run.clone(), serving, &doors))
+    }
+
+    /// Changes the running process to what is stored. A reload is not ours alone to order, and what an old process is told
+    /// while the new one begins is forgotten: the new one is told as well.
+    async fn tell(&self, change: &Change) -> Result<(), RouterError> {
+        let process = self.process().await?;
+        let generation = process.generation().await?;
+        change.make(&process).await?;
+        self.tell_again(generation, change).await
+    }
+
+    /// For as long as another process has taken over since that generation was told.
+    async fn tell_again(&self, mut generation: u64, change: &Change) -> Result<(), RouterError> {
+        let process = self.process().await?;
+        loop {
+            let now = process.generation().await?;
+            if now == generation {
+                return Ok(());
+            }
+            change.make(&process).await?;
+            generation = now;
+        }
     }
 
     fn process_of(&self, number: u32) -> Process {
@@ -193,10 +236,8 @@ impl HaProxy {
                 self.process().await?.reload().await
             }
             _ => {
-                self.process()
-                    .await?
-                    .change(&map::commands(stored, service, &self.inside))
-                    .await
+                let commands = map::commands(stored, service, &self.inside);
+                self.tell(&Change::Take(commands)).await
             }
         }
     }
@@ -245,9 +286,8 @@ impl Router for HaProxy {
         };
         if loaded == render::shape(&after, &self.inside) {
             for route in routes {
-                let mut commands = map::commands(&after, &route.service, &self.inside);
-                commands.extend(self.process().await?.differences(route).await?);
-                self.process().await?.change(&commands).await?;
+                let commands = map::commands(&after, &route.service, &self.inside);
+                self.tell(&Change::Become(route.clone(), commands)).await?;
             }
             return Ok(());
         }
@@ -288,15 +328,21 @@ impl Router for HaProxy {
                 commands.push(format!("set server {backend}/{server} weight {}", render::weight(slot)));
             }
         }
+        let change = Change::Take(commands);
         // Nothing waits for the disk here either. Where no process answers, the next to start goes by the file.
-        let begun = Instant::now();
-        let steered = match self.process().await {
-            Ok(process) => process.change(&commands).await,
+        let process = self.process().await?;
+        let steered = match process.generation().await {
+            Ok(generation) => {
+                let begun = Instant::now();
+                let changed = change.make(&process).await;
+                changed.map(|()| (generation, begun.elapsed().into()))
+            }
             Err(error) => Err(error),
         };
-        let took = begun.elapsed().into();
         let _turn = self.store(&stored, turn).await?;
-        steered.map(|()| took)
+        let (generation, took) = steered?;
+        self.tell_again(generation, &change).await?;
+        Ok(took)
     }
 
     async fn point(&self, service: &ServiceName, colour: Colour, addresses: &[IpAddr]) -> Result<(), RouterError> {
@@ -315,10 +361,7 @@ impl Router for HaProxy {
         }
         let route = route.clone();
         let _turn = self.store(&stored, turn).await?;
-        self.process()
-            .await?
-            .change(&self.process().await?.differences(&route).await?)
-            .await
+        self.tell(&Change::Become(route, Vec::new())).await
     }
 
     async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
@@ -326,22 +369,24 @@ impl Router for HaProxy {
         let mut stored = self.stored().await?;
         stored.route(service)?;
         // Nothing waits for the disk here: the file only matters to a router that starts again meanwhile.
+        let process = self.process().await?;
+        let generation = process.generation().await?;
+        let command = match closed {
+            Some(limit) => format!("arkwright gate close {service} {}", limit.std().as_millis()),
+            None => format!("arkwright gate open {service}"),
+        };
+        let answer = process.admin(&command).await?;
         match closed {
-            Some(limit) => {
-                let command = format!("arkwright gate close {service} {}", limit.std().as_millis());
-                let ends = answers::gate_ends(&command, &self.process().await?.admin(&command).await?)?;
-                stored.gates.insert(service.clone(), ends);
-            }
+            Some(_) => stored
+                .gates
+                .insert(service.clone(), answers::gate_ends(&command, &answer)?),
             None => {
-                let command = format!("arkwright gate open {service}");
-                let answer = self.process().await?.admin(&command).await?;
-                if answer.trim() != "open" {
-                    return Err(RouterError::Garbled { command, answer });
-                }
-                stored.gates.remove(service);
+                answers::gate_opened(&command, &answer)?;
+                stored.gates.remove(service)
             }
-        }
-        self.store(&stored, turn).await.map(drop)
+        };
+        let _turn = self.store(&stored, turn).await?;
+        self.tell_again(generation, &Change::Gate(command)).await
     }
 
     async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError> {

@@ -294,6 +294,12 @@ impl Process {
         Ok(commands)
     }
 
+    /// How often the configuration was loaded again; whoever is just doing that is waited for.
+    pub async fn generation(&self) -> Result<u64, RouterError> {
+        let command = "show proc";
+        Ok(answers::reloads(command, &self.patiently(&self.master, command).await?)?.0)
+    }
+
     /// Has the master load the configuration again and waits until the new process answers.
     pub async fn reload(&self) -> Result<(), RouterError> {
         let info = "show info";

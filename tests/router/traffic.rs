@@ -279,3 +279,40 @@ async fn what_waits_in_a_process_from_before_a_reload_is_steered_as_well() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(sockets.cut().await, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_is_told_while_another_takes_over_is_not_forgotten() {
+    let Some(stage) = stage().await else { return };
+    stage.point_green().await;
+    let load = Load::start(stage.at, "/work", 4, Duration::from_millis(2), "");
+    let reload = async || {
+        use tokio::io::AsyncWriteExt;
+        let mut master = tokio::net::UnixStream::connect(stage.folder.path().join("run/master.sock"))
+            .await
+            .expect("a master");
+        master.write_all(b"reload\n").await.expect("told");
+    };
+    for turn in 0..20 {
+        let green = if turn % 2 == 0 { 100 } else { 0 };
+        let closed = (turn % 3 == 0).then_some(Span::seconds(50));
+        // Somebody else has it load what is there, just before.
+        reload().await;
+        tokio::time::sleep(Duration::from_millis(turn * 2)).await;
+        stage.steer(green).await;
+        stage.router.gate(&service(), closed).await.expect("a gate");
+        // Whoever was to take over has done so by now.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let slots = stage.router.slots(&service()).await.expect("slots");
+        let has = slots
+            .iter()
+            .find(|slot| slot.colour == Colour::Green)
+            .expect("green")
+            .weight;
+        assert_eq!(has, green, "in turn {turn}");
+        let (waiting, _) = stage.router.waiting(&service()).await.expect("waiting");
+        assert_eq!(waiting > 0, closed.is_some(), "in turn {turn}");
+        stage.router.gate(&service(), None).await.expect("opened");
+    }
+    let counted = load.stop().await;
+    assert_eq!(counted.lost, [""; 0], "of {}", counted.sent);
+}

@@ -545,3 +545,24 @@ async fn a_warm_colour_is_due_when_its_time_is_over() {
     stage.run(&retire(), None).await;
     assert_eq!(crate::release::due(&stage.past, later), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_way_back_to_a_warm_colour_is_planned_without_the_engine() {
+    let mut stage = stage(Swap::Overlap);
+    stage.run(&deploy("app:2"), None).await;
+    let calls = async |stage: &Stage| {
+        stage.edge.world().calls = 0;
+        let planned = stage.plan(&rollback()).await.expect("a plan");
+        let calls = stage.edge.world().calls;
+        (planned, calls)
+    };
+    let (at_once, asked) = calls(&stage).await;
+    assert_eq!(asked, 2, "the routes, and whether it answers");
+    stage.edge.world().fall_ill(Colour::Blue);
+    let (looked_at, asked) = calls(&stage).await;
+    assert!(asked > 2, "who does not answer is looked at");
+    assert_eq!(at_once, looked_at, "and it comes to the same");
+    stage.past.clear();
+    let (_, asked) = calls(&stage).await;
+    assert!(asked > 2, "nothing is remembered");
+}
