@@ -140,16 +140,35 @@ impl Process {
         self.patiently(&self.admin, command).await
     }
 
-    /// One round trip; a router that is just starting is waited for. Its master listens last.
+    /// One round trip; a router that is just starting, or beginning anew, is waited for: nothing it is told does more when
+    /// it is told twice. Its master listens last.
     async fn patiently(&self, socket: &str, command: &str) -> Result<String, RouterError> {
+        self.again_while(socket, command, |error| absent(error) || dropped(error))
+            .await
+    }
+
+    /// A question to a master: one that begins anew to load its configuration drops whoever asks it.
+    async fn ask_master(&self, master: &str, question: &str) -> Result<String, RouterError> {
+        self.again_while(master, question, dropped).await
+    }
+
+    async fn again_while(
+        &self,
+        socket: &str,
+        command: &str,
+        passes: fn(&io::Error) -> bool,
+    ) -> Result<String, RouterError> {
         let begun = Instant::now();
         loop {
-            match ask(&self.run, socket, command).await {
-                Err(RouterError::Unreachable { source, .. }) if absent(&source) && begun.elapsed() < STARTING => {
-                    sleep(Duration::from_millis(50)).await;
-                }
-                other => return other,
+            let answer = ask(&self.run, socket, command).await;
+            let source = match &answer {
+                Err(RouterError::Unreachable { source, .. }) => Some(source),
+                _ => None,
+            };
+            if !source.is_some_and(passes) || begun.elapsed() >= STARTING {
+                return answer;
             }
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -166,7 +185,7 @@ impl Process {
     pub async fn elders(&self) -> Vec<Elder> {
         let mut elders = Vec::new();
         for master in self.doors.iter().chain([&self.master]) {
-            let Ok(answer) = ask(&self.run, master, "show proc").await else {
+            let Ok(answer) = self.ask_master(master, "show proc").await else {
                 continue;
             };
             let of = |pid| Elder {
@@ -181,7 +200,8 @@ impl Process {
     /// `None` of one that has just ended.
     pub async fn ask_elder(&self, elder: &Elder, command: &str) -> Option<String> {
         let pid = elder.pid;
-        let answer = ask(&self.run, &elder.master, &format!("@!{pid} {command}")).await;
+        let command = format!("@!{pid} {command}");
+        let answer = self.ask_master(&elder.master, &command).await;
         let told = |error: &RouterError| tracing::debug!("the process {pid} does not answer: {error}");
         answer
             .inspect_err(told)
@@ -360,4 +380,10 @@ pub fn colour_of(server: &str) -> Result<(Colour, u32), RouterError> {
 /// No process listens: it has not started yet, or is gone.
 fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Whoever was asked went away without an answer.
+fn dropped(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }

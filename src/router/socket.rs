@@ -44,5 +44,9 @@ async fn exchange(folder: &Path, socket: &str, command: &str) -> io::Result<Vec<
     if read as u64 > LARGEST {
         return Err(io::Error::other("the answer has no end"));
     }
+    // Every answer to a question has at least the line that ends it.
+    if read == 0 && command.contains("show ") {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(answer)
 }

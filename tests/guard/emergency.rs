@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cli::Cli;
@@ -31,7 +32,8 @@ fn set_up(cli: &Cli<'_>, port: u16) {
     let recipients = format!("{}, {}", keys["recipients"]["recovery"], keys["recipients"]["drill"]);
     let more = format!(
         "releases: {{ notify: [./notify] }}\nbackups:\n  recipients: [{recipients}]\n  stores: {{ here: {{ path: ./backups }} }}\n  \
-         sets: {{ database: {{ sources: [{{ sqlite: ./data/memoryark.db }}] }} }}\n"
+         sets: {{ database: {{ sources: [{{ sqlite: ./data/memoryark.db }}] }} }}\n\
+         agent: {{ listen: \"127.0.0.1:0\", socket: ./agent.sock }}\n"
     );
     rewrite(folder, HOLD, &more);
     fs::write(folder.join("notify"), "#!/bin/sh\ncat > told.json\n").expect("written");
@@ -219,6 +221,7 @@ fn the_old_data_and_the_version_that_wrote_it_are_back_and_nothing_is_lost() {
         );
 
         bytes_that_are_no_database(&cli, port, engine);
+        through_the_agent(&cli, engine);
         cli.ends(0, &["down", "--volumes", "--yes"]);
     }
 }
@@ -258,6 +261,45 @@ fn bytes_that_are_no_database(cli: &Cli<'_>, port: u16, engine: &str) {
     assert_eq!(saved, garbage, "{engine}: byte by byte");
     let other = cli.json(&["backup", "list", "--json"]).to_string();
     assert!(other.contains("saved-database"), "{other}");
+}
+
+/// Where an agent runs the emergency is its to carry out, and whoever asked may go.
+fn through_the_agent(cli: &Cli<'_>, engine: &str) {
+    let db = database(cli.folder);
+    sql(&db, "update marks set mark = 'ruined once more'");
+    let log = fs::File::create(cli.folder.join("agent.log")).expect("a log");
+    let mut agent = cli.command(&["agent"]);
+    let mut agent = agent.stdout(Stdio::null()).stderr(log).spawn().expect("an agent");
+    until("the agent", || cli.folder.join("agent.sock").exists());
+    let ask = [
+        "emergency",
+        "backend",
+        "--snapshot",
+        "1",
+        "--reason",
+        "once more",
+        "--yes",
+    ];
+    let mut asking = cli.command(&ask);
+    let mut asking = asking
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("asked");
+    let newest = || {
+        let history = cli.json(&["history", "--kind", "emergency", "--json"]);
+        history.as_array().and_then(|all| all.last().cloned()).expect("one")
+    };
+    until("the emergency", || newest()["outcome"] == "running");
+    asking.kill().expect("killed");
+    asking.wait().expect("gone");
+    until("its end", || newest()["outcome"] != "running");
+    let receipt = newest();
+    assert_eq!(receipt["outcome"], "recovered", "{engine}: {receipt}");
+    assert_eq!(line(&receipt, "incident"), Some("once more"), "{engine}: {receipt}");
+    assert_eq!(marks(&db), ["good"], "{engine}");
+    kill_process(Pid::from_child(&agent), Signal::TERM).expect("told to end");
+    assert!(agent.wait().expect("ended").success(), "{engine}");
 }
 
 /// Records of the emergency that comes after so many others; none while it has not begun.
