@@ -59,8 +59,10 @@ release_stack() {
     release_down
     mkdir -p "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"
     if [[ -n "${RELEASE_DISK:-}" ]]; then
-        mkdir -m 700 "$RELEASE_FOLDER/state"
-        mount -t tmpfs -o "size=$RELEASE_DISK,mode=700" arkwright-release "$RELEASE_FOLDER/state"
+        mkdir "$RELEASE_FOLDER/state"
+        truncate -s "$RELEASE_DISK" "$RELEASE_FOLDER/disk"
+        mkfs.ext4 -q "$RELEASE_FOLDER/disk"
+        mount -o loop "$RELEASE_FOLDER/disk" "$RELEASE_FOLDER/state"
     fi
     ((EUID != 0)) || chown 1000:1000 "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"
     {

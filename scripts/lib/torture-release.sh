@@ -153,7 +153,7 @@ sound() {
     [[ -z "$found" ]] || broke "without an end: $found; resume said: $(tail -n 3 "$RELEASE_FOLDER/resume.log")"
     if (($(report .records) > 0)); then
         last="$(jq -r '[.[] | select(.kind == "release")] | last | .outcome' <<<"$history")"
-        if [[ "$last" == aborted && "${TORTURED_END[$kind]}" != aborted ]]; then
+        if [[ "$last" == @(aborted|rolled_back) && "${TORTURED_END[$kind]}" == deployed ]]; then
             UNWOUND=$((UNWOUND + 1))
             say "$RELEASE_ENGINE, $POINT: taken back: $(jq -r '[.[] | select(.kind == "release")] | last | .because' <<<"$history" | head -n 1)"
         elif [[ "$last" != "${TORTURED_END[$kind]}" ]]; then
@@ -404,7 +404,7 @@ torture_engine() {
     POINTS=0 RUNS=0 KILLS=0 FASTER=0 RELOADS=0 BROKEN=0 UNWOUND=0 FILLED=0 LOADS=0 REQUESTS=0 LOST=0 UPLOADED=0 REFUSED=0 LONGEST=0 LOAD_PIDS=() POINT=start
     declare -gA SERVES=([web]=1.0.0 [archive]=1.0.0)
     say "$1: a stack to torture"
-    ((EUID != 0)) || RELEASE_DISK=128m
+    ((EUID != 0)) || RELEASE_DISK=128M
     release_stack "$1" torture "[{ weight: 25, hold: 200ms }]"
     looked
     torture_load
@@ -413,6 +413,10 @@ torture_engine() {
     torture_unload
     say "$1: the router is started again in the middle of deploys"
     for number in 1 2 3 4; do restarted router "$number"; done
+    if ((EUID == 0)); then
+        say "$1: the disk fills in the middle of deploys"
+        for ((number = 1; number <= FILLS; number++)); do filled "$number"; done
+    fi
     for ((number = 1; number <= ENGINE_RESTARTS; number++)); do
         say "$1: the engine is started again in the middle of a deploy"
         restarted engine "$number"
