@@ -153,12 +153,14 @@ sound() {
     [[ -z "$found" ]] || broke "without an end: $found; resume said: $(tail -n 3 "$RELEASE_FOLDER/resume.log")"
     if (($(report .records) > 0)); then
         last="$(jq -r '[.[] | select(.kind == "release")] | last | .outcome' <<<"$history")"
-        if [[ "$last" == @(aborted|rolled_back) && "${TORTURED_END[$kind]}" == deployed ]]; then
+        case "$last ${TORTURED_END[$kind]}" in
+        "deployed deployed" | "rolled_back rolled_back" | "aborted aborted") ;;
+        aborted\ * | "rolled_back deployed")
             UNWOUND=$((UNWOUND + 1))
             say "$RELEASE_ENGINE, $POINT: taken back: $(jq -r '[.[] | select(.kind == "release")] | last | .because' <<<"$history" | head -n 1)"
-        elif [[ "$last" != "${TORTURED_END[$kind]}" ]]; then
-            broke "ended as $last, not as ${TORTURED_END[$kind]}"
-        fi
+            ;;
+        *) broke "ended as $last, not as ${TORTURED_END[$kind]}" ;;
+        esac
     fi
     for service in web archive; do
         weights="$(weights "$service")"
