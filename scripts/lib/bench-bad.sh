@@ -32,7 +32,8 @@ gates:
   memory: { source: engine, metric: memory, max: 70%, abort_over: 80%, ${every#*, } }
 GATES
     ark_ up >"$RELEASE_FOLDER/up.log" 2>&1 || die "the judged service does not come up: $(tail -n 3 "$RELEASE_FOLDER/up.log")"
-    await_version judged 1.0.0 20 || die "judged does not answer behind the router"
+    release_address || die "the router that knows judged is not there"
+    await_url "$(url judged /version)"
 }
 
 # turned FILE: `held exposed back failed` of the newest journal, in microseconds since 1970: when the hold began, the first

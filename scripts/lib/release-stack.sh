@@ -138,10 +138,14 @@ finish_all() {
     done
 }
 
-# release_address: where the router is; another one after it was started again, on some engines.
+# release_address: where the router is; another one after it was started again, on some engines, and of the newest where
+# one has taken over from another.
 release_address() {
-    ROUTER="$(engine "$RELEASE_ENGINE" inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' \
-        "$RELEASE_PROJECT-arkwright-router-1" | cut -d ' ' -f 1)"
+    local newest
+    newest="$(engine "$RELEASE_ENGINE" ps --format '{{.Names}}' | grep -x "$RELEASE_PROJECT-arkwright-router-[0-9]*" | sort -V | tail -n 1)"
+    ROUTER="$(engine "$RELEASE_ENGINE" inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "$newest" |
+        cut -d ' ' -f 1)"
+    ROUTER_NUMBER="${newest##*-}"
     [[ -n "$ROUTER" ]]
 }
 
@@ -170,7 +174,11 @@ other_version() {
 }
 
 # router_says SOCKET COMMAND: `admin` or `master`.
-router_says() { socat -t 5 - "UNIX-CONNECT:$RELEASE_STATE/router/run/$1.sock" <<<"$2"; }
+router_says() {
+    local socket="$1"
+    ((ROUTER_NUMBER == 1)) || socket+="-$ROUTER_NUMBER"
+    socat -t 5 - "UNIX-CONNECT:$RELEASE_STATE/router/run/$socket.sock" <<<"$2"
+}
 
 # weights SERVICE: `blue=100 green=0`, as the running router has them.
 weights() {

@@ -151,7 +151,7 @@ impl Owner {
     pub async fn history(project: &Project) -> Result<Vec<Receipt>, Failure> {
         match agent(project).await? {
             Some(client) => client.history().await.map_err(client_failure),
-            None => journals(project, crate::run::history),
+            None => journals(project, |ledger| crate::run::history(ledger)),
         }
     }
 
@@ -159,7 +159,7 @@ impl Owner {
     pub async fn open(project: &Project) -> Result<Vec<Receipt>, Failure> {
         let receipts = match agent(project).await? {
             Some(client) => client.under_way().await.map_err(client_failure)?,
-            None => journals(project, crate::run::open)?,
+            None => journals(project, |ledger| ledger.open(false))?,
         };
         let waits = |receipt: &Receipt| receipt.open() || receipt.outcome == "queued";
         Ok(receipts.into_iter().filter(waits).collect())
@@ -169,7 +169,7 @@ impl Owner {
     pub async fn unfinished(&self) -> Result<Vec<OperationId>, Failure> {
         let receipts = match self {
             Owner::Agent(client) => client.history().await.map_err(client_failure)?,
-            Owner::Foreground { host, .. } => crate::run::open(&host.ledger())?,
+            Owner::Foreground { host, .. } => host.ledger().open(true)?,
         };
         let open = receipts.into_iter().filter(Receipt::open);
         Ok(open.map(|receipt| receipt.operation).collect())

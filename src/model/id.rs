@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{NaiveDateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
@@ -45,6 +46,17 @@ impl OperationId {
         let part = now.timestamp_subsec_millis().min(999) * 4096 / 1000;
         let chance = u16::from_be_bytes(chance) & 0xfff;
         OperationId(format!("{}-{part:03x}{chance:03x}", now.format("%Y%m%dT%H%M%SZ")))
+    }
+
+    /// One that sorts after it.
+    pub fn next(&self) -> Self {
+        let (time, part) = self.0.split_at(16);
+        let part = u32::from_str_radix(&part[1..], 16).unwrap_or_default();
+        let second = NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%SZ").map(|time| time + TimeDelta::seconds(1));
+        OperationId(match second {
+            Ok(second) if part == 0xff_ffff => format!("{}-000000", second.format("%Y%m%dT%H%M%SZ")),
+            _ => format!("{time}-{:06x}", (part + 1).min(0xff_ffff)),
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -186,6 +198,18 @@ mod tests {
         let ids = [at(500), at(501), at(999), at(1000)].map(|now| OperationId::new(now, [0xff, 0xff]));
         assert!(ids.is_sorted(), "{ids:?}");
         assert_eq!(ids[0].as_str(), "19700101T000000Z-800fff");
+    }
+
+    #[test]
+    fn there_is_always_one_that_sorts_after() {
+        for (id, next) in [
+            ("20261231T235959Z-00000f", "20261231T235959Z-000010"),
+            ("20261231T235959Z-ffffff", "20270101T000000Z-000000"),
+        ] {
+            let id: OperationId = id.parse().expect("an id");
+            assert_eq!(id.next().as_str(), next);
+            assert!(id.next() > id);
+        }
     }
 
     #[test]

@@ -181,15 +181,24 @@ pub fn reloads(command: &str, answer: &str) -> Result<(u64, u64), RouterError> {
     Ok((number(words.get(2))?, number(words.get(failed + 1))?))
 }
 
+/// The process that serves, in `show proc`.
+pub fn worker(answer: &str) -> Option<u64> {
+    listed(answer, "# workers").next()
+}
+
 /// The processes that a reload left to finish what they have, in `show proc`.
 pub fn elders(answer: &str) -> Vec<u64> {
-    answer
+    listed(answer, "# old workers").collect()
+}
+
+fn listed<'a>(answer: &'a str, heading: &'a str) -> impl Iterator<Item = u64> {
+    let lines = answer
         .lines()
-        .skip_while(|line| !line.starts_with("# old workers"))
-        .skip(1)
+        .skip_while(move |line| !line.starts_with(heading))
+        .skip(1);
+    lines
         .take_while(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
-        .collect()
 }
 
 /// `Pid: 3491` of `show info`.
@@ -347,6 +356,11 @@ mod tests {
             "{answer}3500 worker 0 0d00h00m00s 2.6.12\n# old workers\n3491 worker 1 0d00h00m05s 2.6.12\n3480 worker 2 0d00h00m09s 2.6.12\n# programs\n\n"
         );
         assert_eq!((elders(answer), elders(&after)), (vec![], vec![3491, 3480]));
+        assert_eq!(worker(&after), Some(3500));
+        assert_eq!(
+            worker("#<PID> <type>\n1 master 3 [failed: 1]\n# workers\n# old workers\n7 worker 1\n"),
+            None
+        );
     }
 
     #[test]

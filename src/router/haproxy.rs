@@ -72,7 +72,11 @@ enum Change {
     Take(Vec<String>),
     /// Whatever brings it to this route, after these commands.
     Become(Route, Vec<String>),
-    Gate(String),
+    /// `closed`, or else open, by this command.
+    Gate {
+        closed: bool,
+        command: String,
+    },
 }
 
 impl Change {
@@ -83,7 +87,13 @@ impl Change {
                 let differences = process.differences(route).await?;
                 process.change(&[commands.as_slice(), &differences].concat()).await
             }
-            Change::Gate(command) => process.admin(command).await.map(drop),
+            Change::Gate { closed, command } => {
+                let answer = process.admin(command).await?;
+                match closed {
+                    true => answers::gate_ends(command, &answer).map(drop),
+                    false => answers::gate_opened(command, &answer),
+                }
+            }
         }
     }
 }
@@ -331,17 +341,18 @@ impl Router for HaProxy {
         let change = Change::Take(commands);
         // Nothing waits for the disk here either. Where no process answers, the next to start goes by the file.
         let process = self.process().await?;
-        let steered = match process.generation().await {
-            Ok(generation) => {
-                let begun = Instant::now();
-                let changed = change.make(&process).await;
-                changed.map(|()| (generation, begun.elapsed().into()))
-            }
-            Err(error) => Err(error),
+        let generation = process.generation().await;
+        let begun = Instant::now();
+        let steered = match &generation {
+            Ok(_) => change.make(&process).await,
+            // A master that says nothing is no reason to leave traffic where it is.
+            Err(_) if process.alive().await => change.make(&process).await,
+            Err(_) => Ok(()),
         };
+        let took = begun.elapsed().into();
         let _turn = self.store(&stored, turn).await?;
-        let (generation, took) = steered?;
-        self.tell_again(generation, &change).await?;
+        steered?;
+        self.tell_again(generation?, &change).await?;
         Ok(took)
     }
 
@@ -386,7 +397,8 @@ impl Router for HaProxy {
             }
         };
         let _turn = self.store(&stored, turn).await?;
-        self.tell_again(generation, &Change::Gate(command)).await
+        let closed = closed.is_some();
+        self.tell_again(generation, &Change::Gate { closed, command }).await
     }
 
     async fn maintenance(&self, service: &ServiceName, notice: Option<Notice>) -> Result<(), RouterError> {

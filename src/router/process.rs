@@ -314,10 +314,26 @@ impl Process {
         Ok(commands)
     }
 
-    /// How often the configuration was loaded again; whoever is just doing that is waited for.
+    /// The process that serves, by its id: another one after a reload. Whoever is just taking over is waited for; since
+    /// HAProxy 3.1 its master tells of it before it listens.
     pub async fn generation(&self) -> Result<u64, RouterError> {
-        let command = "show proc";
-        Ok(answers::reloads(command, &self.patiently(&self.master, command).await?)?.0)
+        let (proc, info) = ("show proc", "show info");
+        let begun = Instant::now();
+        loop {
+            let worker = answers::worker(&self.patiently(&self.master, proc).await?);
+            let pid = answers::pid(info, &self.patiently(&self.admin, info).await?)?;
+            // None is listed after a reload that failed.
+            if worker.is_none_or(|worker| worker == pid) {
+                return Ok(pid);
+            }
+            if begun.elapsed() > STARTING {
+                return Err(RouterError::Refused {
+                    command: "reload".into(),
+                    answer: format!("the new process did not answer within {} s", STARTING.as_secs()),
+                });
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Has the master load the configuration again and waits until the new process answers.

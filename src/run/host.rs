@@ -505,7 +505,8 @@ impl Operator for Host {
     }
 
     fn unfinished(&self) -> Result<Vec<(OperationId, &'static str)>, OperationError> {
-        let open = open(&self.ledger())?.into_iter();
+        // Whoever asks here holds the lock under which operations are driven: what is over now stays over.
+        let open = self.ledger().open(true)?.into_iter();
         Ok(open
             .map(|receipt| (receipt.operation, lane_of(&receipt.kind)))
             .collect())
@@ -533,25 +534,7 @@ pub fn history(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
         .collect()
 }
 
-/// Of what has no end yet, oldest first; a journal that is known to be over is not read.
-pub fn open(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
-    let over = ledger.folder.over();
-    let mut found = Vec::new();
-    for (id, kind) in ledger.operations()? {
-        if over.services(&id, &kind).is_some() {
-            continue;
-        }
-        let receipt = receipt(ledger, &id, &kind)?;
-        if receipt.open() {
-            found.push(receipt);
-        } else {
-            ledger.folder.note_over(&id, &kind, &receipt.services());
-        }
-    }
-    Ok(found)
-}
-
-fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {
+pub(super) fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {
     match kind {
         "backup" => ledger.receipt::<BackupStep>(id),
         "drill" => ledger.receipt::<DrillStep>(id),

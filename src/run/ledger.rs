@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io;
 
 use tokio::sync::mpsc;
@@ -7,6 +8,7 @@ use crate::model::OperationId;
 use crate::ports::{Clock, Entropy};
 use crate::state::{JournalError, JournalFile, ProjectFolder, read_journal};
 
+use super::host::receipt;
 use super::{Blame, DriveError, OperationError, Perform, Petition, Receipt, Receipted, Watch, drive};
 
 /// The journals of a project: begins operations, takes them to their end, and reads back what became of them.
@@ -21,7 +23,12 @@ impl Ledger<'_> {
     pub fn new_id(&self) -> OperationId {
         let mut chance = [0; 2];
         self.entropy.fill(&mut chance);
-        OperationId::new(self.clock.now(), chance)
+        let id = OperationId::new(self.clock.now(), chance);
+        // Their order is that of their names, also when the clock was set back.
+        match self.folder.operations().ok().and_then(|mut all| all.pop()) {
+            Some((newest, _)) if newest >= id => newest.next(),
+            _ => id,
+        }
     }
 
     /// Writes the plan down; from here on the operation exists.
@@ -100,6 +107,29 @@ impl Ledger<'_> {
             }
             _ => Receipt::of(id, &saga, None, "running"),
         })
+    }
+
+    /// Receipts of what has no end yet, oldest first; a journal that is known to be over is not read. `note` what is found
+    /// to be over only where nobody is driving.
+    pub fn open(&self, note: bool) -> Result<Vec<Receipt>, OperationError> {
+        let over = self.folder.over();
+        let mut found = Vec::new();
+        for (id, kind) in self.operations()? {
+            if over.services(&id, &kind).is_some() {
+                continue;
+            }
+            let receipt = receipt(self, &id, &kind)?;
+            if receipt.open() {
+                found.push(receipt);
+            } else if note
+                && File::open(self.folder.journal(&kind, &id))
+                    .and_then(|file| file.sync_all())
+                    .is_ok()
+            {
+                self.folder.note_over(&id, &kind, &receipt.services());
+            }
+        }
+        Ok(found)
     }
 
     /// Ids and kinds of all operations, oldest first.

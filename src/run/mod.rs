@@ -31,7 +31,7 @@ pub use converge::{Converge, ConvergeError, Patience};
 pub use drive::{DriveError, Judgement, Perform, Petition, StepFailed, drive};
 pub use facts::{FactsError, facts};
 pub use headroom::Headroom;
-pub use host::{Host, history, open};
+pub use host::{Host, history};
 pub use ledger::Ledger;
 pub use news::{Line, News, Progress, Receipt, Receipted, Update, UpdateKind, Watch};
 pub use operator::{Blame, Emergency, OperationError, Operator, Order, Target};

@@ -30,11 +30,10 @@ impl Over {
         self.known.values().flatten().collect()
     }
 
-    /// Lines of `id.kind service…`; one that is cut short or no such line is passed over.
+    /// Lines of `id.kind service… .`; one that is cut short or no such line is passed over.
     fn parse(text: &str) -> Self {
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let known = whole.lines().filter_map(|line| {
-            let mut words = line.split(' ');
+        let known = text.lines().filter_map(|line| {
+            let mut words = line.strip_suffix(" .")?.split(' ');
             let (id, kind) = words.next()?.split_once('.')?;
             let services = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
             Some(((id.parse().ok()?, kind.to_owned()), services))
@@ -63,8 +62,8 @@ impl ProjectFolder {
     /// Notes the end of an operation that was seen in its journal.
     pub fn note_over(&self, id: &OperationId, kind: &str, services: &[&str]) {
         let services: String = services.iter().map(|service| format!(" {service}")).collect();
-        // With an end before it: what a full disk left of another line would spoil this one.
-        let line = format!("\n{id}.{kind}{services}\n");
+        // With an end before it, and a mark at its own: a full disk may leave any part of a line.
+        let line = format!("\n{id}.{kind}{services} .\n");
         let open = OpenOptions::new()
             .append(true)
             .create(true)
@@ -78,6 +77,8 @@ impl ProjectFolder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn id(text: &str) -> OperationId {
@@ -104,9 +105,19 @@ mod tests {
         assert_eq!(over.services(&two, "backup"), Some(&[][..]));
         assert_eq!(over.services(&two, "drill"), None, "of another kind");
         assert_eq!(over.all_services().len(), 2);
-        let cut = Over::parse("20261120T120000Z-000001.release web\n20261120T120000Z-000002.release we");
-        assert_eq!(cut.services(&two, "release"), None, "a name may be cut short");
-        let odd = Over::parse("nothing\n20261120T120000Z-000001.release ../etc\n\u{0}\n\n");
+        let whole = fs::read(folder.over_list()).expect("there");
+        for length in 0..whole.len() {
+            fs::write(folder.over_list(), &whole[..length]).expect("cut short");
+            folder.note_over(&two, "backup", &[]);
+            let known = folder.over();
+            let services = known.services(&one, "release");
+            assert!(
+                services.is_none_or(|services| services.len() == 2),
+                "cut at {length}: {services:?}"
+            );
+            assert!(known.services(&two, "backup").is_some());
+        }
+        let odd = Over::parse("nothing .\n20261120T120000Z-000001.release ../etc .\n\u{0}\n\n");
         assert_eq!(odd.known.len(), 0);
     }
 }

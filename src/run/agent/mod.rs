@@ -92,7 +92,9 @@ impl Agent {
         let now = clock.now();
         let memory_path = folder.last_runs();
         let mut tally = BTreeMap::new();
+        let mut newest = None;
         for receipt in operator.history().map_err(AgentError::Operations)? {
+            newest = newest.max(Some(receipt.operation.clone()));
             if !receipt.open() {
                 *tally.entry((receipt.kind, receipt.outcome)).or_default() += 1;
             }
@@ -101,6 +103,7 @@ impl Agent {
             lanes: BTreeMap::new(),
             operations: BTreeMap::new(),
             over: VecDeque::new(),
+            newest,
             book: Book::open(&folder.orders())?,
             memory: read_memory(&memory_path)?,
             schedules: Schedules::default(),

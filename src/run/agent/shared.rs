@@ -38,6 +38,8 @@ pub(super) struct State {
     /// Those in lanes and the last that are over.
     pub operations: BTreeMap<OperationId, Arc<Operation>>,
     pub over: VecDeque<OperationId>,
+    /// The last name given, or read.
+    pub newest: Option<OperationId>,
     pub book: Book,
     pub memory: Memory,
     pub schedules: Schedules,
@@ -177,7 +179,7 @@ impl Shared {
             return attach(&done);
         }
         let now = self.clock.now();
-        let id = self.new_id(&state, now);
+        let id = self.new_id(&mut state, now);
         let Submission { order, by, key, logins } = submission;
         let entry = Taken {
             operation: id.clone(),
@@ -202,15 +204,17 @@ impl Shared {
         Ok((accepted, beginning))
     }
 
-    pub fn new_id(&self, state: &State, now: Timestamp) -> OperationId {
-        loop {
-            let mut chance = [0; 2];
-            self.entropy.fill(&mut chance);
-            let id = OperationId::new(now, chance);
-            if !state.operations.contains_key(&id) {
-                return id;
-            }
-        }
+    /// Later in order than all before it, also when the clock was set back.
+    pub fn new_id(&self, state: &mut State, now: Timestamp) -> OperationId {
+        let mut chance = [0; 2];
+        self.entropy.fill(&mut chance);
+        let id = OperationId::new(now, chance);
+        let id = match &state.newest {
+            Some(newest) if *newest >= id => newest.next(),
+            _ => id,
+        };
+        state.newest = Some(id.clone());
+        id
     }
 
     pub fn wake_all(self: &Arc<Self>) {

@@ -1,7 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::journal::{Next, Saga, Step};
+use crate::journal::{Saga, Step};
 use crate::model::{OperationId, ServiceName, Timestamp};
 use crate::release::{self, ReleaseStep};
 use crate::run::{Blame, OperationError};
@@ -25,34 +26,32 @@ pub fn standing(
     if services.is_empty() {
         wanted = over.all_services().into_iter().cloned().collect();
     }
+    let mut known: BTreeMap<&OperationId, Saga<ReleaseStep>> = BTreeMap::new();
     loop {
         let mut left = wanted.clone();
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         for id in ids.iter().rev() {
-            let known = over.services(id, ReleaseStep::KIND);
-            if known.is_some_and(|touched| !touched.iter().any(|service| left.contains(service))) {
+            let noted = over.services(id, ReleaseStep::KIND);
+            if noted.is_some_and(|touched| !touched.iter().any(|service| left.contains(service))) {
                 continue;
             }
-            let saga = read(folder, id)?;
-            if known.is_none() && matches!(saga.next(now), Next::Done(_)) {
-                let touched: Vec<&str> = saga.subject().services().map(ServiceName::as_str).collect();
-                folder.note_over(id, ReleaseStep::KIND, &touched);
-            }
+            let saga = match known.entry(id) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(place) => place.insert(read(folder, id)?),
+            };
             for subject in saga.subject().members() {
-                if release::moved(&saga, subject, now) {
+                if release::moved(saga, subject, now) {
                     left.remove(&subject.service);
                 }
             }
-            found.push(saga);
+            found.insert(id);
         }
         // What was moved together with them may have been moved by another release since.
-        let beside: BTreeSet<ServiceName> = found
-            .iter()
-            .flat_map(|saga| saga.subject().services().cloned())
-            .collect();
+        let beside = known.values().flat_map(|saga| saga.subject().services().cloned());
+        let beside: BTreeSet<ServiceName> = beside.collect();
         if beside.is_subset(&wanted) {
-            found.reverse();
-            return Ok(found);
+            known.retain(|id, _| found.contains(id));
+            return Ok(known.into_values().collect());
         }
         wanted.extend(beside);
     }
@@ -76,6 +75,7 @@ fn ids(folder: &ProjectFolder) -> Result<Vec<OperationId>, OperationError> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -98,7 +98,8 @@ mod tests {
         serde_json::from_value(subject).expect("a subject")
     }
 
-    /// How a release goes: which services it has, and what becomes of it.
+    /// How a release goes: which services it has, and what becomes of it: it retires (0), clears the warm colour and does
+    /// nothing else (1), stays open (2), clears and fails (3), has nothing to do (4), moves (5 and more).
     #[derive(Clone, Debug)]
     struct Way {
         services: Vec<usize>,
@@ -119,20 +120,29 @@ mod tests {
             colour: Colour::Blue,
             span: crate::model::Span::seconds(60),
         };
-        let step = match way.end {
-            0 | 1 => ReleaseStep::Clear { colour: Colour::Blue },
-            _ => keep,
+        let clear = ReleaseStep::Clear { colour: Colour::Blue };
+        let steps = match way.end {
+            0 | 1 => vec![clear],
+            3 => vec![clear, keep],
+            4 => vec![],
+            _ => vec![keep],
         };
         let several = way.services.len() > 1;
         let of = |service: usize, step: &ReleaseStep| match several {
             true => step.clone().of_service(&SERVICES[service].parse().expect("a name")),
             false => step.clone(),
         };
-        let forward: Vec<ReleaseStep> = way.services.iter().map(|n| of(*n, &step)).collect();
+        let of_all = |step: &ReleaseStep| way.services.iter().map(|n| of(*n, step)).collect::<Vec<_>>();
+        let forward: Vec<ReleaseStep> = steps.iter().flat_map(of_all).collect();
+        let keeps = forward
+            .iter()
+            .filter(|step| matches!(step.plain(), ReleaseStep::KeepWarm { .. }))
+            .count();
+        let fails = (way.end == 3).then(|| forward.len() - keeps);
         let planned = Event::Planned {
             subject: Subjects::new(members).expect("services"),
             plan: Plan {
-                commit: 0,
+                commit: if way.end == 3 { forward.len() } else { 0 },
                 finally: Vec::new(),
                 forward: forward.clone(),
             },
@@ -140,13 +150,20 @@ mod tests {
         };
         let mut journal = JournalFile::create(&folder.journal(ReleaseStep::KIND, &id), at, planned).expect("a journal");
         let mut append = |event| journal.append(at, event).map(|_| ()).expect("it fits");
-        for step in forward {
+        for (at_step, step) in forward.into_iter().enumerate() {
             append(Event::Began { step: step.clone() });
             if way.end == 2 {
                 return;
             }
+            if fails == Some(at_step) {
+                let error = "a test".to_owned();
+                append(Event::Failed { step, error });
+                break;
+            }
             let output = match step.plain() {
-                ReleaseStep::KeepWarm { .. } => Finding::Warm { until: at },
+                ReleaseStep::KeepWarm { .. } => Finding::Warm {
+                    until: at + TimeDelta::seconds(number as i64),
+                },
                 _ => Finding::Nothing,
             };
             append(Event::Finished { step, output });
@@ -159,7 +176,7 @@ mod tests {
 
     fn ways() -> impl Strategy<Value = Vec<Way>> {
         let services = proptest::sample::subsequence(vec![0, 1, 2], 1..=3);
-        let way = (services, 0u8..6, any::<bool>());
+        let way = (services, 0u8..8, any::<bool>());
         let way = way.prop_map(|(services, end, noted)| Way { services, end, noted });
         proptest::collection::vec(way, 0..12)
     }
@@ -168,20 +185,25 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn the_few_that_are_read_tell_what_all_of_them_do(ways in ways()) {
+        fn the_few_that_are_read_tell_what_all_of_them_do(ways in ways(), cut in 0usize..100, later in 0i64..12) {
             let state = tempfile::tempdir().expect("a folder");
             let folder = ProjectFolder::open(state.path(), &"ark".parse().expect("a name")).expect("opened");
             for (number, way) in ways.iter().enumerate() {
                 write(&folder, number, way);
             }
             let now = Timestamp::UNIX_EPOCH;
+            let later = now + TimeDelta::seconds(later);
             let all = releases(&folder).expect("read");
             let told: BTreeMap<ServiceName, Past> = past(&all, now);
-            // The second time everything that is over was noted by the first.
-            for _ in 0..2 {
+            let list = state.path().join("ark/over");
+            let noted = std::fs::read(&list).unwrap_or_default();
+            // Whole, cut short, and gone.
+            for kept in [noted.len(), noted.len() * cut / 100, 0] {
+                std::fs::write(&list, &noted[..kept]).expect("written");
                 let few = standing(&folder, &[], now).expect("read");
                 prop_assert_eq!(&past(&few, now), &told);
                 prop_assert_eq!(release::moving(&few, now), release::moving(&all, now));
+                prop_assert_eq!(release::due(&few, later), release::due(&all, later));
                 for service in SERVICES {
                     let service: ServiceName = service.parse().expect("a name");
                     let few = standing(&folder, std::slice::from_ref(&service), now).expect("read");
@@ -198,7 +220,7 @@ mod tests {
         for (number, service) in [(0, 0), (1, 0), (2, 1), (3, 0)] {
             let way = Way {
                 services: vec![service],
-                end: 3,
+                end: 5,
                 noted: true,
             };
             write(&folder, number, &way);

@@ -1,14 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
 
 use crate::config::{Config, Swap};
 use crate::journal::{Plan, Saga};
 use crate::model::{Reference, ServiceName, Timestamp};
-use crate::plan::desired::HostFolders;
-use crate::ports::{Engine, EngineError, ImageInfo, Observed, Route, Router, RouterError};
+use crate::plan::desired::{self, HostFolders};
+use crate::plan::labels;
+use crate::ports::{Container, Engine, EngineError, ImageInfo, Observed, Route, Router, RouterError};
 use crate::release::{self, Ask, Image, Past, PlanError, ReleaseStep, Subject, Subjects};
 use crate::run::converge::with_volumes;
 use crate::run::{Blame, OperationError, Order, Target};
 use crate::stack::Stack;
+
+/// How long whoever goes back at once waits for the engine.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// What releases of a project are planned from.
 pub struct ReleaseScope<'a> {
@@ -39,7 +46,7 @@ pub async fn plan_release(
     };
     let mut plans = Vec::new();
     if let Some(back) = &back {
-        plans = ground.back_at_once(back).await?;
+        plans = ground.back_at_once(back).await;
     }
     let observed = match plans.is_empty() {
         true => scope.engine.observe(&scope.stack.name).await.map_err(engine_error)?,
@@ -94,8 +101,16 @@ pub async fn plan_release(
     for subject in subjects.members_mut() {
         let known = past.get(&subject.service);
         for image in [&mut subject.image, &mut subject.previous] {
-            if known.is_some_and(|past| *image == past.serving || *image == past.previous) {
-                continue;
+            let of_id = known.map(|past| [&past.serving, &past.previous]);
+            let of_id = of_id
+                .into_iter()
+                .flatten()
+                .find(|told| told.id.is_some() && told.id == image.id);
+            if let Some(told) = of_id {
+                image.digest = image.digest.take().or_else(|| told.digest.clone());
+                if *image == *told {
+                    continue;
+                }
             }
             if image.digest.is_none() {
                 image.digest = release::digest_fetched(scope.releases, image);
@@ -163,25 +178,50 @@ impl Ground<'_> {
         release::rollback(self.ask(service), previous, back.reason.clone())
     }
 
+    /// Whether the router's checks of the colour it goes to pass.
+    async fn answers(&self, subject: &Subject) -> bool {
+        let Ok(slots) = self.scope.router.slots(&subject.service).await else {
+            return false;
+        };
+        let warm = slots.iter().filter(|slot| slot.colour == subject.to);
+        warm.filter(|slot| slot.up && slot.address.is_some()).count() == subject.replicas as usize
+    }
+
+    /// Whether its containers are what the journals say. An engine that takes its time to tell is not waited for: the
+    /// router has looked at them all along.
+    async fn as_remembered(&self, subject: &Subject) -> bool {
+        let stack = self.scope.stack;
+        let names =
+            (1..=subject.replicas).map(|replica| desired::colour_name(stack, &subject.service, subject.to, replica));
+        let looking = names.map(|name| async move { self.scope.engine.container(&name).await });
+        let Ok(found) = tokio::time::timeout(GLANCE, try_join_all(looking)).await else {
+            return true;
+        };
+        let as_told = |container: &Container| {
+            container.running()
+                && subject.image.id.as_ref() == Some(&container.image_id)
+                && container.label(labels::STANDBY).is_none()
+        };
+        found.is_ok_and(|found| found.iter().all(|container| container.as_ref().is_some_and(as_told)))
+    }
+
     /// Where the journals and the router tell enough of all of them; empty where the engine has to be asked.
-    async fn back_at_once(&self, back: &Back) -> Result<Vec<Planned>, OperationError> {
+    async fn back_at_once(&self, back: &Back) -> Vec<Planned> {
         let mut plans = Vec::new();
         for service in &back.services {
             let Some(past) = self.past.get(service) else {
-                return Ok(Vec::new());
+                return Vec::new();
             };
             let planned = release::rollback_at_once(self.ask(service), past, self.scope.now, back.reason.clone());
             let Some((subject, plan)) = planned else {
-                return Ok(Vec::new());
+                return Vec::new();
             };
-            let slots = self.scope.router.slots(service).await.map_err(router_error)?;
-            let mut warm = slots.iter().filter(|slot| slot.colour == subject.to);
-            if !warm.all(|slot| slot.up && slot.address.is_some()) {
-                return Ok(Vec::new());
+            if !self.answers(&subject).await || !self.as_remembered(&subject).await {
+                return Vec::new();
             }
             plans.push(Ok((subject, plan)));
         }
-        Ok(plans)
+        plans
     }
 }
 

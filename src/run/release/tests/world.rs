@@ -57,6 +57,8 @@ pub struct World {
     pub wrong: Vec<String>,
     pub fault: Option<Fault>,
     pub calls: usize,
+    /// How often the engine was asked for everything of the project.
+    pub observed: usize,
     /// Whoever is to be killed waits here.
     pub hanging: bool,
     /// Requests running on the serving colour, for a drain that does not end.
@@ -111,6 +113,7 @@ impl World {
             wrong: Vec::new(),
             fault: None,
             calls: 0,
+            observed: 0,
             hanging: false,
             busy: 0,
             mortal: false,
@@ -502,6 +505,7 @@ impl Engine for Edge {
     }
     async fn observe(&self, _: &ProjectName) -> Result<Observed, EngineError> {
         self.call(broken, |w| {
+            w.observed += 1;
             Ok(Observed {
                 containers: w.containers.iter().map(|(name, made)| w.view(name, made)).collect(),
                 ..Observed::default()
