@@ -54,7 +54,8 @@ release_stack() {
     exec 8>"$DEMO_STATE/$2-release/$1.lock"
     flock -n 8 || die "another run has the stack $RELEASE_PROJECT"
     unset ARKWRIGHT_STATE ARKWRIGHT_CONFIG COMPOSE_PROJECT_NAME
-    "ensure_$1"
+    # No engine that is started here keeps the lock.
+    "ensure_$1" 8>&-
     release_images "$1"
     release_down
     mkdir -p "$RELEASE_FOLDER/data" "$RELEASE_FOLDER/uploads"

@@ -356,7 +356,7 @@ engine_again() {
         die "containers of somebody else run on this engine: it is not started again"
     fi
     stop_remembered "$name" 60
-    "ensure_$RELEASE_ENGINE"
+    "ensure_$RELEASE_ENGINE" 8>&-
 }
 
 # filled NUMBER: from some moment of a deploy on nothing more fits on the disk with the state. It says so, everybody is

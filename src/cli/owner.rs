@@ -151,7 +151,7 @@ impl Owner {
     pub async fn history(project: &Project) -> Result<Vec<Receipt>, Failure> {
         match agent(project).await? {
             Some(client) => client.history().await.map_err(client_failure),
-            None => journals(project, |ledger| crate::run::history(ledger)),
+            None => journals(project, crate::run::history),
         }
     }
 

@@ -71,7 +71,7 @@ struct Turn {
 enum Change {
     Take(Vec<String>),
     /// Whatever brings it to this route, after these commands.
-    Become(Route, Vec<String>),
+    Become(Box<Route>, Vec<String>),
     /// `closed`, or else open, by this command.
     Gate {
         closed: bool,
@@ -297,7 +297,7 @@ impl Router for HaProxy {
         if loaded == render::shape(&after, &self.inside) {
             for route in routes {
                 let commands = map::commands(&after, &route.service, &self.inside);
-                self.tell(&Change::Become(route.clone(), commands)).await?;
+                self.tell(&Change::Become(Box::new(route.clone()), commands)).await?;
             }
             return Ok(());
         }
@@ -372,7 +372,7 @@ impl Router for HaProxy {
         }
         let route = route.clone();
         let _turn = self.store(&stored, turn).await?;
-        self.tell(&Change::Become(route, Vec::new())).await
+        self.tell(&Change::Become(Box::new(route), Vec::new())).await
     }
 
     async fn gate(&self, service: &ServiceName, closed: Option<Span>) -> Result<(), RouterError> {
