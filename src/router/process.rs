@@ -185,9 +185,13 @@ impl Process {
     pub async fn elders(&self) -> Vec<Elder> {
         let mut elders = Vec::new();
         for master in self.doors.iter().chain([&self.master]) {
-            let Ok(answer) = self.ask_master(master, "show proc").await else {
-                continue;
+            let question = "show proc";
+            // A door may be gone; the master of a process that was just asked listens, or will.
+            let answer = match *master == self.master {
+                true => self.patiently(master, question).await,
+                false => self.ask_master(master, question).await,
             };
+            let Ok(answer) = answer else { continue };
             let of = |pid| Elder {
                 master: master.clone(),
                 pid,
