@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{Event, Illegal, Next, Outcome, Patience, Request, Saga, Step};
 use crate::model::{OperationId, Timestamp};
-use crate::ports::Clock;
+use crate::ports::{Clock, RouterError};
 use crate::state::{JournalError, JournalFile};
 
 use super::{News, Progress, Update, UpdateKind, Watch};
@@ -40,30 +41,49 @@ pub enum Judgement<T> {
 
 /// Why a step failed, the whole chain of causes in one text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StepFailed(String);
+pub struct StepFailed {
+    text: String,
+    /// Our own state has no room.
+    no_room: bool,
+}
 
 impl StepFailed {
     pub fn because(text: impl Into<String>) -> Self {
-        StepFailed(text.into())
+        StepFailed {
+            text: text.into(),
+            no_room: false,
+        }
     }
 }
 
 impl fmt::Display for StepFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
-impl<E: Error> From<E> for StepFailed {
+impl<E: Error + 'static> From<E> for StepFailed {
     fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            text = format!("{text}: {next}");
-            cause = next.source();
+        let no_room = matches!(
+            (&error as &(dyn Error + 'static)).downcast_ref(),
+            Some(RouterError::Write(source)) if source.kind() == ErrorKind::StorageFull
+        );
+        StepFailed {
+            text: told(&error),
+            no_room,
         }
-        StepFailed(text)
     }
+}
+
+/// An error and its causes.
+pub fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 /// A request from outside, such as an abort; the answer says whether it was taken.
@@ -79,6 +99,10 @@ pub enum DriveError {
     Journal(#[from] JournalError),
     #[error("`{step}` failed again and again: {error}; mend the cause, then run `arkwright resume`")]
     Stuck { step: String, error: String },
+    #[error(
+        "{step}: {error}; free space, and it goes on: the agent tries again by itself, without one `arkwright resume` does"
+    )]
+    NoRoom { step: String, error: String },
 }
 
 /// Takes an operation from where its journal stands to its end.
@@ -150,7 +174,7 @@ struct Drive<'a, S: Step> {
 }
 
 impl<S: Step> Drive<'_, S> {
-    async fn perform(&mut self, step: S) -> Result<(), JournalError> {
+    async fn perform(&mut self, step: S) -> Result<(), DriveError> {
         self.append(Event::Began { step: step.clone() })?;
         self.teller.say(UpdateKind::Began, step.to_string());
         if step.wait().is_some() {
@@ -170,8 +194,13 @@ impl<S: Step> Drive<'_, S> {
             }
         };
         match result {
-            Ok(output) => self.finish(step, output),
-            Err(error) => self.fail(step, error.to_string()),
+            Ok(output) => Ok(self.finish(step, output)?),
+            // Going on it is taken back, which moves traffic without a disk; there is no way but this one later.
+            Err(error) if error.no_room && (before.unwinding() || before.committed()) => Err(DriveError::NoRoom {
+                step: step.to_string(),
+                error: error.text,
+            }),
+            Err(error) => Ok(self.fail(step, error.to_string())?),
         }
     }
 
@@ -397,6 +426,21 @@ mod tests {
         }
     }
 
+    /// Its disk has no room so many times.
+    struct Cramped(AtomicU32);
+
+    #[async_trait]
+    impl Perform<Press> for Cramped {
+        async fn perform(&self, _: &Press, _: &Saga<Press>, _: &dyn Progress) -> Result<Nothing, StepFailed> {
+            let left = self.0.load(Ordering::SeqCst);
+            self.0.store(left.saturating_sub(1), Ordering::SeqCst);
+            match left {
+                0 => Ok(Nothing),
+                _ => Err(RouterError::Write(ErrorKind::StorageFull.into()).into()),
+            }
+        }
+    }
+
     /// Takes ten seconds each time; how often it was begun.
     struct Slow(AtomicU32);
 
@@ -481,5 +525,20 @@ mod tests {
         let end = drive(&id, &mut journal, &jammed, &clock, &Deaf, &mut petitions).await;
         assert_eq!(end.expect("an end"), Outcome::Succeeded);
         assert_eq!(answered.await, Ok(Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_way_back_a_full_disk_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut journal = journal(&folder, 0);
+        let (clock, cramped) = (Passing(Instant::now()), Cramped(AtomicU32::new(2)));
+        let id = OperationId::new(Timestamp::UNIX_EPOCH, [0; 2]);
+        let (_sender, mut petitions) = mpsc::channel(1);
+        for _ in 0..2 {
+            let stopped = drive(&id, &mut journal, &cramped, &clock, &Deaf, &mut petitions).await;
+            assert!(matches!(stopped, Err(DriveError::NoRoom { .. })), "{stopped:?}");
+        }
+        let end = drive(&id, &mut journal, &cramped, &clock, &Deaf, &mut petitions).await;
+        assert_eq!(end.expect("an end"), Outcome::Succeeded);
     }
 }

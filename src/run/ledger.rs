@@ -69,6 +69,7 @@ impl Ledger<'_> {
                 receipt
             }
             Err(DriveError::Journal(error)) => return Err(error.into()),
+            Err(error @ DriveError::NoRoom { .. }) => return Err(OperationError::new(Blame::Host, error)),
         };
         Ok(receipt)
     }

@@ -289,7 +289,7 @@ impl OperationError {
     pub fn new(blame: Blame, error: impl std::error::Error) -> Self {
         OperationError {
             blame,
-            message: super::StepFailed::from(error).to_string(),
+            message: super::told(&error),
             hint: None,
         }
     }
