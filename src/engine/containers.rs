@@ -188,7 +188,13 @@ impl Bollard {
     pub(super) async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
         let what = format!("the start of {id}");
         self.count_write();
-        match call(&what, limits::CHANGE, self.docker.start_container(id.as_str(), None)).await? {
+        let mut started = call(&what, limits::CHANGE, self.docker.start_container(id.as_str(), None)).await?;
+        if let Err(message) = &started
+            && self.leave_one_of(message).await?
+        {
+            started = call(&what, limits::CHANGE, self.docker.start_container(id.as_str(), None)).await?;
+        }
+        match started {
             Ok(()) => Ok(()),
             Err(message) => {
                 let container = self.sure(id).await?;

@@ -6,7 +6,7 @@ use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequ
 use serde_json::json;
 
 use crate::model::ContainerId;
-use crate::plan::{NetworkAttachment, NetworkSpec, ObservedNetwork};
+use crate::plan::{NetworkAttachment, NetworkSpec, ObservedNetwork, labels};
 use crate::ports::EngineError;
 
 use super::body;
@@ -22,6 +22,9 @@ const VANISHED: &str = "no such network interface";
 /// How often that is tried again, and after what pause.
 const AGAIN: usize = 10;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What Docker says of a name that several networks have.
+const AMBIGUOUS: &str = " is ambiguous";
 
 impl Bollard {
     pub(super) async fn networks_with(&self, label: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
@@ -43,9 +46,29 @@ impl Bollard {
         }
         let found = self
             .get(&format!("/networks/{}", wire::escape(name)), limits::READ)
-            .await?;
+            .await;
+        let found = match found {
+            Err(EngineError::Refused { message, .. }) if message.contains(AMBIGUOUS) => {
+                let same = self.of_name(name).await?;
+                return Ok(same.into_iter().next());
+            }
+            found => found?,
+        };
         let network = found.as_ref().and_then(lenient::network);
         Ok(network.filter(|network| network.name == name || network.id == name))
+    }
+
+    /// All networks of this name, the first to be made first.
+    async fn of_name(&self, name: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
+        let filters = json!({ "name": [name] }).to_string();
+        let list = self.list("/networks", &filters, false).await?;
+        let mut same: Vec<(&str, ObservedNetwork)> = lenient::items(&list)
+            .iter()
+            .filter_map(|network| Some((lenient::text(network, "/Created"), lenient::network(network)?)))
+            .filter(|(_, network)| network.name == name)
+            .collect();
+        same.sort_by(|(a, one), (b, other)| (a, &one.id).cmp(&(b, &other.id)));
+        Ok(same.into_iter().map(|(_, network)| network).collect())
     }
 
     /// Docker makes a second network of the same name without a word, so the name is looked up first.
@@ -108,22 +131,44 @@ impl Bollard {
     /// Whether nobody made a network of this name at the same time and a moment earlier: with two of them Docker refuses
     /// every use of the name.
     async fn first_of_its_name(&self, name: &str, id: &str) -> Result<bool, EngineError> {
-        let filters = json!({ "name": [name] }).to_string();
-        let list = self.list("/networks", &filters, false).await?;
-        let same = lenient::items(&list)
+        Ok(self.of_name(name).await?.first().is_none_or(|network| network.id == id))
+    }
+
+    /// Of the networks of a project that a refusal calls ambiguous the first one stays; whether there were several.
+    ///
+    /// Docker may end the making of a network long after whoever asked for it was cut off and asked again.
+    pub(super) async fn leave_one_of(&self, refusal: &str) -> Result<bool, EngineError> {
+        let name = refusal
+            .split_once(AMBIGUOUS)
+            .and_then(|(before, _)| before.rsplit(' ').next());
+        let Some(name) = name else { return Ok(false) };
+        let same = self.of_name(name).await?;
+        for network in same
             .iter()
-            .filter(|network| lenient::text(network, "/Name") == name);
-        let first = same.min_by_key(|network| (lenient::text(network, "/Created"), lenient::text(network, "/Id")));
-        Ok(first.is_none_or(|network| lenient::text(network, "/Id") == id))
+            .skip(1)
+            .filter(|network| network.labels.contains_key(labels::PROJECT))
+        {
+            // One that somebody is attached to is refused, and stays.
+            if let Err(error) = self.drop_network(&network.id).await {
+                tracing::warn!("a second network {name} stays: {error}");
+            }
+        }
+        Ok(same.len() > 1)
     }
 
     pub(super) async fn drop_network(&self, name: &str) -> Result<(), EngineError> {
-        if self.inspect_network(name).await?.is_none() {
+        let Some(network) = self.inspect_network(name).await? else {
             return Ok(());
-        }
+        };
         let what = format!("the removal of network {name}");
         self.count_write();
-        match call(&what, limits::CHANGE, self.docker.remove_network(&wire::escape(name))).await? {
+        let mut removed = call(&what, limits::CHANGE, self.docker.remove_network(&wire::escape(name))).await?;
+        // Not by its id at once: Podman 4.3 then also removes one that is in use.
+        if removed.as_ref().is_err_and(|message| message.contains(AMBIGUOUS)) {
+            let id = wire::escape(&network.id);
+            removed = call(&what, limits::CHANGE, self.docker.remove_network(&id)).await?;
+        }
+        match removed {
             Ok(()) => Ok(()),
             Err(message) => match self.inspect_network(name).await? {
                 Some(_) => Err(refused(&what, message)),
@@ -153,8 +198,23 @@ impl Bollard {
         };
         self.count_write();
         let name_in_path = wire::escape(network);
-        let connected = self.docker.connect_network(&name_in_path, request);
-        let Err(message) = call(&what, limits::CHANGE, connected).await? else {
+        let mut connected = call(
+            &what,
+            limits::CHANGE,
+            self.docker.connect_network(&name_in_path, request.clone()),
+        )
+        .await?;
+        if let Err(message) = &connected
+            && self.leave_one_of(message).await?
+        {
+            connected = call(
+                &what,
+                limits::CHANGE,
+                self.docker.connect_network(&name_in_path, request),
+            )
+            .await?;
+        }
+        let Err(message) = connected else {
             return Ok(());
         };
         let Some(container) = self.inspect_container(id.as_str()).await? else {

@@ -116,11 +116,17 @@ impl Bench {
 
     /// What the engine itself answers, without anything of ours in between: status and body.
     pub async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        self.ask_with(method, path, "{}").await
+    }
+
+    pub async fn ask_with(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let socket = self.engine.info().host.trim_start_matches("unix://");
         let mut stream = UnixStream::connect(socket).await.expect("the engine's socket");
         // Without keep-alive and chunks, so that the body is all there is until the end.
-        let request =
-            format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).await.expect("asked");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.expect("answered");

@@ -161,6 +161,7 @@ contract! {
     trouble::a_service_without_a_health_check_is_never_waited_for_to_be_healthy,
     trouble::two_creations_of_one_name_at_once_make_one_container,
     trouble::two_removals_at_once_both_succeed,
+    trouble::a_second_network_of_the_same_name_is_taken_away,
     broken::a_socket_that_vanishes_in_the_middle_of_a_call_is_a_broken_connection_with_advice,
     broken::an_up_that_is_cut_at_any_call_is_finished_by_the_next,
     broken::an_engine_restarted_in_the_middle_of_an_up_is_no_harm,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use arkwright::model::Span;
 use arkwright::plan::{ContainerSpec, labels};
-use arkwright::ports::Engine;
+use arkwright::ports::{Engine, EngineKind};
 use arkwright::stack::{Condition, Healthcheck, Restart, Service};
 
 use crate::bench::Bench;
@@ -162,4 +162,26 @@ pub async fn two_removals_at_once_both_succeed(bench: &Bench) {
     let (a, b) = tokio::join!(bench.engine.remove_container(&id), bench.engine.remove_container(&id));
     assert!(a.is_ok() && b.is_ok(), "{a:?} {b:?}");
     assert!(bench.engine.container(id.as_str()).await.expect("an answer").is_none());
+}
+
+/// Docker may make one long after whoever asked was cut off, and then refuses every use of the name.
+pub async fn a_second_network_of_the_same_name_is_taken_away(bench: &Bench) {
+    let project = Project::of(bench, [service(bench, "web", "sleep 600")]);
+    project.up().await;
+    let observed = bench.engine.observe(&bench.project).await.expect("observed");
+    for container in &observed.containers {
+        bench.engine.remove_container(&container.id).await.expect("removed");
+    }
+    let network = &observed.networks[0];
+    let body = serde_json::json!({ "Name": network.name, "Labels": network.labels }).to_string();
+    let (status, answer) = bench.ask_with("POST", "/networks/create", &body).await;
+    if bench.engine.info().kind == EngineKind::Podman {
+        assert!(status >= 400, "Podman makes none: {status} {answer}");
+    } else {
+        assert_eq!(status, 201, "{answer}");
+    }
+    project.up().await;
+    assert_eq!(bench.services().await, ["web runs"]);
+    let left = bench.engine.observe(&bench.project).await.expect("observed").networks;
+    assert_eq!(left, std::slice::from_ref(network), "the first one is left");
 }
