@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{Event, Illegal, Next, Outcome, Patience, Request, Saga, Step};
-use crate::model::{OperationId, Timestamp};
+use crate::model::{OperationId, Timestamp, chain};
 use crate::ports::{Clock, RouterError};
 use crate::state::{JournalError, JournalFile};
 
@@ -69,21 +69,10 @@ impl<E: Error + 'static> From<E> for StepFailed {
             Some(RouterError::Write(source)) if source.kind() == ErrorKind::StorageFull
         );
         StepFailed {
-            text: told(&error),
+            text: chain(&error),
             no_room,
         }
     }
-}
-
-/// An error and its causes.
-pub fn told(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 /// A request from outside, such as an abort; the answer says whether it was taken.

@@ -28,7 +28,7 @@ mod turn;
 pub mod verify;
 
 pub use converge::{Converge, ConvergeError, Patience};
-pub use drive::{DriveError, Judgement, Perform, Petition, StepFailed, drive, told};
+pub use drive::{DriveError, Judgement, Perform, Petition, StepFailed, drive};
 pub use facts::{FactsError, facts};
 pub use headroom::Headroom;
 pub use host::{Host, history};

@@ -289,7 +289,7 @@ impl OperationError {
     pub fn new(blame: Blame, error: impl std::error::Error) -> Self {
         OperationError {
             blame,
-            message: super::told(&error),
+            message: crate::model::chain(&error),
             hint: None,
         }
     }

@@ -53,7 +53,7 @@ impl SnapshotError {
     pub(super) fn damaged(object: impl Into<String>, why: impl std::error::Error) -> Self {
         SnapshotError::Damaged {
             object: object.into(),
-            why: super::told(&why),
+            why: crate::model::chain(&why),
         }
     }
 

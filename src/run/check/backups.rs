@@ -99,7 +99,7 @@ fn key(error: &KeyError, reason: &str) -> Finding {
     };
     let what = match error {
         KeyError::Missing { .. } => format!("the key {} is not there", path.display()),
-        other => crate::run::told(other),
+        other => crate::model::chain(other),
     };
     Finding::new(Severity::Error, code, Subject::path(path), what, reason, remedy)
 }
