@@ -36,7 +36,7 @@ GATES
     await_url "$(url judged /version)"
 }
 
-# turned FILE: `held exposed back failed` of the newest journal, in microseconds since 1970: when the hold began, the first
+# turned: `held exposed back failed` of the newest journal, in microseconds since 1970: when the hold began, the first
 # share was given, all of it was back, and the release was turned round.
 turned() {
     local journal

@@ -330,7 +330,7 @@ pub(super) fn has_length(found: Option<u64>, object: &Object) -> Result<(), Stri
 pub(super) fn as_signed(object: &Object, mut from: Tally<impl Read>) -> Result<(), String> {
     let drained = io::copy(&mut from, &mut io::sink());
     let (_, sha256, bytes) = from.finish();
-    drained.map_err(|e| super::StepFailed::from(e).to_string())?;
+    drained.map_err(|e| crate::model::chain(&e))?;
     match (sha256, bytes) == (object.sha256, object.bytes) {
         true => Ok(()),
         false => Err("its bytes are not the ones that were signed for".into()),

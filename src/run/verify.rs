@@ -11,12 +11,12 @@ use crate::backup::{
     Content, Header, Identities, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError, SegmentError,
     SegmentName, Snapshot, SumsLines, Tally, read_segment, walk,
 };
-use crate::model::{Digest, Generation, Size};
+use crate::model::{Digest, Generation, Size, chain};
 use crate::ports::{Store, StoreError};
 
+use super::Progress;
 use super::blocking::{Ticker, blocking};
 use super::snapshots::{self, SnapshotError, Trust, as_signed, has_length, signed_reader};
-use super::{Progress, StepFailed};
 
 /// How deep to look; each includes the ones before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -427,7 +427,7 @@ fn look(
     Ok(match opened {
         None => Looked::Whole,
         Some(Err(SegmentError::Open(OpenError::NoIdentity))) => Looked::Sealed,
-        Some(Err(error)) => Looked::Damaged(StepFailed::from(error).to_string()),
+        Some(Err(error)) => Looked::Damaged(chain(&error)),
         Some(Ok(())) => match (members.wrong, members.expected.into_values().next()) {
             (Some(why), _) => Looked::Contradicts(why),
             (None, Some(missing)) => Looked::Contradicts(format!(

@@ -98,19 +98,20 @@ pub async fn plan_release(
         }
     }
     // A container says which image it was made from, and not what a registry calls that.
+    let same =
+        |told: &Image, image: &Image| told.id.is_some() && (&told.id, &told.reference) == (&image.id, &image.reference);
     for subject in subjects.members_mut() {
         let known = past.get(&subject.service);
         for image in [&mut subject.image, &mut subject.previous] {
-            let of_id = known.map(|past| [&past.serving, &past.previous]);
-            let of_id = of_id
-                .into_iter()
-                .flatten()
-                .find(|told| told.id.is_some() && told.id == image.id);
-            if let Some(told) = of_id {
+            let told = known.and_then(|past| {
+                [&past.serving, &past.previous]
+                    .into_iter()
+                    .find(|told| same(told, image))
+            });
+            // One name of an image says nothing of another's digest.
+            if let Some(told) = told {
                 image.digest = image.digest.take().or_else(|| told.digest.clone());
-                if *image == *told {
-                    continue;
-                }
+                continue;
             }
             if image.digest.is_none() {
                 image.digest = release::digest_fetched(scope.releases, image);

@@ -7,9 +7,8 @@ use tokio::runtime::Handle;
 use crate::backup::{
     Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot, Tally, read_segment,
 };
-use crate::model::{Digest, Size};
+use crate::model::{Digest, Size, chain};
 use crate::ports::{Store, StoreError};
-use crate::run::StepFailed;
 use crate::run::blocking::Ticker;
 use crate::run::snapshots::{SnapshotError, as_signed, has_length, signed_reader};
 
@@ -155,7 +154,7 @@ impl<'a> Pull<'a> {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {
                 Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))
             }
-            Err(error) => Err(Trouble::Damaged(StepFailed::from(error).to_string())),
+            Err(error) => Err(Trouble::Damaged(chain(&error))),
             Ok(()) => match self.wrong.take() {
                 Some(why) => Err(Trouble::Damaged(why)),
                 None if self.left() > 0 => Err(Trouble::Damaged("it does not hold all that the listing says".into())),
