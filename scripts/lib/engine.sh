@@ -174,7 +174,8 @@ ensure_podman() {
     if [[ -r "$DEMO_STATE/containers.conf" ]]; then
         settings+=("CONTAINERS_CONF=$DEMO_STATE/containers.conf")
     fi
-    setsid env "${settings[@]}" podman system service -t 0 "unix://$PODMAN_SOCKET" \
+    # conmon leaves an empty file `oom` in the folder it was started in.
+    setsid env --chdir="$DEMO_STATE" "${settings[@]}" podman system service -t 0 "unix://$PODMAN_SOCKET" \
         >"$DEMO_STATE/podman.log" 2>&1 </dev/null &
     remember_process podman "$!"
     _wait_until 30 podman podman_answers ||

@@ -14,6 +14,8 @@ pub(super) const IMPORT: Duration = Duration::from_secs(3600);
 
 pub(super) const EXEC_OUTPUT: usize = 1 << 20;
 pub(super) const LOG_TAIL: usize = 256 << 10;
+/// As much of a log of Podman's as is read whole.
+pub(super) const LOG_SHORT: usize = 4 << 20;
 /// Podman 4.3 takes 20 s to find the last 40,000 lines of a log, and 15 ms for the last 100.
 pub(super) const LOG_LINES: usize = 10_000;
 

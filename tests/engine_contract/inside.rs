@@ -101,6 +101,20 @@ pub async fn logs_give_the_newest_lines_of_both_streams(bench: &Bench) {
     assert!(newest.len() > 100_000 && newest.len() <= 256 << 10, "{}", newest.len());
 }
 
+pub async fn a_line_written_in_pieces_is_logged_whole(bench: &Bench) {
+    let pieces = "for i in 1 2 3; do printf a$i; sleep 0.1; printf b; sleep 0.1; echo c; done";
+    let id = bench.run(&bench.spec("pieces", &["sh", "-c", pieces])).await;
+    bench.engine.wait_exit(&id).await.expect("an exit");
+    until("the last line is logged", || async {
+        bench.engine.logs(&id, 100).await.expect("logs").contains("a3bc")
+    })
+    .await;
+    for (tail, expected) in [(20, "a1bc\na2bc\na3bc\n"), (2, "a2bc\na3bc\n"), (1, "a3bc\n")] {
+        let said = bench.engine.logs(&id, tail).await.expect("logs");
+        assert_eq!(said, expected, "the newest {tail}");
+    }
+}
+
 pub async fn logs_are_followed_to_the_end(bench: &Bench) {
     let id = bench
         .run(&bench.spec(

@@ -71,6 +71,7 @@ contract! {
     inside::a_command_that_takes_too_long_is_killed,
     inside::what_a_command_that_takes_too_long_started_is_killed_with_it,
     inside::logs_give_the_newest_lines_of_both_streams,
+    inside::a_line_written_in_pieces_is_logged_whole,
     inside::logs_are_followed_to_the_end,
     inside::what_a_specification_says_is_so_inside,
     networks::two_networks_at_creation_with_their_aliases,
