@@ -26,7 +26,7 @@ pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_B
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
 pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
-pub use segment::{ArchiveWriter, Member, MemberSink, SUMS, Sealer, SegmentError, Tally, read_segment};
+pub use segment::{ArchiveWriter, Member, MemberSink, SUMS, Sealer, SegmentError, Tally, read_members, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};
 pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage, Writer};
 pub use sums::{SumsLines, sums_line};

@@ -227,7 +227,12 @@ pub fn read_segment(
     from: impl Read,
     sink: &mut dyn MemberSink,
 ) -> Result<(), SegmentError> {
-    let sealed = BufReader::with_capacity(64 << 10, identities.open(from)?);
+    read_members(coding, identities.open(from)?, sink)
+}
+
+/// Reads what a segment holds, decrypted, to its last byte.
+pub fn read_members(coding: Coding, sealed: impl Read, sink: &mut dyn MemberSink) -> Result<(), SegmentError> {
+    let sealed = BufReader::with_capacity(64 << 10, sealed);
     let mut plain: Box<dyn Read + '_> = match coding {
         Coding::Stored => Box::new(sealed),
         Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(sealed).map_err(SegmentError::Read)?),
