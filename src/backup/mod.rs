@@ -3,7 +3,9 @@
 mod chain;
 mod compress;
 mod entry;
+mod floor;
 mod header;
+mod kinds;
 mod layout;
 mod listing;
 mod path;
@@ -14,14 +16,17 @@ mod steps;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod traits;
 
 pub use chain::{Break, walk};
 pub use compress::{PROBE_BYTES, Probe};
 pub use entry::{BadEntry, Content, Entry, Meta, Node};
+pub use floor::{Shortfall, shortfalls};
 pub use header::{
     BadHeader, FORMAT, Header, ImageRecord, LARGEST_HEADER, Link, Object, Removed, SegmentRecord, Snapshot, Tombstone,
     Totals,
 };
+pub use kinds::Kinds;
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
 pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
@@ -30,3 +35,4 @@ pub use segment::{ArchiveWriter, Member, MemberSink, SUMS, Sealer, SegmentError,
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};
 pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage, Writer};
 pub use sums::{SumsLines, sums_line};
+pub use traits::{Hole, Traits};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use crate::model::{Percent, Span};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,9 +67,16 @@ pub struct SetConfig {
     pub of: Vec<String>,
     #[serde(default)]
     pub keep: Keep,
+    /// A source with less than this share of the files or bytes it had in the last snapshot fails the backup; `0%` never.
+    #[serde(default = "half")]
+    pub floor: Percent,
     /// Names of `stores`; all of them where none is named.
     #[serde(default)]
     pub stores: Vec<String>,
+}
+
+fn half() -> Percent {
+    Percent::HALF
 }
 
 /// How many snapshots stay of each period.
@@ -91,6 +98,9 @@ pub enum Source {
     /// A file, or a folder and everything below it; relative to arkwright.yaml.
     Path {
         path: PathBuf,
+        /// Globs of paths relative to `path`; only what fits one, with all below it. Everything where none is named.
+        #[serde(default)]
+        include: Vec<String>,
         /// Globs of paths relative to `path` that are left out.
         #[serde(default)]
         exclude: Vec<String>,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backup::{
-    Content, Header, Identities, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError, SegmentError,
-    SegmentName, Snapshot, SumsLines, Tally, walk,
+    Content, Header, Identities, Kinds, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError,
+    SegmentError, SegmentName, Snapshot, SumsLines, Tally, walk,
 };
 use crate::model::{Digest, Generation, Size, chain};
 use crate::ports::{Store, StoreError};
@@ -126,6 +126,8 @@ struct Survey {
     /// The lines each `SHA256SUMS` should have.
     sums: BTreeMap<SegmentName, SumsLines>,
     listings_sealed: u64,
+    /// Of all listings that were read.
+    kinds: Kinds,
     objects: u64,
     bytes: u64,
     files: u64,
@@ -144,6 +146,7 @@ impl Survey {
             expected: BTreeMap::new(),
             sums: BTreeMap::new(),
             listings_sealed: 0,
+            kinds: Kinds::default(),
             objects: 0,
             bytes: 0,
             files: 0,
@@ -250,7 +253,7 @@ impl Survey {
                 ),
             });
         } else if self.level >= Level::Segments {
-            self.check("listings open", before, format!("{read} listings"));
+            self.check("listings open", before, format!("{read} listings: {}", self.kinds));
         }
         Ok(())
     }
@@ -259,6 +262,7 @@ impl Survey {
         let mut lines = SumsLines::default();
         let names: BTreeMap<_, _> = snapshot.segments.iter().map(|s| (&s.id, &s.name)).collect();
         for entry in &listing.entries {
+            self.kinds.count(entry);
             if let Node::File(content) = &entry.node
                 && let Some(name) = names.get(&content.segment)
             {

@@ -91,6 +91,7 @@ async fn no_more_is_read_of_an_object_than_was_signed_for() {
             selection: Selection::Everything,
             target: world.root.path().join(object.replace('/', "-")),
             overwrite: false,
+            devices: false,
         };
         let which = Which::Generation(Generation(1));
         let error = restore(&store, &trust, &identities, &which, &options, &Quiet)

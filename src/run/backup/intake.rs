@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::ops::Bound;
@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::backup::{
     Closing, Content, Entry, EntryPath, ListingWriter, Meta, Node, PROBE_BYTES, Probe, SHARED_FILE_BYTES,
-    SegmentRecord, SourceRecord, Tally, sums_line,
+    SegmentRecord, SourceRecord, Tally, Traits, sums_line,
 };
 use crate::model::{Digest, SegmentId, Size, Timestamp};
-use crate::ports::{Body, Opened, Sink, SourceError, Stamp, Stopped};
+use crate::ports::{Body, FileId, Opened, Sink, SourceError, Stamp, Stopped};
 use crate::run::blocking::Ticker;
 use crate::state::Catalogue;
 
@@ -42,6 +42,8 @@ pub(super) struct Intake<'a> {
     pub(super) used: BTreeSet<SegmentId>,
     /// Every path so far, and whether it is a folder.
     pub(super) paths: BTreeMap<EntryPath, bool>,
+    /// Files with several names, by the name they are kept under.
+    pub(super) links: HashMap<FileId, EntryPath>,
     pub(super) notes: Vec<String>,
     pub(super) files: u64,
     pub(super) bytes: u64,
@@ -98,11 +100,13 @@ impl Intake<'_> {
         Ok(true)
     }
 
-    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), BackupError> {
-        if !self.admit(&entry.path, entry.node == Node::Dir)? {
-            return Ok(());
+    /// Whether it was not there before.
+    pub(super) fn add(&mut self, entry: &Entry) -> Result<bool, BackupError> {
+        let new = self.admit(&entry.path, entry.node == Node::Dir)?;
+        if new {
+            self.write(entry)?;
         }
-        self.write(entry)
+        Ok(new)
     }
 
     fn write(&mut self, entry: &Entry) -> Result<(), BackupError> {
@@ -118,6 +122,50 @@ impl Intake<'_> {
             .entry(entry)
             .and_then(|()| sums_line(entry, &mut self.sums));
         written.map_err(BackupError::scratch(self.scratch))
+    }
+
+    /// Keeps a file, or that it is another name of one that was kept; its size, or `None` when it is gone.
+    fn keep_named(&mut self, path: EntryPath, meta: Meta, body: &dyn Body) -> Result<Option<u64>, BackupError> {
+        let first = body.link().and_then(|id| self.links.get(&id));
+        if let Some(first) = first.filter(|first| **first != path) {
+            let node = Node::Hardlink(first.clone());
+            self.add(&Entry::plain(path, meta, node))?;
+            return Ok(Some(0));
+        }
+        let Some(mut traits) = self.traits(&path, body)? else {
+            return Ok(None);
+        };
+        let Some(content) = self.keep(&path, body)? else {
+            return Ok(None);
+        };
+        // Holes are told only of the content that was read between two looks at them.
+        if let Some(last) = traits.holes.last().copied() {
+            let after = self.traits(&path, body)?;
+            if last.end() > content.size || after.is_none_or(|after| after.holes != traits.holes) {
+                traits.holes.clear();
+            }
+        }
+        let size = content.size;
+        let entry = Entry {
+            path,
+            meta,
+            traits,
+            node: Node::File(content),
+        };
+        if self.add(&entry)?
+            && let Some(id) = body.link()
+        {
+            self.links.insert(id, entry.path);
+        }
+        Ok(Some(size))
+    }
+
+    fn traits(&self, path: &EntryPath, body: &dyn Body) -> Result<Option<Traits>, BackupError> {
+        match body.traits() {
+            Ok(traits) => Ok(Some(traits)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(unreadable(path, body, e)),
+        }
     }
 
     /// Keeps the content of a file; `None` when it is gone.
@@ -349,37 +397,13 @@ fn unreadable(path: &EntryPath, body: &dyn Body, source: io::Error) -> BackupErr
 }
 
 impl Sink for Intake<'_> {
-    fn dir(&mut self, path: EntryPath, meta: Meta) -> Result<(), Stopped> {
-        let added = self.add(&Entry {
-            path,
-            meta,
-            node: Node::Dir,
-        });
-        self.took(added)
-    }
-
-    fn symlink(&mut self, path: EntryPath, meta: Meta, target: Vec<u8>) -> Result<(), Stopped> {
-        let added = self.add(&Entry {
-            path,
-            meta,
-            node: Node::Symlink(target),
-        });
+    fn entry(&mut self, entry: Entry) -> Result<(), Stopped> {
+        let added = self.add(&entry).map(|_new| ());
         self.took(added)
     }
 
     fn file(&mut self, path: EntryPath, meta: Meta, body: &dyn Body) -> Result<Option<u64>, Stopped> {
-        let kept = self.keep(&path, body).and_then(|content| match content {
-            None => Ok(None),
-            Some(content) => {
-                let size = content.size;
-                self.add(&Entry {
-                    path,
-                    meta,
-                    node: Node::File(content),
-                })?;
-                Ok(Some(size))
-            }
-        });
+        let kept = self.keep_named(path, meta, body);
         self.took(kept)
     }
 
