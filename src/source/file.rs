@@ -44,21 +44,22 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 pub(super) struct HostFile {
     path: PathBuf,
     follow: bool,
-    link: Option<FileId>,
+    found: FileId,
+    linked: bool,
     /// Whether it takes less room on the disk than it has bytes.
     sparse: bool,
 }
 
 impl HostFile {
     pub(super) fn new(path: &Path, found: &Metadata) -> Self {
-        let id = FileId {
-            device: found.dev(),
-            stamp: stamp_of(found),
-        };
         HostFile {
             path: path.to_path_buf(),
             follow: false,
-            link: (found.nlink() > 1).then_some(id),
+            found: FileId {
+                device: found.dev(),
+                stamp: stamp_of(found),
+            },
+            linked: found.nlink() > 1,
             sparse: found.blocks().saturating_mul(512) < found.len(),
         }
     }
@@ -67,7 +68,7 @@ impl HostFile {
     pub(super) fn following(path: &Path, found: &Metadata) -> Self {
         HostFile {
             follow: true,
-            link: None,
+            linked: false,
             ..HostFile::new(path, found)
         }
     }
@@ -82,6 +83,10 @@ impl Body for HostFile {
         Some(&self.path)
     }
 
+    fn found(&self) -> Option<Stamp> {
+        Some(self.found.stamp)
+    }
+
     fn traits(&self) -> io::Result<Traits> {
         let holes = match self.sparse {
             true => holes_of(&open(&self.path, self.follow)?)?,
@@ -94,7 +99,7 @@ impl Body for HostFile {
     }
 
     fn link(&self) -> Option<FileId> {
-        self.link
+        self.linked.then_some(self.found)
     }
 }
 
