@@ -4,6 +4,7 @@ mod chain;
 mod compress;
 mod entry;
 mod header;
+mod keep;
 mod layout;
 mod listing;
 mod path;
@@ -22,6 +23,7 @@ pub use header::{
     BadHeader, FORMAT, Header, ImageRecord, LARGEST_HEADER, Link, Object, Removed, SegmentRecord, Snapshot, Tombstone,
     Totals,
 };
+pub use keep::{Reason, kept};
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
 pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
