@@ -2,15 +2,21 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike, Timelike};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Keep;
 use crate::model::{Generation, Timestamp};
 
 /// Why a snapshot stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    /// Only another set's snapshots may go this time.
+    OtherSet,
+    /// Its set is not in arkwright.yaml, so nothing says how long it stays.
+    UnknownSet,
+    /// Something of it is missing, and it would stay were it whole, or no newer one of its set is.
+    NotWhole,
     /// `keep` asks for nothing, so nothing goes.
     Everything,
     /// Of its set; it stays whatever `keep` says.
@@ -27,12 +33,34 @@ pub enum Reason {
 type Part = (i32, u32, u32, i32);
 
 impl Reason {
+    /// For a person.
+    pub fn words(self) -> &'static str {
+        match self {
+            Reason::OtherSet => "another set's",
+            Reason::UnknownSet => "its set is not in arkwright.yaml",
+            Reason::NotWhole => "not whole",
+            Reason::Everything => "nothing is said of keeping",
+            Reason::Newest => "newest",
+            Reason::Last => "last",
+            Reason::Hourly => "hourly",
+            Reason::Daily => "daily",
+            Reason::Weekly => "weekly",
+            Reason::Monthly => "monthly",
+            Reason::Yearly => "yearly",
+        }
+    }
+
     /// `None` where every snapshot counts for itself.
     fn part(self, at: Timestamp, zone: Tz) -> Option<Part> {
         let local = at.with_timezone(&zone);
         let day = local.ordinal();
         match self {
-            Reason::Everything | Reason::Newest | Reason::Last => None,
+            Reason::OtherSet
+            | Reason::UnknownSet
+            | Reason::NotWhole
+            | Reason::Everything
+            | Reason::Newest
+            | Reason::Last => None,
             // An hour that comes twice when summer ends is two.
             Reason::Hourly => {
                 let offset = local.naive_local().signed_duration_since(local.naive_utc());

@@ -2,12 +2,15 @@
 
 mod chain;
 mod compress;
+mod diff;
 mod entry;
 mod header;
 mod keep;
 mod layout;
 mod listing;
 mod path;
+mod prune_step;
+mod pruning;
 mod seal;
 mod segment;
 mod sign;
@@ -16,8 +19,9 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Break, walk};
+pub use chain::{Break, buried, walk};
 pub use compress::{PROBE_BYTES, coding_for};
+pub use diff::{Aspect, Change, Difference, diff};
 pub use entry::{BadEntry, Content, Entry, Meta, Node};
 pub use header::{
     BadHeader, FORMAT, Header, ImageRecord, LARGEST_HEADER, Link, Object, Removed, SegmentRecord, Snapshot, Tombstone,
@@ -27,6 +31,8 @@ pub use keep::{Reason, kept};
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
 pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
+pub use prune_step::{PruneOutput, PruneStep, PruneSubject, Swept};
+pub use pruning::{Judged, NoSuchSet, Rules, judge, let_go};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
 pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};

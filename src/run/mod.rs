@@ -18,6 +18,7 @@ mod news;
 mod operator;
 mod outlook;
 mod prune;
+pub mod pruning;
 mod pull;
 pub mod release;
 pub mod restore;

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::backup::{
     Content, Header, Identities, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError, SegmentError,
-    SegmentName, Snapshot, SumsLines, Tally, read_segment, walk,
+    SegmentName, Snapshot, SumsLines, Tally, buried, read_segment, walk,
 };
 use crate::model::{Digest, Generation, Size, chain};
 use crate::ports::{Store, StoreError};
@@ -195,8 +195,9 @@ impl Survey {
                 detail: "the store holds no snapshot".into(),
             });
         }
+        let buried = buried(&checked);
         if let Some(only) = options.only
-            && !checked.iter().any(|(_, header)| header.generation() == only)
+            && (buried.contains_key(&only) || !checked.iter().any(|(_, header)| header.generation() == only))
             && !unreadable.contains(&only)
         {
             return Err(SnapshotError::NoSuch {
@@ -210,6 +211,7 @@ impl Survey {
                 Header::Snapshot(snapshot) => Some(*snapshot),
                 Header::Tombstone(_) => None,
             })
+            .filter(|snapshot| !buried.contains_key(&snapshot.generation))
             .filter(|snapshot| options.only.is_none_or(|only| snapshot.generation == only))
             .collect();
         Ok(())

@@ -105,6 +105,11 @@ impl ProjectFolder {
         self.root.join("catalogue.db")
     }
 
+    /// Since when nothing refers to an object of a store.
+    pub fn marks(&self) -> PathBuf {
+        self.root.join("unused.json")
+    }
+
     pub fn last_runs(&self) -> PathBuf {
         self.root.join("schedule.json")
     }

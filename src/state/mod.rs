@@ -7,6 +7,7 @@ mod folder;
 mod journal_file;
 mod lease;
 mod lock;
+mod marks;
 mod over;
 
 pub use catalogue::{Catalogue, CatalogueError};
@@ -16,4 +17,5 @@ pub use folder::{ProjectFolder, StateError};
 pub use journal_file::{JournalError, JournalFile, read_journal};
 pub use lease::Lease;
 pub use lock::{HostLock, LockError};
+pub use marks::{Marks, MarksError};
 pub use over::Over;
