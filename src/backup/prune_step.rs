@@ -99,17 +99,31 @@ impl fmt::Display for PruneOutput {
         match self {
             PruneOutput::Nothing => f.write_str("done"),
             PruneOutput::Buried { generation, snapshots } => {
-                write!(f, "{snapshots} snapshots are gone, by tombstone {}", generation.0)
-            }
-            PruneOutput::Cleared { objects, bytes } => write!(f, "{objects} objects, {} freed", Size(*bytes)),
-            PruneOutput::Swept(swept) => {
-                let (freed, waiting) = (Size(swept.deleted_bytes), Size(swept.waiting_bytes));
                 write!(
                     f,
-                    "{} objects, {freed} freed; {} wait, {waiting}",
-                    swept.deleted, swept.waiting
+                    "{} gone, by tombstone {}",
+                    count(*snapshots, "snapshot"),
+                    generation.0
                 )
             }
+            PruneOutput::Cleared { objects, bytes } => {
+                write!(f, "{}, {} freed", count(*objects, "object"), Size(*bytes))
+            }
+            PruneOutput::Swept(swept) => {
+                let freed = Size(swept.deleted_bytes);
+                write!(f, "{}, {freed} freed", count(swept.deleted, "object"))?;
+                match swept.waiting {
+                    0 => Ok(()),
+                    waiting => write!(f, "; {}, {}, wait", count(waiting, "object"), Size(swept.waiting_bytes)),
+                }
+            }
         }
+    }
+}
+
+fn count(many: u64, what: &str) -> String {
+    match many {
+        1 => format!("1 {what}"),
+        _ => format!("{many} {what}s"),
     }
 }

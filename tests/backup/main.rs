@@ -3,6 +3,7 @@
 mod cli;
 mod faults;
 mod images;
+mod prune;
 mod restore;
 mod restore_by_hand;
 mod resume;

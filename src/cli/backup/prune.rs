@@ -121,7 +121,12 @@ fn confirm(terminal: &Terminal, args: &Args, planned: &[OfStore]) -> Result<(), 
         );
         return Err(refusal.hinted("`arkwright backup prune --dry-run` says what would go"));
     }
-    match terminal.confirm(&format!("Remove {going} snapshots for good?"))? {
+    let what = if going == 1 {
+        "one snapshot"
+    } else {
+        &format!("{going} snapshots")
+    };
+    match terminal.confirm(&format!("Remove {what} for good?"))? {
         true => Ok(()),
         false => Err(Failure::new(Kind::Interrupted, "nothing was changed")),
     }

@@ -238,7 +238,7 @@ impl Receipted for PruneStep {
             match output {
                 PruneOutput::Nothing => {}
                 PruneOutput::Buried { generation, snapshots } => {
-                    lines.push(Line::new("removed", format!("{snapshots} snapshots")));
+                    lines.push(Line::new("snapshots removed", snapshots.to_string()));
                     lines.push(Line::new("tombstone", generation.0.to_string()));
                 }
                 PruneOutput::Cleared { bytes, .. } => {
