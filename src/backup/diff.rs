@@ -128,9 +128,12 @@ fn aspects(was: &Entry, is: &Entry) -> Vec<Aspect> {
         .filter(|(_, differs)| *differs)
         .map(|(aspect, _)| aspect)
         .collect();
-    let mut meta = was.meta;
-    meta.mtime = is.meta.mtime;
-    if found.is_empty() && meta != is.meta {
+    let alike = Entry {
+        meta: is.meta,
+        node: is.node.clone(),
+        ..was.clone()
+    };
+    if alike != *is {
         found.push(Aspect::Other);
     }
     found
@@ -138,30 +141,37 @@ fn aspects(was: &Entry, is: &Entry) -> Vec<Aspect> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Closing, Content, Meta};
-    use super::*;
-    use crate::model::{Digest, SegmentId};
+    use serde_json::{Value, json};
 
-    fn file(path: &str, content: &str, segment: u8, meta: Meta) -> Entry {
-        Entry {
-            path: path.parse().expect("a path"),
-            meta,
-            node: Node::File(Content {
-                size: content.len() as u64,
-                sha256: Digest::of(content.as_bytes()),
-                segment: SegmentId::new([segment; 16]),
-                offset: u64::from(segment),
-            }),
+    use super::super::Closing;
+    use super::*;
+    use crate::model::Digest;
+
+    fn entry(fields: Value) -> Entry {
+        let mut whole = json!({ "mode": 0o644, "uid": 0, "gid": 0, "mtime": 1 });
+        for (key, value) in fields.as_object().expect("an object") {
+            whole[key] = value.clone();
         }
+        serde_json::from_value(whole).expect("an entry")
     }
 
-    fn other(path: &str, node: Node, mtime: i64) -> Entry {
-        let meta = Meta {
-            mtime,
-            ..Meta::default()
-        };
-        let path = path.parse().expect("a path");
-        Entry { path, meta, node }
+    fn folder(path: &str, mtime: i64) -> Entry {
+        entry(json!({ "path": path, "type": "dir", "mtime": mtime }))
+    }
+
+    fn link(target: &str) -> Entry {
+        entry(json!({ "path": "link", "type": "symlink", "target": target }))
+    }
+
+    fn file(path: &str, content: &str, segment: u8, more: Value) -> Entry {
+        let mut fields = json!({
+            "path": path, "type": "file", "size": content.len(), "sha256": Digest::of(content.as_bytes()).hex(),
+            "segment": format!("{segment:032x}"), "offset": segment,
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            fields[key] = value.clone();
+        }
+        entry(fields)
     }
 
     fn listing(entries: Vec<Entry>) -> Listing {
@@ -181,34 +191,24 @@ mod tests {
 
     #[test]
     fn paths_are_compared_by_what_would_be_restored() {
-        let plain = Meta::default();
-        let moded = Meta { mode: 0o600, ..plain };
+        let plain = json!({});
         let before = listing(vec![
-            other("a", Node::Dir, 1),
-            file("a/gone", "12345", 1, plain),
-            file("a/same", "x", 1, plain),
-            file("a/words", "old", 1, plain),
-            file("a-b", "x", 1, plain),
-            other("link", Node::Symlink(b"a".to_vec()), 1),
-            other("turned", Node::Dir, 1),
+            folder("a", 1),
+            file("a/gone", "12345", 1, plain.clone()),
+            file("a/same", "x", 1, plain.clone()),
+            file("a/words", "old", 1, plain.clone()),
+            file("a-b", "x", 1, plain.clone()),
+            link("a"),
+            folder("turned", 1),
         ]);
         let after = listing(vec![
-            other("a", Node::Dir, 2),
-            file("a/same", "x", 9, plain),
-            file("a/words", "newer", 2, moded),
-            file(
-                "a-b",
-                "x",
-                1,
-                Meta {
-                    mtime: 5,
-                    uid: 3,
-                    ..plain
-                },
-            ),
-            other("link", Node::Symlink(b"b".to_vec()), 1),
-            file("new", "1", 2, plain),
-            file("turned", "", 2, plain),
+            folder("a", 2),
+            file("a/same", "x", 9, plain.clone()),
+            file("a/words", "newer", 2, json!({ "mode": 0o600 })),
+            file("a-b", "x", 1, json!({ "mtime": 5, "uid": 3 })),
+            link("b"),
+            file("new", "1", 2, plain.clone()),
+            file("turned", "", 2, json!({ "mtime": 2 })),
         ]);
         assert_eq!(diff(&before, &before), []);
         let found: Vec<(String, String)> = diff(&before, &after)

@@ -110,6 +110,11 @@ impl ProjectFolder {
         self.root.join("unused.json")
     }
 
+    /// How far verifying has come, a share at a time.
+    pub fn rounds(&self) -> PathBuf {
+        self.root.join("verified.json")
+    }
+
     pub fn last_runs(&self) -> PathBuf {
         self.root.join("schedule.json")
     }

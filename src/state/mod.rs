@@ -9,6 +9,7 @@ mod lease;
 mod lock;
 mod marks;
 mod over;
+mod rounds;
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use disk::Disk;
@@ -19,3 +20,4 @@ pub use lease::Lease;
 pub use lock::{HostLock, LockError};
 pub use marks::{Marks, MarksError};
 pub use over::Over;
+pub use rounds::{Rounds, RoundsError};

@@ -7,6 +7,7 @@ mod prune;
 mod restore;
 mod restore_by_hand;
 mod resume;
+mod share;
 mod support;
 mod untrue;
 mod whole;
