@@ -17,6 +17,8 @@ pub struct Backups {
     pub objectives: Objectives,
     pub stores: BTreeMap<String, StoreConfig>,
     pub sets: BTreeMap<String, SetConfig>,
+    #[serde(default)]
+    pub prune: Prune,
 }
 
 /// Files under the project's state folder unless absolute.
@@ -89,6 +91,25 @@ pub struct Keep {
     pub weekly: Option<u32>,
     pub monthly: Option<u32>,
     pub yearly: Option<u32>,
+}
+
+/// How snapshots that `keep` does not ask for are removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prune {
+    /// A crontab(5) line, in `timezone`; without one only `arkwright backup prune` removes anything.
+    pub schedule: Option<String>,
+    /// How long nothing has to refer to a segment before it is deleted.
+    pub wait: Span,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Prune {
+            schedule: None,
+            wait: Span::seconds(72 * 3600),
+        }
+    }
 }
 
 /// Where bytes come from; exactly one of `path` and `sqlite`.
