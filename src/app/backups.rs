@@ -2,12 +2,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backup::Identities;
-use crate::config::Backups;
+use crate::config::{Backups, S3Config, StoreConfig, StorePlace};
 use crate::ports::{Store, StoreError};
 use crate::run::keys::{self, KeyError, KeyFiles};
 use crate::run::snapshots::Trust;
 use crate::state::{Catalogue, CatalogueError, ProjectFolder, StateError};
-use crate::store::FsStore;
+use crate::store::{FsStore, S3Store};
 
 use super::Project;
 
@@ -24,6 +24,8 @@ pub enum BackupRoomError {
     NoBackups,
     #[error("there is no store `{0}` in arkwright.yaml")]
     NoStore(String),
+    #[error("no bucket: {0}")]
+    BadBucket(String),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
@@ -52,16 +54,17 @@ impl BackupRoom<'_> {
         }
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf, BackupRoomError> {
-        let config = self.backups.stores.get(name);
-        let config = config.ok_or_else(|| BackupRoomError::NoStore(name.to_owned()))?;
-        // Without the dot of `./backups`, which a message would show.
-        Ok(self.project.config.folder.join(&config.path).components().collect())
-    }
-
     /// A store to read from: its folder has to be there.
     pub fn store(&self, name: &str) -> Result<Arc<dyn Store>, BackupRoomError> {
-        Ok(Arc::new(FsStore::open(self.path(name)?)?))
+        let config = self.backups.stores.get(name);
+        let place = config.and_then(StoreConfig::place);
+        let place = place.ok_or_else(|| BackupRoomError::NoStore(name.to_owned()))?;
+        let base = &self.project.config.folder;
+        Ok(match place {
+            // Without the dot of `./backups`, which a message would show.
+            StorePlace::Folder(path) => Arc::new(FsStore::open(base.join(path).components().collect::<PathBuf>())?),
+            StorePlace::Bucket(s3) => Arc::new(S3Store::open(s3.clone(), base, Some(self.folder.uploads(name)))),
+        })
     }
 
     pub fn catalogue(&self, store: &str) -> Result<Catalogue, BackupRoomError> {
@@ -86,7 +89,11 @@ impl BackupRoom<'_> {
     }
 }
 
-/// A store's folder with nothing else of a project: for recovery on another host.
-pub fn foreign_store(path: &Path) -> Result<Arc<dyn Store>, BackupRoomError> {
-    Ok(Arc::new(FsStore::open(path)?))
+/// A store's folder or bucket (`s3://…`) with nothing else of a project: for recovery on another host.
+pub fn foreign_store(place: &str) -> Result<Arc<dyn Store>, BackupRoomError> {
+    if !place.starts_with("s3:") {
+        return Ok(Arc::new(FsStore::open(place)?));
+    }
+    let config = S3Config::from_url(place).map_err(BackupRoomError::BadBucket)?;
+    Ok(Arc::new(S3Store::open(config, Path::new(""), None)))
 }

@@ -105,6 +105,11 @@ impl ProjectFolder {
         self.root.join("catalogue.db")
     }
 
+    /// What may be left of large uploads to a store.
+    pub fn uploads(&self, store: &str) -> PathBuf {
+        self.root.join("uploads").join(store)
+    }
+
     pub fn last_runs(&self) -> PathBuf {
         self.root.join("schedule.json")
     }

@@ -14,9 +14,9 @@ pub(super) struct Place {
     /// A store of arkwright.yaml [default: all, or for restore the set's first]
     #[arg(long, value_name = "NAME")]
     store: Option<String>,
-    /// A store's folder, without any project: for recovery on another host
-    #[arg(long, value_name = "DIR", conflicts_with = "store", requires = "public_key")]
-    from: Option<PathBuf>,
+    /// A store's folder or s3://BUCKET/PREFIX?region=…, without any project: for recovery on another host
+    #[arg(long, value_name = "PLACE", conflicts_with = "store", requires = "public_key")]
+    from: Option<String>,
     /// File of the public keys that signatures are accepted from [default: the project's own]
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
@@ -49,10 +49,10 @@ impl Place {
             Some(file) => Some(keys::trusted_file(file).map_err(|e| Failure::new(Kind::Input, e))?),
             None => None,
         };
-        if let (Some(folder), Some(keys)) = (&self.from, given.clone()) {
+        if let (Some(place), Some(keys)) = (&self.from, given.clone()) {
             let opened = Opened {
-                name: folder.display().to_string(),
-                store: foreign_store(folder)?,
+                name: place.clone(),
+                store: foreign_store(place)?,
                 trust: Trust { keys, newest: None },
             };
             return Ok(Reading {
