@@ -364,7 +364,7 @@ fn open_store(
     let path = match config.place() {
         Some(StorePlace::Folder(path)) => base.join(path),
         Some(StorePlace::Bucket(s3)) => {
-            return Ok(Arc::new(S3Store::open(s3.clone(), base, Some(folder.uploads(name)))));
+            return Ok(Arc::new(S3Store::open(s3.clone(), base, folder.uploads(name))));
         }
         None => return Err("it has neither a `path` nor `s3`".into()),
     };

@@ -240,7 +240,7 @@ async fn what_is_wrong_is_told_with_what_to_do_and_without_a_secret() {
 
     let mut config = server.config(json!({}));
     config.endpoint = Some("http://127.0.0.1:9".into());
-    let store = S3Store::open_patiently(config, "/".as_ref(), None, hasty());
+    let store = S3Store::open_patiently(config, "/".as_ref(), None, None, hasty());
     let refused = told(store.list("").await);
     assert!(
         refused.contains("cannot be reached") && refused.contains("endpoint"),

@@ -1,9 +1,9 @@
-use arkwright::ports::{Put, Store};
+use arkwright::ports::{Put, Store, StoreError};
 use hyper::Method;
 use serde_json::json;
 
-use super::contract::body;
-use super::server::Server;
+use super::contract::{body, content, names};
+use super::server::{Server, Trouble};
 
 const DAY: i64 = 24 * 3600;
 const LARGE: usize = 9 << 20;
@@ -96,4 +96,62 @@ async fn the_storage_class_is_asked_for_where_one_was_named() {
             .headers
             .contains_key("x-amz-storage-class")
     );
+}
+
+#[tokio::test]
+async fn a_bucket_is_read_as_it_was_from_the_versions_it_keeps() {
+    let server = Server::start().await;
+    server.settings().versioned = true;
+    let store = server.store();
+    let later = || tokio::time::sleep(std::time::Duration::from_millis(1100));
+    store.put("seg/a", body(b"first"), Put::Replace).await.expect("put");
+    store.put("seg/b", body(b"stays"), Put::Replace).await.expect("put");
+    store
+        .put("seg/large", body(&[7; LARGE]), Put::Replace)
+        .await
+        .expect("put");
+    let before = chrono::Utc::now();
+    later().await;
+    store
+        .put("seg/a", body(b"replaced by somebody"), Put::Replace)
+        .await
+        .expect("put");
+    store.put("seg/c", body(b"new"), Put::Replace).await.expect("put");
+    store.delete("seg/large").await.expect("removed");
+    later().await;
+    let after = chrono::Utc::now();
+
+    let past = server.store_at(before);
+    assert_eq!(names(&past, "").await, ["seg/a", "seg/b", "seg/large"]);
+    assert_eq!(content(&past, "seg/a").await, b"first");
+    assert_eq!(past.get_range("seg/a", 1, 3).await.expect("a range"), "irs");
+    assert!(content(&past, "seg/large").await == vec![7; LARGE]);
+    assert!(matches!(
+        past.get("seg/c").await.err(),
+        Some(StoreError::NotFound { .. })
+    ));
+    assert_eq!(past.list("seg/l").await.expect("listed")[0].bytes, LARGE as u64);
+    // A body that breaks off goes on with the same version.
+    server.plan(Method::GET, "seg/large", Trouble::Cut(100_000), 2);
+    assert!(content(&past, "seg/large").await == vec![7; LARGE]);
+    assert!(server.played());
+    for refused in [
+        past.put("seg/d", body(b"x"), Put::Create).await.map(|_| ()),
+        past.delete("seg/a").await,
+    ] {
+        let error = arkwright::model::chain(&refused.expect_err("the past is not written to"));
+        assert!(error.contains("as it was"), "{error}");
+    }
+    let now = server.store_at(after);
+    assert_eq!(names(&now, "").await, ["seg/a", "seg/b", "seg/c"]);
+    assert_eq!(content(&now, "seg/a").await, b"replaced by somebody");
+    let nothing = server.store_at(before - chrono::TimeDelta::days(1));
+    assert_eq!(names(&nothing, "").await, Vec::<String>::new());
+    server.plan(
+        Method::GET,
+        "version-id-marker",
+        Trouble::Refuse(500, "InternalError"),
+        usize::MAX,
+    );
+    assert!(server.store_at(before).list("").await.is_err(), "half a past is none");
 }

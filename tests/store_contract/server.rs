@@ -131,7 +131,17 @@ impl Server {
     }
 
     pub fn store_with(&self, more: serde_json::Value) -> S3Store {
-        S3Store::open_patiently(self.config(more), "/".as_ref(), Some(self.unfinished()), hasty())
+        S3Store::open_patiently(self.config(more), "/".as_ref(), Some(self.unfinished()), None, hasty())
+    }
+
+    pub fn store_at(&self, at: arkwright::model::Timestamp) -> S3Store {
+        S3Store::open_patiently(
+            self.config(serde_json::json!({})),
+            "/".as_ref(),
+            None,
+            Some(at),
+            hasty(),
+        )
     }
 
     pub fn store(&self) -> S3Store {

@@ -148,6 +148,14 @@ async fn a_project_is_backed_up_to_a_bucket_verified_and_restored() {
     project.succeeds(&[&restore[..], &from].concat());
     same(&project.at("data"), &project.at("elsewhere/data"));
 
+    // The log in all its detail does not hold the secret either.
+    let logged = project
+        .command(&["backup", "list"])
+        .env("RUST_LOG", "trace")
+        .output()
+        .expect("run");
+    assert!(logged.status.success() && !format!("{logged:?}").contains(SECRET_KEY));
+
     // A changed byte is found, and named.
     let (damaged, mut bytes) = tree(&server)
         .into_iter()
@@ -251,4 +259,35 @@ async fn a_backup_that_is_killed_while_it_uploads_leaves_nothing_once_it_ran_aga
     );
     project.succeeds(&["backup", "verify", "--level", "files"]);
     assert!(server.store().list("seg/").await.expect("listed").len() >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_whoever_took_the_host_overwrote_is_restored_from_the_versions_before() {
+    let server = Server::start().await;
+    server.settings().versioned = true;
+    let project = Project::of(&server, json!({ "object_lock": { "mode": "compliance", "days": 30 } }));
+    project.photo("photo.jpg", 10);
+    project.succeeds(&["backup", "run"]);
+    let before = chrono::Utc::now().to_rfc3339();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let store = server.store();
+    for object in store.list("").await.expect("listed") {
+        let rubbish: arkwright::ports::ByteStream = Box::pin(futures_util::stream::iter([Ok("rubbish".into())]));
+        store
+            .put(&object.name, rubbish, arkwright::ports::Put::Replace)
+            .await
+            .expect("overwritten");
+    }
+    assert!(!project.run(&["backup", "verify"]).status.success());
+    assert!(
+        !project
+            .run(&["backup", "restore", "full", "--to", "now"])
+            .status
+            .success()
+    );
+    project.succeeds(&["backup", "verify", "--level", "files", "--at", &before]);
+    project.succeeds(&["backup", "restore", "full", "--to", "back", "--at", &before]);
+    same(&project.at("data"), &project.at("back/data"));
+    let refused = project.run(&["backup", "list", "--at", "yesterday"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
 }

@@ -48,6 +48,14 @@ impl Fault {
         self.kind
     }
 
+    /// A list that is not there is no empty list.
+    pub(super) fn of_a_list(self) -> Self {
+        Fault {
+            kind: Kind::Other,
+            ..self
+        }
+    }
+
     /// Whether asking again may help, and what was asked may have been done.
     pub(super) fn is_passing(&self) -> bool {
         self.passing

@@ -10,10 +10,13 @@ use super::fault::Fault;
 use crate::store::name::is_name;
 
 /// More would be no store of ours, and would not fit into memory.
-const MOST: usize = 20_000_000;
+pub(super) const MOST: usize = 20_000_000;
 
 impl Bucket {
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        if let Some(past) = &self.past {
+            return self.list_past(past, prefix).await;
+        }
         let listed = self.pages(prefix).await;
         listed.map_err(|fault| self.failed("list", "its objects", fault))
     }
@@ -28,10 +31,7 @@ impl Bucket {
                 .prefix(format!("{root}{prefix}"))
                 .encoding_type(EncodingType::Url)
                 .set_continuation_token(token.clone());
-            let page = asked
-                .send()
-                .await
-                .map_err(|error| self.absent_is_no_list(self.fault(error)))?;
+            let page = asked.send().await.map_err(|error| self.fault(error).of_a_list())?;
             let encoded = page.encoding_type() == Some(&EncodingType::Url);
             for object in page.contents() {
                 found.extend(info(object, &root, encoded)?);
@@ -59,33 +59,27 @@ impl Bucket {
             false => Err(Fault::other("it lists an object twice")),
         }
     }
-
-    /// A list that is not there is no empty list.
-    fn absent_is_no_list(&self, fault: Fault) -> Fault {
-        match fault.kind() {
-            super::fault::Kind::Other => fault,
-            _ => Fault::other(fault.to_string()),
-        }
-    }
 }
 
-/// `None` for what has a name no object of ours can have.
 fn info(object: &Object, root: &str, encoded: bool) -> Result<Option<ObjectInfo>, Fault> {
     let Some(key) = object.key() else {
         return Err(Fault::other("it lists an object without its key"));
     };
-    let key = match encoded {
-        true => percent_decode_str(key).decode_utf8().unwrap_or(Cow::Borrowed("")),
-        false => Cow::Borrowed(key),
-    };
-    let Some(name) = key.strip_prefix(root).filter(|name| is_name(name)) else {
+    let Some(name) = name_of(key, root, encoded) else {
         return Ok(None);
     };
     match object.size().and_then(|size| u64::try_from(size).ok()) {
-        Some(bytes) => Ok(Some(ObjectInfo {
-            name: name.to_owned(),
-            bytes,
-        })),
+        Some(bytes) => Ok(Some(ObjectInfo { name, bytes })),
         None => Err(Fault::other(format!("it lists {name} without its size"))),
     }
+}
+
+/// `None` for a key no object of ours can have.
+pub(super) fn name_of(key: &str, root: &str, encoded: bool) -> Option<String> {
+    let key = match encoded {
+        true => percent_decode_str(key).decode_utf8().ok()?,
+        false => Cow::Borrowed(key),
+    };
+    let name = key.strip_prefix(root).filter(|name| is_name(name))?;
+    Some(name.to_owned())
 }

@@ -31,7 +31,10 @@ impl Bucket {
 
     async fn protect_one(&self, name: &str) -> Result<(), StoreError> {
         let key = self.key(name)?;
-        let done = self.extend(&key).await;
+        let done = match self.is_present() {
+            Ok(()) => self.extend(&key).await,
+            past => past,
+        };
         done.map_err(|fault| self.failed("lock", name, fault))
     }
 

@@ -6,6 +6,7 @@ mod list;
 mod lock;
 mod multipart;
 mod pace;
+mod past;
 mod probe;
 mod put;
 mod read;
@@ -22,11 +23,13 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use crate::config::S3Config;
+use crate::model::Timestamp;
 use crate::ports::{ByteStream, ObjectInfo, Put, Store, StoreError};
 
 use super::name;
 use fault::Fault;
 use pace::Pace;
+use past::Past;
 use put::Taking;
 use skew::Skew;
 use unfinished::Unfinished;
@@ -79,16 +82,28 @@ struct Bucket {
     /// Whether the server keeps a name from being taken twice is asked once.
     probed: OnceCell<()>,
     taking: Taking,
+    past: Option<Past>,
 }
 
 impl S3Store {
     /// Nothing is asked of the server yet. `folder` is where relative paths of the configuration begin; large uploads
-    /// are remembered in `unfinished` until they are done or aborted, and without it the store can only be read.
-    pub fn open(config: S3Config, folder: &Path, unfinished: Option<PathBuf>) -> Self {
-        S3Store::open_patiently(config, folder, unfinished, Patience::default())
+    /// are remembered in `unfinished` until they are done or aborted.
+    pub fn open(config: S3Config, folder: &Path, unfinished: PathBuf) -> Self {
+        S3Store::open_patiently(config, folder, Some(unfinished), None, Patience::default())
     }
 
-    pub fn open_patiently(config: S3Config, folder: &Path, unfinished: Option<PathBuf>, patience: Patience) -> Self {
+    /// To be read alone; with a time, as it was then, where the bucket keeps versions.
+    pub fn open_to_read(config: S3Config, folder: &Path, at: Option<Timestamp>) -> Self {
+        S3Store::open_patiently(config, folder, None, at, Patience::default())
+    }
+
+    pub fn open_patiently(
+        config: S3Config,
+        folder: &Path,
+        unfinished: Option<PathBuf>,
+        past: Option<Timestamp>,
+        patience: Patience,
+    ) -> Self {
         let skew = Skew::default();
         let bucket = Bucket {
             client: client::client(&config, folder, &patience, skew.clone()),
@@ -97,6 +112,7 @@ impl S3Store {
             swept: OnceCell::new(),
             probed: OnceCell::new(),
             taking: Taking::default(),
+            past: past.map(Past::new),
             config,
             patience,
             skew,
@@ -113,9 +129,13 @@ impl Bucket {
             "" => self.config.bucket.clone(),
             prefix => format!("{}/{prefix}", self.config.bucket),
         };
-        match &self.config.endpoint {
+        let place = match &self.config.endpoint {
             Some(endpoint) => format!("bucket {place} at {}", endpoint.trim_end_matches('/')),
             None => format!("bucket {place}"),
+        };
+        match &self.past {
+            Some(past) => format!("{place} as of {}", past.at().format("%Y-%m-%d %H:%M:%S UTC")),
+            None => place,
         }
     }
 
@@ -172,6 +192,8 @@ impl Store for S3Store {
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
         let key = self.bucket.key(name)?;
         let bucket = &self.bucket.config.bucket;
+        let present = self.bucket.is_present();
+        present.map_err(|fault| self.bucket.failed("delete", name, fault))?;
         let done = self.bucket.client.delete_object().bucket(bucket).key(key).send().await;
         match done.map_err(|error| self.bucket.fault(error)) {
             Ok(_) => Ok(()),

@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
@@ -21,6 +22,8 @@ const LARGE_PART: usize = 32 << 20;
 const MOST_PARTS: i32 = 10_000;
 /// Small parts under way at once; large ones go one by one.
 const AT_ONCE: usize = 3;
+/// How long a server may take for the parts of a large object.
+const PUTTING_TOGETHER: Duration = Duration::from_secs(240);
 
 /// An upload in parts; unless it is completed, nothing of it stays in the bucket.
 struct Open {
@@ -98,6 +101,11 @@ impl Bucket {
             let sent = asked.clone().customize().config_override(once).send().await;
             match sent.map_err(|error| self.fault(error)) {
                 Ok(answer) => break answer,
+                // Nothing was begun.
+                Err(fault) if !fault.is_passing() && tries == 1 => {
+                    entry.done().map_err(remembered)?;
+                    return Err(fault);
+                }
                 Err(fault) if !fault.is_passing() || tries >= self.patience.tries => return Err(fault),
                 Err(_) => tokio::time::sleep(self.backoff(tries)).await,
             }
@@ -221,7 +229,9 @@ impl Bucket {
             .key(&writing.key)
             .upload_id(id)
             .multipart_upload(parts)
-            .set_if_none_match(self.condition(writing.mode));
+            .set_if_none_match(self.condition(writing.mode))
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(self.time_and(PUTTING_TOGETHER)));
         match asked.send().await.map_err(|error| self.fault(error)) {
             Ok(answer) => match answer.e_tag() {
                 Some(_) => self.is_encrypted(answer.server_side_encryption(), answer.ssekms_key_id()),

@@ -66,6 +66,7 @@ impl Drop for Taken<'_> {
 impl Bucket {
     pub(super) async fn put(self: &Arc<Self>, name: &str, mut body: ByteStream, mode: Put) -> Result<u64, StoreError> {
         let failed = |fault| self.failed("write", name, fault);
+        self.is_present().map_err(failed)?;
         let mut mark = [0; 16];
         getrandom::fill(&mut mark).map_err(|error| failed(Fault::other(error.to_string())))?;
         let writing = Writing {
@@ -105,6 +106,7 @@ impl Bucket {
         loop {
             match self.send_whole(writing, bytes.clone()).await {
                 Err(fault) if fault.kind() == Kind::Taken && self.is_ours(writing).await? => return Ok(()),
+                Err(fault) if fault.is_passing() && self.is_ours(writing).await.unwrap_or(false) => return Ok(()),
                 // Somebody else is about to take the name: the next try tells who has it.
                 Err(fault) if fault.code() == "ConditionalRequestConflict" && tries < self.patience.tries => {
                     sleep(self.backoff(tries)).await;
@@ -178,8 +180,13 @@ impl Bucket {
         Ok(found.and_then(|metadata| metadata.get(MARK)) == Some(&writing.mark))
     }
 
-    pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Fault> {
+    async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Fault> {
+        self.head_of(key, None).await
+    }
+
+    pub(super) async fn head_of(&self, key: &str, version: Option<String>) -> Result<Option<HeadObjectOutput>, Fault> {
         let asked = self.client.head_object().bucket(&self.config.bucket).key(key);
+        let asked = asked.set_version_id(version);
         match asked.send().await.map_err(|error| self.fault(error)) {
             Ok(found) => Ok(Some(found)),
             Err(fault) if fault.kind() == Kind::Absent => Ok(None),
@@ -214,11 +221,14 @@ impl Bucket {
 
     /// Time for sending so much on a slow link.
     pub(super) fn time_for(&self, bytes: usize) -> TimeoutConfig {
-        let sending = Duration::from_secs(bytes as u64 / SLOWEST);
+        self.time_and(Duration::from_secs(bytes as u64 / SLOWEST))
+    }
+
+    pub(super) fn time_and(&self, more: Duration) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(self.patience.connect)
-            .operation_attempt_timeout(self.patience.attempt + sending)
-            .operation_timeout(self.patience.deadline + sending)
+            .operation_attempt_timeout(self.patience.attempt + more)
+            .operation_timeout(self.patience.deadline + more)
             .build()
     }
 

@@ -16,7 +16,8 @@ use super::fault::Fault;
 struct Reader {
     bucket: Arc<Bucket>,
     key: String,
-    /// Names the version that was begun with.
+    version: Option<String>,
+    /// Names the bytes that were begun with.
     etag: Option<String>,
     /// The next byte wanted.
     at: u64,
@@ -30,24 +31,26 @@ struct Reader {
 impl Bucket {
     pub(super) async fn get(self: &Arc<Self>, name: &str) -> Result<ByteStream, StoreError> {
         let key = self.key(name)?;
-        let answer = self.ask(&key, None, None).await;
+        let version = self.version(name).await?;
+        let answer = self.ask(&key, version.as_deref(), None, None).await;
         let answer = answer.map_err(|fault| self.failed("read", name, fault))?;
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let Some(end) = length else {
             let fault = Fault::other("it does not say how long the object is, so a part could pass for the whole");
             return Err(self.failed("read", name, fault));
         };
-        Ok(Reader::new(self.clone(), key, 0, end, answer).stream())
+        Ok(Reader::new(self.clone(), (key, version), 0, end, answer).stream())
     }
 
     pub(super) async fn get_range(self: &Arc<Self>, name: &str, start: u64, length: u64) -> Result<Bytes, StoreError> {
         let key = self.key(name)?;
+        let version = self.version(name).await?;
         let failed = |fault| self.failed("read", name, fault);
         let short = || failed(Fault::other("the object ends before the bytes that were asked for"));
         let end = start.checked_add(length).ok_or_else(short)?;
         let room = usize::try_from(length).map_err(|_| short())?;
         if length == 0 {
-            return match self.length(&key).await.map_err(failed)? {
+            return match self.length(&key, version).await.map_err(failed)? {
                 Some(found) if found >= start => Ok(Bytes::new()),
                 Some(_) => Err(short()),
                 None => Err(StoreError::NotFound {
@@ -56,7 +59,10 @@ impl Bucket {
                 }),
             };
         }
-        let answer = self.ask(&key, Some((start, end)), None).await.map_err(failed)?;
+        let answer = self
+            .ask(&key, version.as_deref(), Some((start, end)), None)
+            .await
+            .map_err(failed)?;
         match range_of(&answer) {
             Some((from, to)) if (from, to) == (start, end) => {}
             Some((from, to)) if from == start && to < end => return Err(short()),
@@ -66,7 +72,7 @@ impl Bucket {
                 )));
             }
         }
-        let mut reader = Reader::new(self.clone(), key, start, end, answer);
+        let mut reader = Reader::new(self.clone(), (key, version), start, end, answer);
         let mut bytes = BytesMut::with_capacity(room.min(1 << 20));
         while let Some(chunk) = reader.next().await {
             let chunk = chunk.map_err(|error| failed(Fault::other(error.to_string())))?;
@@ -76,16 +82,25 @@ impl Bucket {
     }
 
     /// `range` is from its first byte to the one after its last.
-    async fn ask(&self, key: &str, range: Option<(u64, u64)>, etag: Option<&str>) -> Result<GetObjectOutput, Fault> {
+    async fn ask(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        range: Option<(u64, u64)>,
+        etag: Option<&str>,
+    ) -> Result<GetObjectOutput, Fault> {
         let range = range.map(|(start, end)| format!("bytes={start}-{}", end.saturating_sub(1)));
         let asked = self.client.get_object().bucket(&self.config.bucket).key(key);
-        let asked = asked.set_range(range).set_if_match(etag.map(str::to_owned));
+        let asked = asked
+            .set_range(range)
+            .set_version_id(version.map(str::to_owned))
+            .set_if_match(etag.map(str::to_owned));
         asked.send().await.map_err(|error| self.fault(error))
     }
 
     /// How long an object is; `None` where there is none.
-    pub(super) async fn length(&self, key: &str) -> Result<Option<u64>, Fault> {
-        match self.head(key).await? {
+    pub(super) async fn length(&self, key: &str, version: Option<String>) -> Result<Option<u64>, Fault> {
+        match self.head_of(key, version).await? {
             Some(found) => match found.content_length().and_then(|length| u64::try_from(length).ok()) {
                 Some(length) => Ok(Some(length)),
                 None => Err(Fault::other("it does not say how long the object is")),
@@ -96,10 +111,17 @@ impl Bucket {
 }
 
 impl Reader {
-    fn new(bucket: Arc<Bucket>, key: String, start: u64, end: u64, answer: GetObjectOutput) -> Self {
+    fn new(
+        bucket: Arc<Bucket>,
+        (key, version): (String, Option<String>),
+        start: u64,
+        end: u64,
+        answer: GetObjectOutput,
+    ) -> Self {
         Reader {
             bucket,
             key,
+            version,
             etag: answer.e_tag,
             at: start,
             end,
@@ -161,7 +183,11 @@ impl Reader {
         sleep(self.bucket.backoff(self.tries)).await;
         self.tries += 1;
         let wanted = (self.at, self.end);
-        let answer = match self.bucket.ask(&self.key, Some(wanted), self.etag.as_deref()).await {
+        let answer = match self
+            .bucket
+            .ask(&self.key, self.version.as_deref(), Some(wanted), self.etag.as_deref())
+            .await
+        {
             Ok(answer) => answer,
             Err(fault) => return Err(self.error(&format!("{broke}, and the rest was refused: {fault}"))),
         };
