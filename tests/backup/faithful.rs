@@ -198,7 +198,7 @@ fn look(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, Vec<String>>, na
         format!("owner {}:{}", meta.uid(), meta.gid()),
         format!("time {}.{:09}", meta.mtime(), meta.mtime_nsec()),
         format!("device {}", meta.rdev()),
-        format!("attributes {:?}", xattrs(path)),
+        format!("attributes {}", spelled(&xattrs(path))),
     ];
     if kind.is_dir() {
         for child in fs::read_dir(path).expect("a folder") {
@@ -217,6 +217,13 @@ fn look(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, Vec<String>>, na
         facts.push(format!("to {:?}", fs::read_link(path).expect("a link")));
     }
     found.insert(inner, facts);
+}
+
+fn spelled(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+    let spelled = xattrs
+        .iter()
+        .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()));
+    spelled.collect::<Vec<_>>().join(" ")
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
