@@ -19,7 +19,7 @@ mod tests;
 mod traits;
 
 pub use chain::{Break, walk};
-pub use compress::{PROBE_BYTES, coding_for};
+pub use compress::{PROBE_BYTES, Probe};
 pub use entry::{BadEntry, Content, Entry, Meta, Node};
 pub use floor::{Shortfall, shortfalls};
 pub use header::{
@@ -31,7 +31,7 @@ pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_B
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
 pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
-pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};
+pub use segment::{ArchiveWriter, Member, MemberSink, SUMS, Sealer, SegmentError, Tally, read_members, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};
 pub use steps::{BackupOutput, BackupStep, BackupSubject, ServiceImage, Writer};
 pub use sums::{SumsLines, sums_line};

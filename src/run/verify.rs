@@ -4,19 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backup::{
     Content, Header, Identities, Kinds, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError,
-    SegmentError, SegmentName, Snapshot, SumsLines, Tally, read_segment, walk,
+    SegmentError, SegmentName, Snapshot, SumsLines, Tally, walk,
 };
 use crate::model::{Digest, Generation, Size, chain};
 use crate::ports::{Store, StoreError};
 
 use super::Progress;
 use super::blocking::{Ticker, blocking};
+use super::opening::{Opening, read_signed};
 use super::snapshots::{self, SnapshotError, Trust, as_signed, has_length, signed_reader};
+
+/// Segments, where there are as many processors.
+const LOOKS_AT_ONCE: usize = 4;
 
 /// How deep to look; each includes the ones before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -296,30 +301,40 @@ impl Survey {
         let (count, mut sealed, mut done) = (wanted.len(), 0, 0u64);
         let before = self.damaged.len();
         let mut unopened: BTreeSet<Damage> = BTreeSet::new();
+        let mut looks = Vec::new();
         for (name, said) in wanted {
             let text = name.to_string();
-            done += 1;
             self.objects += 1;
             let [object] = said.as_slice() else {
                 self.damage(text, "headers say different things of it");
                 continue;
             };
             self.bytes += object.bytes;
-            if let Err(why) = has_length(listed.get(&text).copied(), object) {
-                self.damage(text, why);
-                continue;
+            match has_length(listed.get(&text).copied(), object) {
+                Ok(()) => looks.push(self.look(name, object.clone(), progress)),
+                Err(why) => self.damage(text, why),
             }
-            let looked = self.look(&name, object, progress).await?;
+        }
+        let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(LOOKS_AT_ONCE));
+        let mut looking = futures_util::stream::iter(looks).buffered(at_once);
+        let mut read = 0;
+        while let Some(looked) = looking.next().await {
+            let (object, looked) = looked?;
+            done += 1;
+            read += object.bytes;
             match looked {
                 Looked::Whole => {}
                 Looked::Sealed => sealed += 1,
-                Looked::Damaged(why) => self.damage(text, why),
+                Looked::Damaged(why) => self.damage(object.name, why),
                 Looked::Contradicts(why) => {
-                    unopened.insert(Damage { object: text, why });
+                    unopened.insert(Damage {
+                        object: object.name,
+                        why,
+                    });
                 }
             }
             if done.is_multiple_of(16) {
-                progress.say(&format!("{done} of {count} segments, {}", Size(self.bytes)));
+                progress.say(&format!("{done} of {count} segments, {}", Size(read)));
             }
         }
         self.check("segments", before, format!("{count} segments: size and hash as signed"));
@@ -343,22 +358,21 @@ impl Survey {
         Ok(())
     }
 
-    async fn look(
+    fn look<'p>(
         &mut self,
-        name: &SegmentName,
-        object: &Object,
-        progress: &dyn Progress,
-    ) -> Result<Looked, SnapshotError> {
+        name: SegmentName,
+        object: Object,
+        progress: &'p dyn Progress,
+    ) -> impl Future<Output = Result<(Object, Looked), SnapshotError>> + use<'p> {
         let store = self.store.clone();
         let identities = self.identities.clone();
-        let (name, object) = (name.clone(), object.clone());
         let (mut expected, mut sums) = (BTreeMap::new(), None);
         if self.level == Level::Files {
             expected = self.expected.remove(&name).unwrap_or_default();
             sums = self.sums.remove(&name);
         }
         let deep = self.level >= Level::Segments;
-        let looked = blocking(progress, move |ticker, handle| {
+        blocking(progress, move |ticker, handle| {
             let members = Members {
                 expected,
                 sums,
@@ -367,9 +381,9 @@ impl Survey {
                 wrong: None,
                 ticker,
             };
-            look(&store, &identities, &name, &object, deep, members, handle)
-        });
-        Ok(looked.await?)
+            let looked = look(&store, &identities, &name, &object, deep, members, handle)?;
+            Ok((object, looked))
+        })
     }
 
     fn report(self) -> VerifyReport {
@@ -423,16 +437,18 @@ fn look(
         Err(StoreError::NotFound { .. }) => return Ok(Looked::Damaged("it is missing".into())),
         Err(error) => return Err(error),
     };
-    let mut from = Tally::new(signed_reader(handle, stream, object));
-    let opened = deep.then(|| read_segment(name.coding, identities, &mut from, &mut members));
-    if let Err(why) = as_signed(object, from) {
+    if !deep {
+        let signed = as_signed(object, Tally::new(signed_reader(handle, stream, object)));
+        return Ok(signed.map_or_else(Looked::Damaged, |()| Looked::Whole));
+    }
+    let Opening { signed, members: read } = read_signed(handle, stream, object, name, identities, &mut members);
+    if let Err(why) = signed {
         return Ok(Looked::Damaged(why));
     }
-    Ok(match opened {
-        None => Looked::Whole,
-        Some(Err(SegmentError::Open(OpenError::NoIdentity))) => Looked::Sealed,
-        Some(Err(error)) => Looked::Damaged(chain(&error)),
-        Some(Ok(())) => match (members.wrong, members.expected.into_values().next()) {
+    Ok(match read {
+        Err(SegmentError::Open(OpenError::NoIdentity)) => Looked::Sealed,
+        Err(error) => Looked::Damaged(chain(&error)),
+        Ok(()) => match (members.wrong, members.expected.into_values().next()) {
             (Some(why), _) => Looked::Contradicts(why),
             (None, Some(missing)) => Looked::Contradicts(format!(
                 "it does not hold {} at {}, as a listing says",

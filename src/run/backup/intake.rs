@@ -9,8 +9,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::backup::{
-    Closing, Content, Entry, EntryPath, ListingWriter, Meta, Node, PROBE_BYTES, SHARED_FILE_BYTES, SegmentRecord,
-    SourceRecord, Tally, Traits, coding_for, sums_line,
+    Closing, Content, Entry, EntryPath, ListingWriter, Meta, Node, PROBE_BYTES, Probe, SHARED_FILE_BYTES,
+    SegmentRecord, SourceRecord, Tally, Traits, sums_line,
 };
 use crate::model::{Digest, SegmentId, Size, Timestamp};
 use crate::ports::{Body, FileId, Opened, Sink, SourceError, Stamp, Stopped};
@@ -30,6 +30,7 @@ pub(super) type SealedFile = StreamWriter<Tally<BufWriter<File>>>;
 /// Takes what the sources give: stores contents that are new, and writes the listing as it goes.
 pub(super) struct Intake<'a> {
     pub(super) packer: Packer,
+    pub(super) probe: Probe,
     pub(super) catalogue: &'a Catalogue,
     /// Segments the catalogue knows and the store still has.
     pub(super) live: BTreeMap<SegmentId, SegmentRecord>,
@@ -222,7 +223,7 @@ impl Intake<'_> {
         let content = match self.known(&sha256)? {
             Some(content) => content,
             None => {
-                let coding = coding_for(path, &bytes);
+                let coding = self.probe.coding_for(path, &bytes);
                 let content = self.packer.add(sha256, Bytes::from(bytes), coding)?;
                 self.note_done()?;
                 content
@@ -258,9 +259,8 @@ impl Intake<'_> {
                     inner: again,
                     failed: None,
                 };
-                let added = self
-                    .packer
-                    .add_alone(sha256, size, coding_for(path, &beginning), &mut again)?;
+                let coding = self.probe.coding_for(path, &beginning);
+                let added = self.packer.add_alone(sha256, size, coding, &mut again)?;
                 if let Some(error) = again.failed {
                     return Err(unreadable(path, body, error));
                 }
@@ -306,7 +306,7 @@ impl Intake<'_> {
             return Ok(content);
         }
         io::Seek::rewind(copy).map_err(&scratch)?;
-        let coding = coding_for(path, &beginning);
+        let coding = self.probe.coding_for(path, &beginning);
         let added = if size <= SHARED_FILE_BYTES {
             let mut bytes = Vec::new();
             copy.read_to_end(&mut bytes).map_err(&scratch)?;

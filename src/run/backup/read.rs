@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backup::{
-    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Recipients, SQLITE_SIDES, SegmentRecord, SourceRecord,
-    Tally, Totals, normal, shortfalls,
+    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Probe, Recipients, SQLITE_SIDES, SegmentRecord,
+    SourceRecord, Tally, Totals, normal, shortfalls,
 };
 use crate::config::Source;
 use crate::model::{Digest, SegmentId, Timestamp};
@@ -118,6 +118,7 @@ impl Read {
         let packer = Packer::new(self.store.clone(), recipients, self.entropy.clone(), handle.clone());
         let mut intake = Intake {
             packer,
+            probe: Probe::default(),
             catalogue: &catalogue,
             live,
             listing: ListingWriter::begin(sealed, &opening).map_err(&scratch)?,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::backup::{
-    Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot, Tally, read_segment,
+    Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot,
 };
 use crate::model::{Digest, Size, chain};
 use crate::ports::{Store, StoreError};
 use crate::run::blocking::Ticker;
-use crate::run::snapshots::{SnapshotError, as_signed, has_length, signed_reader};
+use crate::run::opening::{Opening, read_signed};
+use crate::run::snapshots::{SnapshotError, has_length};
 
 use super::select::link_of;
 use super::target::Target;
@@ -188,13 +189,12 @@ impl<'a> Pull<'a> {
             Err(StoreError::NotFound { .. }) => return Err(Trouble::Damaged("it is missing".into())),
             Err(error) => return Err(Trouble::Other(error.into())),
         };
-        let mut from = Tally::new(signed_reader(handle, stream, &object));
-        let read = read_segment(segment.name.coding, identities, &mut from, self);
+        let Opening { signed, members } = read_signed(handle, stream, &object, &segment.name, identities, self);
         if let Some(failure) = self.failure.take() {
             return Err(Trouble::Other(failure));
         }
-        as_signed(&object, from).map_err(Trouble::Damaged)?;
-        match read {
+        signed.map_err(Trouble::Damaged)?;
+        match members {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {
                 Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))
             }
