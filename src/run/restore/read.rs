@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::backup::{
-    Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot,
-};
+use crate::backup::{Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot};
 use crate::model::{Digest, Size, chain};
 use crate::ports::{Store, StoreError};
 use crate::run::blocking::Ticker;
