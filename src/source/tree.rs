@@ -4,14 +4,15 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{Dir, OFlags};
 
 use crate::backup::{Entry, EntryPath, HOST, Node, NotAPath, SourceRecord, Traits, normal};
 use crate::config::Source;
 use crate::ports::{Reading, Sink, SourceError, Sources};
 
-use super::file::{HostFile, is_gone, meta_of};
+use super::file::{HostFile, Root, is_gone, meta_of};
 use super::pick::Pick;
 use super::traits::xattrs_of;
 
@@ -49,7 +50,7 @@ impl Sources for HostSources {
                     }
                     // The project's folder itself.
                     Err(NotAPath::Length) if path.is_dir() => {
-                        walk.children(&path, None)?;
+                        walk.everything(None)?;
                         EntryPath::from_bytes(b"*").map_err(unnameable(&path))?
                     }
                     Err(error) => return Err(unnameable(&path)(error)),
@@ -126,14 +127,10 @@ fn bare(path: &Path, entry: EntryPath, found: &Metadata, follow: bool, node: Nod
     })
 }
 
-/// The names in a folder, in order. A link in its place is not followed unless it is the source's own path.
-fn names(folder: &Path, follow: bool) -> io::Result<Vec<OsString>> {
-    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    if !follow {
-        flags |= OFlags::NOFOLLOW;
-    }
+/// The names in a folder, in order.
+fn names(root: &Root, folder: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
-    for child in Dir::new(rustix::fs::open(folder, flags, Mode::empty())?)? {
+    for child in Dir::new(root.reach(folder, OFlags::RDONLY | OFlags::DIRECTORY)?)? {
         let name = child?.file_name().to_bytes().to_vec();
         if name != b"." && name != b".." {
             names.push(OsString::from_vec(name));
@@ -178,7 +175,7 @@ impl Walk<'_> {
         };
         if found.is_dir() {
             self.sink.entry(folder(self.root, entry.clone(), &found, true)?)?;
-            self.children(self.root, Some(entry))
+            self.everything(Some(entry))
         } else if found.is_file() {
             if !self.file(entry.clone(), &found, &HostFile::following(self.root, &found))? {
                 self.vanished(self.root);
@@ -191,9 +188,14 @@ impl Walk<'_> {
         }
     }
 
-    /// What is in a folder; `entry` is `None` for the project's folder.
-    fn children(&mut self, folder: &Path, entry: Option<&EntryPath>) -> Result<(), SourceError> {
-        let names = match names(folder, folder == self.root) {
+    /// What is in the source's own folder; `entry` is `None` for the project's folder.
+    fn everything(&mut self, entry: Option<&EntryPath>) -> Result<(), SourceError> {
+        let root = Root::open(self.root).map_err(unreadable(self.root))?;
+        self.children(&Arc::new(root), self.root, entry)
+    }
+
+    fn children(&mut self, root: &Arc<Root>, folder: &Path, entry: Option<&EntryPath>) -> Result<(), SourceError> {
+        let names = match names(root, folder) {
             Ok(names) => names,
             Err(e) if is_gone(&e) => {
                 self.vanished(folder);
@@ -210,19 +212,19 @@ impl Walk<'_> {
                 Some(entry) => entry.join(name.as_bytes()),
                 None => EntryPath::of_host_file(self.reading.folder, &path),
             };
-            self.child(&path, &child.map_err(unnameable(&path))?)?;
+            self.child(root, &path, &child.map_err(unnameable(&path))?)?;
         }
         Ok(())
     }
 
-    fn child(&mut self, path: &Path, entry: &EntryPath) -> Result<(), SourceError> {
+    fn child(&mut self, root: &Arc<Root>, path: &Path, entry: &EntryPath) -> Result<(), SourceError> {
         for _ in 0..TRIES {
             let found = match fs::symlink_metadata(path) {
                 Ok(found) => found,
                 Err(e) if is_gone(&e) => break,
                 Err(e) => return Err(unreadable(path)(e)),
             };
-            if self.kept(path, entry, &found)? {
+            if self.kept(root, path, entry, &found)? {
                 return Ok(());
             }
         }
@@ -231,7 +233,13 @@ impl Walk<'_> {
     }
 
     /// Whether it was still what it was found to be.
-    fn kept(&mut self, path: &Path, entry: &EntryPath, found: &Metadata) -> Result<bool, SourceError> {
+    fn kept(
+        &mut self,
+        root: &Arc<Root>,
+        path: &Path,
+        entry: &EntryPath,
+        found: &Metadata,
+    ) -> Result<bool, SourceError> {
         let kind = found.file_type();
         let takes = self.pick.takes(self.inner(path));
         if kind.is_dir() {
@@ -240,7 +248,7 @@ impl Walk<'_> {
             if takes {
                 self.settle()?;
             }
-            self.children(path, Some(entry))?;
+            self.children(root, path, Some(entry))?;
             self.pending.truncate(pending);
             return Ok(true);
         }
@@ -249,7 +257,7 @@ impl Walk<'_> {
         }
         self.settle()?;
         if kind.is_file() {
-            return self.file(entry.clone(), found, &HostFile::new(path, found));
+            return self.file(entry.clone(), found, &HostFile::below(root, path, found));
         }
         let node = if kind.is_symlink() {
             match fs::read_link(path) {

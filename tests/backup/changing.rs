@@ -176,3 +176,40 @@ async fn a_file_whose_holes_are_filled_meanwhile_has_its_bytes() {
     let restored = fs::metadata(target.join("tree/disk")).expect("there");
     assert_eq!((restored.len(), restored.blocks()), (size, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_swapped_for_a_link_does_not_lead_out_of_the_source() {
+    let mut world = World::new(r#"[{ "path": "./tree" }]"#);
+    // The files are seen or not, as it happens.
+    world.backups.sets.get_mut("full").expect("a set").floor = "0%".parse().expect("a percentage");
+    world.write("tree/steady", "steady");
+    for name in 0..20 {
+        world.write(&format!("tree/place/{name}"), "mine");
+        world.write(&format!("outside/{name}"), "secret");
+    }
+    let at = |name: &str| world.project().join(name);
+    symlink(at("outside"), at("tree/link")).expect("linked");
+    let mut swapping = Restless::new({
+        let (place, link) = (at("tree/place"), at("tree/link"));
+        move |_| {
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(rustix::fs::CWD, &place, rustix::fs::CWD, &link, exchange).expect("swapped");
+        }
+    });
+    let (mine, secret) = (Digest::of(b"mine"), Digest::of(b"secret"));
+    for _ in 0..15 {
+        let receipt = world.backup().await;
+        assert!(receipt.ok, "{receipt:?}");
+        for entry in world.listing().await.entries {
+            if let Node::File(content) = &entry.node {
+                assert_ne!(content.sha256, secret, "{}", entry.path);
+                assert!(
+                    content.sha256 == mine || entry.path.as_str() == "tree/steady",
+                    "{}",
+                    entry.path
+                );
+            }
+        }
+    }
+    assert!(swapping.stop() > 1000);
+}

@@ -6,7 +6,9 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
@@ -198,7 +200,7 @@ fn look(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, Vec<String>>, na
         format!("owner {}:{}", meta.uid(), meta.gid()),
         format!("time {}.{:09}", meta.mtime(), meta.mtime_nsec()),
         format!("device {}", meta.rdev()),
-        format!("attributes {:?}", xattrs(path)),
+        format!("attributes {}", spelled(&xattrs(path))),
     ];
     if kind.is_dir() {
         for child in fs::read_dir(path).expect("a folder") {
@@ -217,6 +219,13 @@ fn look(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, Vec<String>>, na
         facts.push(format!("to {:?}", fs::read_link(path).expect("a link")));
     }
     found.insert(inner, facts);
+}
+
+fn spelled(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+    let spelled = xattrs
+        .iter()
+        .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()));
+    spelled.collect::<Vec<_>>().join(" ")
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -422,4 +431,88 @@ async fn devices_are_left_out_unless_they_are_asked_for() {
     assert!(!target.join("tree/null").exists() && !target.join("tree/loop").exists());
     let pipe = fs::symlink_metadata(target.join("tree/pipe")).expect("there");
     assert!(pipe.file_type().is_fifo());
+}
+
+fn for_everybody(path: &Path) {
+    let meta = fs::symlink_metadata(path).expect("there");
+    if meta.is_dir() {
+        mode(path, 0o755);
+        for child in fs::read_dir(path).expect("a folder") {
+            for_everybody(&child.expect("an entry").path());
+        }
+    } else if meta.is_file() {
+        mode(path, 0o644);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_is_not_root_gets_all_but_what_only_root_can_give() {
+    const NOBODY: u32 = 65534;
+    let world = World::new(SOURCES);
+    everything(&world);
+    assert!(world.backup().await.ok);
+    for_everybody(&world.store_path());
+    let here = |name: &str| world.root.path().join(name);
+    mode(world.root.path(), 0o755);
+    fs::copy(world.keys.signing.with_extension("pub"), here("signing.pub")).expect("copied");
+    for name in ["signing.pub", "recovery"] {
+        mode(&here(name), 0o644);
+    }
+    fs::copy(env!("CARGO_BIN_EXE_arkwright"), here("arkwright")).expect("copied");
+    mode(&here("arkwright"), 0o755);
+    fs::create_dir(here("home")).expect("made");
+    chown(here("home"), Some(NOBODY), Some(NOBODY)).expect("given away");
+    let restore = |to: &str, more: &[&str]| {
+        let mut command = Command::new(here("arkwright"));
+        command
+            .args(["--json", "backup", "restore", "full", "--to", to])
+            .args(more);
+        for (name, path) in [
+            ("--from", "backups"),
+            ("--public-key", "signing.pub"),
+            ("--identity", "recovery"),
+        ] {
+            command.arg(name).arg(here(path));
+        }
+        let output = command
+            .current_dir(here("home"))
+            .env_clear()
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output();
+        output.expect("the binary runs")
+    };
+    let refused = restore("devices", &["--devices"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && told.contains("only root can make device nodes"),
+        "{told}"
+    );
+    let begun = fs::read_dir(here("home/devices")).map_or(0, Iterator::count);
+    assert_eq!(begun, 0, "nothing was written");
+
+    let done = restore("whole", &[]);
+    assert!(done.status.success(), "{done:?}");
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    // trusted.* of a file, a link and a pipe, and a file's capabilities.
+    assert_eq!(
+        (&report["xattrs_lost"], &report["devices_left_out"]),
+        (&4.into(), &2.into())
+    );
+    assert_eq!((&report["hardlinks"], &report["specials"]), (&4.into(), &1.into()));
+    let notes = report["notes"].to_string();
+    for told in [
+        "owners were not set",
+        "3 set-id modes were given without those bits",
+        "4 extended attributes",
+    ] {
+        assert!(notes.contains(told), "{told}: {notes}");
+    }
+    let whole = here("home/whole/tree");
+    assert_eq!(
+        fs::metadata(whole.join("set-uid")).expect("there").mode() & 0o7777,
+        0o755
+    );
+    assert_eq!(xattrs(&whole.join("rich"))[&b"user.comment"[..]], b"a \xff comment");
+    assert_eq!(xattrs(&whole.join("rich"))[&b"system.posix_acl_access"[..]], acl(1001));
 }

@@ -164,6 +164,29 @@ async fn what_lies_in_the_target_does_not_lead_out_of_it() {
     assert_eq!(fs::read(target.join("d/b")).expect("read"), b"content");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_no_file_system_has_are_told_once_and_the_rest_is_restored() {
+    let (world, file) = world().await;
+    let with = |path: &str, xattrs: Value| {
+        let mut entry = file_at(&file, path);
+        entry["xattrs"] = xattrs;
+        entry
+    };
+    let entries = [
+        with("a", json!({ "nonsense.one": "eA==", "user.kept": "eQ==" })),
+        with("b", json!({ "nonsense.two": "eA==" })),
+    ];
+    replace_listing(&world, &entries);
+    let target = world.root.path().join("target");
+    let done = world.restore(&target, Selection::Everything).await.expect("restored");
+    assert_eq!((done.files, done.xattrs_lost, done.notes.len()), (2, 2, 1));
+    let told = "2 extended attributes could not be set, such as nonsense.";
+    assert!(done.notes[0].starts_with(told), "{:?}", done.notes);
+    let mut value = [0; 8];
+    let length = rustix::fs::getxattr(target.join("a"), "user.kept", &mut value[..]).expect("there");
+    assert_eq!(&value[..length], b"y");
+}
+
 /// Paths that lie below each other, in each other's way, or outside.
 fn paths() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![

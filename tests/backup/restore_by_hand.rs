@@ -1,30 +1,38 @@
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
+use super::faithful::{differences, everything};
 use super::support::World;
 use super::whole::archive;
 
 /// The lines of the README that restore a snapshot.
 fn lines() -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(page).expect("README.md");
-    let (_, section) = text.split_once("## Restoring without Arkwright").expect("the section");
+    lines_of("README.md", "## Restoring without Arkwright")
+}
+
+fn lines_of(page: &str, section: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("a page");
+    let (_, section) = text.split_once(section).expect("the section");
     let (_, block) = section.split_once("```bash\n").expect("a block of commands");
     let (block, _) = block.split_once("```").expect("the block's end");
     block.to_owned()
 }
 
-fn by_hand(world: &World, identity: &Path, out: &Path) -> std::process::Output {
+fn by_hand(world: &World, identity: &Path, out: &Path) -> Output {
+    run(&lines(), world, "0000000002", identity, out)
+}
+
+fn run(lines: &str, world: &World, generation: &str, identity: &Path, out: &Path) -> Output {
     Command::new("bash")
-        .args(["-c", &lines()])
+        .args(["-c", lines])
         .env("STORE", world.store_path())
-        .env("N", "0000000002")
+        .env("N", generation)
         .env("IDENTITY", identity)
         .env("KEY", world.keys.signing.with_extension("pub"))
         .env("OUT", out)
         .output()
-        .expect("bash, age, tar, zstd, sha256sum and ssh-keygen are installed")
+        .expect("bash is installed")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +60,24 @@ async fn the_lines_of_the_documentation_restore_a_snapshot() {
                 .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_the_format_make_what_is_no_plain_file_too() {
+    let world = World::new(r#"[{ "path": "./tree" }]"#);
+    everything(&world);
+    assert!(world.backup().await.ok);
+    let out = world.root.path().join("by-hand");
+    let lines = lines() + &lines_of("docs/format.md", "## Restoring by hand");
+    let done = run(&lines, &world, "0000000001", &world.recovery, &out);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let tree = world.project().join("tree");
+    let times = fs::metadata(&tree).expect("there").modified().expect("a time");
+    fs::remove_file(tree.join("socket")).expect("removed");
+    fs::File::open(&tree)
+        .and_then(|tree| tree.set_modified(times))
+        .expect("set back");
+    assert_eq!(differences(&tree, &out.join("tree/tree")), Vec::<String>::new());
 }
 
 /// Every plain file of one folder is in the other, byte for byte.

@@ -64,6 +64,12 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         done.set,
         done.taken.format("%Y-%m-%d %H:%M:%S UTC")
     ))?;
+    if done.hardlinks + done.specials > 0 {
+        terminal.print(&format!(
+            "  and {} hard links, {} named pipes and devices",
+            done.hardlinks, done.specials
+        ))?;
+    }
     done.notes
         .iter()
         .try_for_each(|note| terminal.print(&format!("  note: {note}")))

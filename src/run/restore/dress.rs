@@ -1,7 +1,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::backup::{Entry, Meta, Node, Traits, escape};
@@ -17,6 +17,9 @@ pub(super) struct Dresser {
     /// Only root gives files away.
     owns: bool,
     uid: u32,
+    /// What the file system, or the user namespace, gave no owner or mode of its own.
+    owners: u64,
+    modes: u64,
     /// Extended attributes that could not be set, and the first of them with the reason.
     xattrs: u64,
     example: Option<String>,
@@ -30,6 +33,8 @@ impl Dresser {
         Dresser {
             owns: uid.is_root(),
             uid: uid.as_raw(),
+            owners: 0,
+            modes: 0,
             xattrs: 0,
             example: None,
             set_id: 0,
@@ -44,10 +49,8 @@ impl Dresser {
     pub(super) fn dress(&mut self, file: impl AsFd, path: &Path, entry: &Entry, new: bool) -> Result<(), RestoreError> {
         let file = file.as_fd();
         let wrong = |e: Errno| failed(path, e);
-        if self.owns {
-            let (uid, gid) = owner(&entry.meta);
-            rustix::fs::fchown(file, uid, gid).map_err(wrong)?;
-        }
+        let owned = self.own(&entry.meta, |uid, gid| rustix::fs::fchown(file, uid, gid));
+        let owned = owned.map_err(wrong)?;
         if new {
             let acls = if entry.node == Node::Dir { &ACLS[..] } else { &ACLS[..1] };
             strip(acls, &entry.traits, |name| rustix::fs::fremovexattr(file, name)).map_err(wrong)?;
@@ -56,7 +59,8 @@ impl Dresser {
         self.give(path, &entry.traits, |name, value| {
             rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
         })?;
-        rustix::fs::fchmod(file, self.mode(&entry.meta)).map_err(wrong)?;
+        self.permit(&entry.meta, owned, |mode| rustix::fs::fchmod(file, mode))
+            .map_err(wrong)?;
         rustix::fs::futimens(file, &times(&entry.meta)).map_err(wrong)
     }
 
@@ -70,10 +74,10 @@ impl Dresser {
         is_link: bool,
     ) -> Result<(), RestoreError> {
         let wrong = |e: Errno| failed(path, e);
-        if self.owns {
-            let (uid, gid) = owner(&entry.meta);
-            rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(wrong)?;
-        }
+        let owned = self.own(&entry.meta, |uid, gid| {
+            rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        let owned = owned.map_err(wrong)?;
         if !is_link || !entry.traits.xattrs.is_empty() {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let held = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(wrong)?;
@@ -86,7 +90,8 @@ impl Dresser {
                 rustix::fs::setxattr(&itself, name, value, XattrFlags::empty())
             })?;
             if !is_link {
-                rustix::fs::chmod(&itself, self.mode(&entry.meta)).map_err(wrong)?;
+                self.permit(&entry.meta, owned, |mode| rustix::fs::chmod(&itself, mode))
+                    .map_err(wrong)?;
             }
         }
         rustix::fs::utimensat(folder, name, &times(&entry.meta), AtFlags::SYMLINK_NOFOLLOW).map_err(wrong)
@@ -113,11 +118,39 @@ impl Dresser {
         Ok(())
     }
 
-    /// Set-id bits would lend another's rights where the owner is not given.
-    fn mode(&mut self, meta: &Meta) -> Mode {
-        let lends = !self.owns && meta.uid != self.uid && meta.mode & SET_ID != 0;
+    /// Whether it has the owner it should have.
+    fn own(
+        &mut self,
+        meta: &Meta,
+        chown: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Result<bool, Errno> {
+        if !self.owns {
+            return Ok(meta.uid == self.uid);
+        }
+        let (uid, gid) = owner(meta);
+        match chown(uid, gid) {
+            Ok(()) => Ok(true),
+            // A file system without owners, or a user namespace that does not know this one.
+            Err(Errno::PERM | Errno::INVAL | Errno::NOTSUP | Errno::OVERFLOW) => {
+                self.owners += 1;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Without set-id bits where the owner is another: they would lend somebody else's rights.
+    fn permit(&mut self, meta: &Meta, owned: bool, chmod: impl Fn(Mode) -> Result<(), Errno>) -> Result<(), Errno> {
+        let lends = !owned && meta.mode & SET_ID != 0;
         self.set_id += u64::from(lends);
-        Mode::from_raw_mode(if lends { meta.mode & !SET_ID } else { meta.mode })
+        let mode = if lends { meta.mode & !SET_ID } else { meta.mode };
+        match chmod(Mode::from_raw_mode(mode)) {
+            Err(Errno::PERM | Errno::NOTSUP) => {
+                self.modes += 1;
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
@@ -125,9 +158,16 @@ impl Dresser {
         if !self.owns {
             notes.push("owners were not set: only root may give files away".into());
         }
+        for (count, what) in [(self.owners, "owners"), (self.modes, "modes")] {
+            if count > 0 {
+                notes.push(format!(
+                    "{count} {what} were not set: there the target has none of its own"
+                ));
+            }
+        }
         if self.set_id > 0 {
             notes.push(format!(
-                "{} with set-id bits got none, since their owner was not set",
+                "{} set-id modes were given without those bits, since the owner was not set",
                 self.set_id
             ));
         }
@@ -156,10 +196,10 @@ fn strip(acls: &[&[u8]], traits: &Traits, remove: impl Fn(&[u8]) -> Result<(), E
     Ok(())
 }
 
-fn owner(meta: &Meta) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+fn owner(meta: &Meta) -> (Option<Uid>, Option<Gid>) {
     // All ones would mean "leave it".
-    let uid = (meta.uid != u32::MAX).then(|| rustix::fs::Uid::from_raw(meta.uid));
-    let gid = (meta.gid != u32::MAX).then(|| rustix::fs::Gid::from_raw(meta.gid));
+    let uid = (meta.uid != u32::MAX).then(|| Uid::from_raw(meta.uid));
+    let gid = (meta.gid != u32::MAX).then(|| Gid::from_raw(meta.gid));
     (uid, gid)
 }
 

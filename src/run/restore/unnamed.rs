@@ -1,9 +1,9 @@
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::vec::IntoIter;
 
 use rustix::fs::AtFlags;
 
@@ -21,9 +21,8 @@ pub(super) struct Unnamed {
     pub(super) path: PathBuf,
     pub(super) named: bool,
     at: u64,
-    /// Those that begin where the file has not been written yet, or that it is in.
-    holes: IntoIter<Hole>,
-    hole: Option<Hole>,
+    /// Those that end where nothing was written yet.
+    holes: VecDeque<Hole>,
     length: u64,
 }
 
@@ -43,7 +42,6 @@ impl Drop for Unnamed {
 
 impl Unnamed {
     pub(super) fn new(file: File, folder: OwnedFd, temporary: String, path: PathBuf, holes: &[Hole]) -> Self {
-        let mut holes = holes.to_vec().into_iter();
         Unnamed {
             file,
             folder,
@@ -51,8 +49,7 @@ impl Unnamed {
             path,
             named: false,
             at: 0,
-            hole: holes.next(),
-            holes,
+            holes: holes.iter().copied().collect(),
             length: 0,
         }
     }
@@ -60,10 +57,10 @@ impl Unnamed {
     /// The next bytes. Zeros in a hole take no room; anything else there is written, whatever the listing says.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), RestoreError> {
         while !bytes.is_empty() {
-            while self.hole.is_some_and(|hole| hole.end() <= self.at) {
-                self.hole = self.holes.next();
+            while self.holes.front().is_some_and(|hole| hole.end() <= self.at) {
+                self.holes.pop_front();
             }
-            let (run, is_hole) = match self.hole {
+            let (run, is_hole) = match self.holes.front() {
                 Some(hole) if hole.offset <= self.at => (hole.end() - self.at, true),
                 Some(hole) => (hole.offset - self.at, false),
                 None => (u64::MAX, false),
@@ -91,7 +88,7 @@ impl Unnamed {
     /// All that was written so far, ended.
     pub(super) fn copy_to(&mut self, other: &mut Unnamed) -> Result<(), RestoreError> {
         let unread = |e| failed(&self.path, e);
-        if other.hole.is_none() {
+        if other.holes.is_empty() {
             self.file.rewind().map_err(unread)?;
             let copied = io::copy(&mut self.file, &mut other.file);
             return copied.map(|_bytes| ()).map_err(|e| failed(&other.path, e));
