@@ -1,6 +1,6 @@
 use crate::backup::{PruneStep, PruneSubject, Rules};
 use crate::model::OperationId;
-use crate::run::{Blame, Host, OperationError, keys};
+use crate::run::{Blame, Host, OperationError, Receipt, keys};
 use crate::state::Catalogue;
 
 use super::{PrunePerformer, plan};
@@ -18,6 +18,14 @@ impl Host {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
             OperationError::new(Blame::Input, error).hinted(format!("the sets are: {}", sets.join(", ")))
         })?;
+        if let Some(reader) = reader(&self.ledger().open(false)?) {
+            let what = format!("the {} {} may be reading a snapshot", reader.kind, reader.operation);
+            let hint = format!(
+                "once it is over run this again; `arkwright resume {}` takes it on",
+                reader.operation
+            );
+            return Err(OperationError::because(Blame::Busy, what).hinted(hint));
+        }
         let performer = self.prune_performer(store)?;
         let head = Catalogue::open(&self.folder.catalogue(), store)
             .and_then(|catalogue| catalogue.head())
@@ -47,5 +55,34 @@ impl Host {
             keys: keys::trusted(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
             state: self.folder.clone(),
         })
+    }
+}
+
+/// What needs the manifest of a snapshot until it is over: that goes at once, where segments wait.
+fn reader(open: &[Receipt]) -> Option<&Receipt> {
+    open.iter()
+        .find(|receipt| matches!(receipt.kind.as_str(), "drill" | "emergency"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_reads_snapshots_is_waited_for_and_nothing_else() {
+        let receipt = |kind: &str| {
+            serde_json::from_value::<Receipt>(serde_json::json!({
+                "operation": "20260102T030405Z-0102ab", "kind": kind, "subject": "x", "outcome": "running",
+                "ok": false, "because": null, "by": "a test", "started": "2026-01-02T03:04:05Z",
+                "ended": "2026-01-02T03:04:05Z", "lines": [], "detail": null,
+            }))
+            .expect("a receipt")
+        };
+        let open = ["release", "backup", "prune"].map(receipt);
+        assert_eq!(reader(&open), None);
+        for kind in ["drill", "emergency"] {
+            let open = [receipt("release"), receipt(kind)];
+            assert_eq!(reader(&open), Some(&open[1]));
+        }
     }
 }
