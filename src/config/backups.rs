@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use crate::model::{Percent, Span};
+
+use super::S3Config;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,11 +51,33 @@ pub struct Objectives {
     pub rpo: Option<Span>,
 }
 
+/// Exactly one of `path` and `s3`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
     /// A folder; relative to arkwright.yaml.
-    pub path: PathBuf,
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    #[serde(default)]
+    pub s3: Option<S3Config>,
+}
+
+/// Where a store's objects are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StorePlace<'a> {
+    Folder(&'a Path),
+    Bucket(&'a S3Config),
+}
+
+impl StoreConfig {
+    /// `None` where not exactly one was named, which is refused when the file is read.
+    pub fn place(&self) -> Option<StorePlace<'_>> {
+        match (&self.path, &self.s3) {
+            (Some(path), None) => Some(StorePlace::Folder(path)),
+            (None, Some(s3)) => Some(StorePlace::Bucket(s3)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,9 +93,16 @@ pub struct SetConfig {
     pub of: Vec<String>,
     #[serde(default)]
     pub keep: Keep,
+    /// A source with less than this share of the files or bytes it had in the last snapshot fails the backup; `0%` never.
+    #[serde(default = "half")]
+    pub floor: Percent,
     /// Names of `stores`; all of them where none is named.
     #[serde(default)]
     pub stores: Vec<String>,
+}
+
+fn half() -> Percent {
+    Percent::HALF
 }
 
 /// How many snapshots stay of each period.
@@ -112,6 +143,9 @@ pub enum Source {
     /// A file, or a folder and everything below it; relative to arkwright.yaml.
     Path {
         path: PathBuf,
+        /// Globs of paths relative to `path`; only what fits one, with all below it. Everything where none is named.
+        #[serde(default)]
+        include: Vec<String>,
         /// Globs of paths relative to `path` that are left out.
         #[serde(default)]
         exclude: Vec<String>,

@@ -15,6 +15,7 @@ mod host;
 pub mod keys;
 mod ledger;
 mod news;
+mod opening;
 mod operator;
 mod outlook;
 mod prune;

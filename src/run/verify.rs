@@ -5,11 +5,12 @@ mod look;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::{
-    Content, Header, Identities, Listing, ManifestPart, Node, Object, SegmentName, Share, Snapshot, SumsLines, buried,
-    walk,
+    Content, Header, Identities, Kinds, Listing, ManifestPart, Node, Object, SegmentName, Share, Snapshot, SumsLines,
+    buried, walk,
 };
 use crate::model::{Generation, Size};
 use crate::ports::Store;
@@ -18,6 +19,9 @@ use super::Progress;
 use super::blocking::blocking;
 use super::snapshots::{self, SnapshotError, Trust, has_length};
 use look::{Looked, Members, look};
+
+/// Segments, where there are as many processors.
+const LOOKS_AT_ONCE: usize = 4;
 
 /// How deep to look; each includes the ones before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,6 +133,8 @@ struct Survey {
     /// The lines each `SHA256SUMS` should have.
     sums: BTreeMap<SegmentName, SumsLines>,
     listings_sealed: u64,
+    /// Of all listings that were read.
+    kinds: Kinds,
     objects: u64,
     bytes: u64,
     files: u64,
@@ -148,6 +154,7 @@ impl Survey {
             expected: BTreeMap::new(),
             sums: BTreeMap::new(),
             listings_sealed: 0,
+            kinds: Kinds::default(),
             objects: 0,
             bytes: 0,
             files: 0,
@@ -261,7 +268,7 @@ impl Survey {
                 ),
             });
         } else if self.level >= Level::Segments {
-            self.check("listings open", before, format!("{read} listings"));
+            self.check("listings open", before, format!("{read} listings: {}", self.kinds));
         }
         Ok(())
     }
@@ -270,6 +277,7 @@ impl Survey {
         let mut lines = SumsLines::default();
         let names: BTreeMap<_, _> = snapshot.segments.iter().map(|s| (&s.id, &s.name)).collect();
         for entry in &listing.entries {
+            self.kinds.count(entry);
             if let Node::File(content) = &entry.node
                 && let Some(name) = names.get(&content.segment)
             {
@@ -316,33 +324,41 @@ impl Survey {
         let (all, mut sealed, mut done) = (wanted.len(), 0, 0u64);
         let before = self.damaged.len();
         let mut unopened: BTreeSet<Damage> = BTreeSet::new();
+        let mut looks = Vec::new();
         for (name, said) in wanted {
-            let (text, looks) = (name.to_string(), self.looks_at(&name));
-            done += u64::from(looks);
-            self.objects += u64::from(looks);
+            let (text, looks_at) = (name.to_string(), self.looks_at(&name));
+            self.objects += u64::from(looks_at);
             let [object] = said.as_slice() else {
                 self.damage(text, "headers say different things of it");
                 continue;
             };
             if let Err(why) = has_length(listed.get(&text).copied(), object) {
                 self.damage(text, why);
-                continue;
+            } else if looks_at {
+                self.bytes += object.bytes;
+                looks.push(self.look(name, object.clone(), progress));
             }
-            if !looks {
-                continue;
-            }
-            self.bytes += object.bytes;
-            let looked = self.look(&name, object, progress).await?;
+        }
+        let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(LOOKS_AT_ONCE));
+        let mut looking = futures_util::stream::iter(looks).buffered(at_once);
+        let mut read = 0;
+        while let Some(looked) = looking.next().await {
+            let (object, looked) = looked?;
+            done += 1;
+            read += object.bytes;
             match looked {
                 Looked::Whole => {}
                 Looked::Sealed => sealed += 1,
-                Looked::Damaged(why) => self.damage(text, why),
+                Looked::Damaged(why) => self.damage(object.name, why),
                 Looked::Contradicts(why) => {
-                    unopened.insert(Damage { object: text, why });
+                    unopened.insert(Damage {
+                        object: object.name,
+                        why,
+                    });
                 }
             }
             if done.is_multiple_of(16) {
-                progress.say(&format!("{done} of {count} segments, {}", Size(self.bytes)));
+                progress.say(&format!("{done} of {count} segments, {}", Size(read)));
             }
         }
         let which = match self.share {
@@ -370,22 +386,21 @@ impl Survey {
         Ok(())
     }
 
-    async fn look(
+    fn look<'p>(
         &mut self,
-        name: &SegmentName,
-        object: &Object,
-        progress: &dyn Progress,
-    ) -> Result<Looked, SnapshotError> {
+        name: SegmentName,
+        object: Object,
+        progress: &'p dyn Progress,
+    ) -> impl Future<Output = Result<(Object, Looked), SnapshotError>> + use<'p> {
         let store = self.store.clone();
         let identities = self.identities.clone();
-        let (name, object) = (name.clone(), object.clone());
         let (mut expected, mut sums) = (BTreeMap::new(), None);
         if self.level == Level::Files {
             expected = self.expected.remove(&name).unwrap_or_default();
             sums = self.sums.remove(&name);
         }
         let deep = self.level >= Level::Segments;
-        let looked = blocking(progress, move |ticker, handle| {
+        blocking(progress, move |ticker, handle| {
             let members = Members {
                 expected,
                 sums,
@@ -394,9 +409,9 @@ impl Survey {
                 wrong: None,
                 ticker,
             };
-            look(&store, &identities, &name, &object, deep, members, handle)
-        });
-        Ok(looked.await?)
+            let looked = look(&store, &identities, &name, &object, deep, members, handle)?;
+            Ok((object, looked))
+        })
     }
 
     fn report(self) -> VerifyReport {

@@ -115,6 +115,11 @@ impl ProjectFolder {
         self.root.join("verified.json")
     }
 
+    /// What may be left of large uploads to a store.
+    pub fn uploads(&self, store: &str) -> PathBuf {
+        self.root.join("uploads").join(store)
+    }
+
     pub fn last_runs(&self) -> PathBuf {
         self.root.join("schedule.json")
     }

@@ -53,7 +53,10 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
 impl From<BackupRoomError> for Failure {
     fn from(error: BackupRoomError) -> Self {
         let kind = match &error {
-            BackupRoomError::NoBackups | BackupRoomError::NoStore(_) => Kind::Input,
+            BackupRoomError::NoBackups
+            | BackupRoomError::NoStore(_)
+            | BackupRoomError::BadBucket(_)
+            | BackupRoomError::NoVersions(_) => Kind::Input,
             BackupRoomError::Key(KeyError::Missing { .. }) => Kind::Input,
             _ => Kind::Host,
         };

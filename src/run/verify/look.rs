@@ -6,11 +6,11 @@ use tokio::runtime::Handle;
 
 use crate::backup::{
     Content, Identities, Member, MemberSink, Object, OpenError, SegmentError, SegmentName, SumsLines, Tally,
-    read_segment,
 };
 use crate::model::{Digest, chain};
 use crate::ports::{Store, StoreError};
 use crate::run::blocking::Ticker;
+use crate::run::opening::{Opening, read_signed};
 use crate::run::snapshots::{as_signed, signed_reader};
 
 /// What one look at a segment told.
@@ -37,16 +37,18 @@ pub(super) fn look(
         Err(StoreError::NotFound { .. }) => return Ok(Looked::Damaged("it is missing".into())),
         Err(error) => return Err(error),
     };
-    let mut from = Tally::new(signed_reader(handle, stream, object));
-    let opened = deep.then(|| read_segment(name.coding, identities, &mut from, &mut members));
-    if let Err(why) = as_signed(object, from) {
+    if !deep {
+        let signed = as_signed(object, Tally::new(signed_reader(handle, stream, object)));
+        return Ok(signed.map_or_else(Looked::Damaged, |()| Looked::Whole));
+    }
+    let Opening { signed, members: read } = read_signed(handle, stream, object, name, identities, &mut members);
+    if let Err(why) = signed {
         return Ok(Looked::Damaged(why));
     }
-    Ok(match opened {
-        None => Looked::Whole,
-        Some(Err(SegmentError::Open(OpenError::NoIdentity))) => Looked::Sealed,
-        Some(Err(error)) => Looked::Damaged(chain(&error)),
-        Some(Ok(())) => match (members.wrong, members.expected.into_values().next()) {
+    Ok(match read {
+        Err(SegmentError::Open(OpenError::NoIdentity)) => Looked::Sealed,
+        Err(error) => Looked::Damaged(chain(&error)),
+        Ok(()) => match (members.wrong, members.expected.into_values().next()) {
             (Some(why), _) => Looked::Contradicts(why),
             (None, Some(missing)) => Looked::Contradicts(format!(
                 "it does not hold {} at {}, as a listing says",
