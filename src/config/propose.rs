@@ -225,6 +225,10 @@ impl Proposal {
             "  objectives: {{ rto: 4h }}     # and `rpo: 24h`, once a source has a `newest` query"
         )?;
         writeln!(out, "  stores: {{ local: {{ path: ./backups }} }}")?;
+        writeln!(
+            out,
+            "  prune: {{ schedule: \"30 6 * * *\" }}     # removes what no `keep` asks for; without it nothing is ever removed"
+        )?;
         writeln!(out, "  sets:")?;
         let mut sets = Vec::new();
         if !self.databases.is_empty() {

@@ -35,3 +35,40 @@ impl Schedules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_store_is_pruned_by_the_schedule_and_none_without_one() {
+        let text = |prune: &str| {
+            format!(
+                "backups:\n  recipients: []\n  stores: {{ a: {{ path: a }}, b: {{ path: b }} }}\n  {prune}\n  \
+                 sets: {{ one: {{ sources: [{{ path: data }}], keep: {{ daily: 7 }} }} }}\n"
+            )
+        };
+        let orders = |prune: &str| {
+            let file = std::path::Path::new("/ark/arkwright.yaml");
+            let config = crate::config::load(file, &text(prune), &BTreeSet::new()).map_err(|e| e.to_string())?;
+            let lines = Schedules::of(&config).lines;
+            Ok::<_, String>(
+                lines
+                    .into_iter()
+                    .map(|(order, _)| order.to_string())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(orders(""), Ok(Vec::new()));
+        assert_eq!(orders("prune: { wait: 10d }"), Ok(Vec::new()));
+        assert_eq!(
+            orders("prune: { schedule: \"0 6 * * *\" }"),
+            Ok(vec!["prune a".to_owned(), "prune b".to_owned()])
+        );
+        let refused = orders("prune: { schedule: sometimes }").expect_err("no schedule");
+        assert!(refused.contains("arkwright.yaml:4:12"), "{refused}");
+        assert!(orders("prune: { waits: 10d }").is_err());
+    }
+}

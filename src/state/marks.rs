@@ -75,6 +75,10 @@ impl Marks {
 
     /// In place of those before; on the disk when it returns.
     pub fn put(&mut self, store: &str, marks: BTreeMap<String, Timestamp>) -> Result<(), MarksError> {
+        // Nothing is written for nothing: what frees a full disk should not need room on it.
+        if self.of(store) == marks {
+            return Ok(());
+        }
         match marks.is_empty() {
             true => self.stores.remove(store),
             false => self.stores.insert(store.to_owned(), marks),

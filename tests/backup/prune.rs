@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::restore_by_hand::by_hand;
 use super::support::{Quiet, World};
 use arkwright::app::{SystemClock, SystemEntropy};
 use arkwright::backup::{
@@ -307,6 +309,34 @@ async fn tombstones_are_folded_before_there_are_many() {
     assert!((1..=16).contains(&tombstones), "{kinds:?}");
     assert_eq!(kinds.len(), tombstones + 1);
     world.is_sound("with folded tombstones").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_is_restored_by_hand_and_a_tombstones_signature_checked() {
+    let world = four().await;
+    for hours in [0, 100] {
+        assert!(world.prune(&last(1), later(hours)).await.1.ok);
+    }
+    let out = world.root.path().join("by-hand");
+    let done = by_hand(&world, "0000000004", &world.recovery, &out);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(
+        fs::read(out.join("tree/uploads/own.jpg")).expect("restored"),
+        vec![4; 5000]
+    );
+    let signers = world.root.path().join("signers");
+    let key = fs::read_to_string(world.keys.signing.with_extension("pub")).expect("a key");
+    fs::write(&signers, format!("arkwright {key}")).expect("written");
+    let header = world.store_path().join("man/0000000005.json");
+    let checked = Command::new("ssh-keygen")
+        .args(["-Y", "verify", "-n", MANIFEST_NAMESPACE, "-I", "arkwright", "-f"])
+        .arg(&signers)
+        .arg("-s")
+        .arg(header.with_extension("json.sig"))
+        .stdin(fs::File::open(&header).expect("a tombstone"))
+        .output()
+        .expect("ssh-keygen runs");
+    assert!(checked.status.success(), "{checked:?}");
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

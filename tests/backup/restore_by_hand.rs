@@ -19,8 +19,9 @@ fn lines_of(page: &str, section: &str) -> String {
     block.to_owned()
 }
 
-fn by_hand(world: &World, identity: &Path, out: &Path) -> Output {
-    run(&lines(), world, "0000000002", identity, out)
+/// Runs them for a generation, in its ten digits.
+pub fn by_hand(world: &World, generation: &str, identity: &Path, out: &Path) -> Output {
+    run(&lines(), world, generation, identity, out)
 }
 
 fn run(lines: &str, world: &World, generation: &str, identity: &Path, out: &Path) -> Output {
@@ -44,7 +45,7 @@ async fn the_lines_of_the_documentation_restore_a_snapshot() {
     assert!(world.backup().await.ok);
     for (nth, identity) in [&world.recovery, &world.keys.drill].into_iter().enumerate() {
         let out = world.root.path().join(format!("by-hand-{nth}"));
-        let done = by_hand(&world, identity, &out);
+        let done = by_hand(&world, "0000000002", identity, &out);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         compare(&world.project().join("uploads"), &out.join("tree/uploads"));
         assert!(out.join("tree/@stack/compose.yaml").is_file());
@@ -115,7 +116,7 @@ async fn the_same_lines_refuse_a_header_or_a_segment_that_was_changed() {
         changed[whole.len() / 2] ^= 4;
         fs::write(&file, changed).expect("written");
         let out = world.root.path().join(object.replace('/', "-"));
-        let done = by_hand(&world, &world.recovery, &out);
+        let done = by_hand(&world, "0000000002", &world.recovery, &out);
         assert_eq!(done.status.success(), !used, "{object}");
         fs::write(&file, whole).expect("written");
     }

@@ -7,6 +7,7 @@
 
 mod error;
 mod holdings;
+mod order;
 mod perform;
 mod plan;
 
