@@ -1,10 +1,13 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, SegmentId};
 
-use super::EntryPath;
 use super::header::plain_hex;
 use super::path::{escape, unescape};
+use super::traits::{are_holes_of, xattrs_from_text, xattrs_to_text};
+use super::{EntryPath, Hole, Traits};
 
 /// One thing in a restored tree: a line of the listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,7 +15,20 @@ use super::path::{escape, unescape};
 pub struct Entry {
     pub path: EntryPath,
     pub meta: Meta,
+    pub traits: Traits,
     pub node: Node,
+}
+
+impl Entry {
+    /// Without extended attributes and holes.
+    pub fn plain(path: EntryPath, meta: Meta, node: Node) -> Self {
+        Entry {
+            path,
+            meta,
+            traits: Traits::default(),
+            node,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +47,10 @@ pub enum Node {
     File(Content),
     /// Where the link points, byte for byte.
     Symlink(Vec<u8>),
-    /// Another name of the file at that path. Read, not yet written.
+    /// Another name of the file at that path, which comes before it in the listing; mode, owner and time are that file's.
     Hardlink(EntryPath),
-    /// Read, not yet written.
     Fifo,
-    /// Major and minor number. Read, not yet written.
+    /// By its major and minor number.
     Device {
         block: bool,
         major: u32,
@@ -95,6 +110,10 @@ struct RawEntry {
     target: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device: Option<[u32; 2]>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    xattrs: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    holes: Vec<Hole>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -144,6 +163,15 @@ impl TryFrom<RawEntry> for Entry {
         if raw.mode > 0o7777 {
             return Err(bad("its mode is more than permission bits"));
         }
+        let size = match &node {
+            Node::File(content) => content.size,
+            _ => 0,
+        };
+        if !are_holes_of(&raw.holes, size) {
+            return Err(bad("its holes are out of order or beyond its end"));
+        }
+        let xattrs = xattrs_from_text(&raw.xattrs)
+            .ok_or_else(|| bad("one of its extended attributes has no possible name or value"))?;
         Ok(Entry {
             meta: Meta {
                 mode: raw.mode,
@@ -152,6 +180,10 @@ impl TryFrom<RawEntry> for Entry {
                 mtime: raw.mtime,
             },
             path: raw.path,
+            traits: Traits {
+                xattrs,
+                holes: raw.holes,
+            },
             node,
         })
     }
@@ -172,6 +204,8 @@ impl From<Entry> for RawEntry {
             offset: None,
             target: None,
             device: None,
+            xattrs: xattrs_to_text(&entry.traits.xattrs),
+            holes: entry.traits.holes,
         };
         match entry.node {
             Node::Dir => {}

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ProjectName, SegmentId, Timestamp};
 
 use super::header::FORMAT;
-use super::{Entry, EntryPath, Node};
+use super::{Entry, EntryPath, Kinds, Node};
 
 /// A line longer than this was not written by arkwright, its end included.
 const LONGEST_LINE: u64 = 1 << 20;
@@ -81,6 +81,8 @@ pub enum BadListing {
     Order { line: u64, why: &'static str },
     #[error("`{0}` is in it twice, or is below something that is not a folder")]
     Tree(EntryPath),
+    #[error("`{0}` is a hard link to something that is no file listed before it")]
+    Hardlink(EntryPath),
     #[error("it refers to segment {0}, which the header does not name")]
     Stray(SegmentId),
 }
@@ -160,7 +162,7 @@ impl Listing {
     /// Reads a decrypted listing to its end.
     ///
     /// A listing that contradicts itself is refused whole: two entries at one path, an entry below a file or a link,
-    /// counts that do not agree.
+    /// a hard link to anything but a file before it, counts that do not agree.
     pub fn read(from: impl BufRead) -> Result<Self, BadListing> {
         let mut from = from;
         let mut opening = None;
@@ -224,22 +226,33 @@ impl Listing {
             ));
         }
         let mut paths = BTreeSet::new();
-        let mut leaves = BTreeSet::new();
+        let mut leaves = BTreeMap::new();
         for entry in &self.entries {
             if !paths.insert(entry.path.as_str()) {
                 return Err(BadListing::Tree(entry.path.clone()));
             }
+            if let Node::Hardlink(target) = &entry.node
+                && leaves.get(target.as_str()) != Some(&true)
+            {
+                return Err(BadListing::Hardlink(entry.path.clone()));
+            }
             if entry.node != Node::Dir {
-                leaves.insert(entry.path.as_str());
+                leaves.insert(entry.path.as_str(), matches!(entry.node, Node::File(_)));
             }
         }
         for entry in &self.entries {
             let path = entry.path.as_str();
-            if path.match_indices('/').any(|(at, _)| leaves.contains(&path[..at])) {
+            if path.match_indices('/').any(|(at, _)| leaves.contains_key(&path[..at])) {
                 return Err(BadListing::Tree(entry.path.clone()));
             }
         }
         Ok(())
+    }
+
+    pub fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::default();
+        self.entries.iter().for_each(|entry| kinds.count(entry));
+        kinds
     }
 
     /// The segments its files lie in.

@@ -55,33 +55,78 @@ impl<R: Read> Read for Tally<R> {
     }
 }
 
+/// Writes what comes compressed and encrypted: a segment's outer layers.
+pub struct Sealer<W: Write>(Coder<StreamWriter<Tally<W>>>);
+
 enum Coder<W: Write> {
     Stored(W),
     Zstd(zstd::stream::write::Encoder<'static, W>),
     Gzip(flate2::write::GzEncoder<W>),
 }
 
-/// Writes one segment: members into a tar archive, coded, encrypted.
-pub struct SegmentWriter<W: Write> {
-    coder: Coder<StreamWriter<Tally<W>>>,
+impl<W: Write> Sealer<W> {
+    pub fn new(coding: Coding, recipients: &Recipients, out: W) -> io::Result<Self> {
+        let sealed = recipients.seal(Tally::new(out))?;
+        Ok(Sealer(match coding {
+            Coding::Stored => Coder::Stored(sealed),
+            Coding::Zstd => Coder::Zstd(zstd::stream::write::Encoder::new(sealed, 3)?),
+            Coding::Gzip => Coder::Gzip(flate2::write::GzEncoder::new(sealed, flate2::Compression::new(6))),
+        }))
+    }
+
+    /// The inner writer, the hash and the length of what it got.
+    pub fn finish(self) -> io::Result<(W, Digest, u64)> {
+        let sealed = match self.0 {
+            Coder::Stored(out) => out,
+            Coder::Zstd(coder) => coder.finish()?,
+            Coder::Gzip(coder) => coder.finish()?,
+        };
+        Ok(sealed.finish()?.finish())
+    }
+}
+
+impl<W: Write> Write for Sealer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Coder::Stored(out) => out.write(bytes),
+            Coder::Zstd(out) => out.write(bytes),
+            Coder::Gzip(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Coder::Stored(out) => out.flush(),
+            Coder::Zstd(out) => out.flush(),
+            Coder::Gzip(out) => out.flush(),
+        }
+    }
+}
+
+/// Writes members into a tar archive: a segment's inner layer.
+pub struct ArchiveWriter<W: Write> {
+    out: W,
     position: u64,
     /// Of the open member.
     left: u64,
 }
 
-impl<W: Write> SegmentWriter<W> {
-    pub fn new(coding: Coding, recipients: &Recipients, out: W) -> io::Result<Self> {
-        let sealed = recipients.seal(Tally::new(out))?;
-        let coder = match coding {
-            Coding::Stored => Coder::Stored(sealed),
-            Coding::Zstd => Coder::Zstd(zstd::stream::write::Encoder::new(sealed, 3)?),
-            Coding::Gzip => Coder::Gzip(flate2::write::GzEncoder::new(sealed, flate2::Compression::new(6))),
-        };
-        Ok(SegmentWriter {
-            coder,
+impl<W: Write> ArchiveWriter<W> {
+    pub fn new(out: W) -> Self {
+        ArchiveWriter {
+            out,
             position: 0,
             left: 0,
-        })
+        }
+    }
+
+    /// Plain bytes so far.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub fn out(&self) -> &W {
+        &self.out
     }
 
     /// How many plain bytes a member takes.
@@ -103,53 +148,46 @@ impl<W: Write> SegmentWriter<W> {
         header.set_gid(0);
         header.set_entry_type(tar::EntryType::Regular);
         header.set_cksum();
-        self.plain(header.as_bytes())?;
+        self.out.write_all(header.as_bytes())?;
+        self.position += BLOCK;
         self.left = size;
         Ok(self.position)
     }
 
     /// Content of the open member.
     pub fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pass(bytes.len() as u64, |out| out.write_all(bytes))
+    }
+
+    /// Content of the open member that is handed to the writer in a way of its own.
+    pub fn pass(&mut self, bytes: u64, write: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
         self.left = self
             .left
-            .checked_sub(bytes.len() as u64)
+            .checked_sub(bytes)
             .ok_or_else(|| io::Error::other("the member is longer than was said"))?;
-        self.plain(bytes)?;
+        write(&mut self.out)?;
+        self.position += bytes;
         if self.left == 0 {
             self.pad()?;
         }
         Ok(())
     }
 
-    /// The inner writer, the hash and the length of what it got.
-    pub fn finish(mut self) -> io::Result<(W, Digest, u64)> {
+    /// The writer, which has the archive's end.
+    pub fn finish(mut self) -> io::Result<W> {
         if self.left > 0 {
             return Err(io::Error::other("the last member is not whole"));
         }
-        self.plain(&[0; 2 * BLOCK as usize])?;
-        let sealed = match self.coder {
-            Coder::Stored(out) => out,
-            Coder::Zstd(coder) => coder.finish()?,
-            Coder::Gzip(coder) => coder.finish()?,
-        };
-        Ok(sealed.finish()?.finish())
+        self.out.write_all(&[0; 2 * BLOCK as usize])?;
+        Ok(self.out)
     }
 
     fn pad(&mut self) -> io::Result<()> {
         let over = self.position % BLOCK;
         if over > 0 {
-            self.plain(&[0; BLOCK as usize][over as usize..])?;
+            self.out.write_all(&[0; BLOCK as usize][over as usize..])?;
+            self.position += BLOCK - over;
         }
-        Ok(())
-    }
-
-    fn plain(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.coder {
-            Coder::Stored(out) => out.write_all(bytes)?,
-            Coder::Zstd(out) => out.write_all(bytes)?,
-            Coder::Gzip(out) => out.write_all(bytes)?,
-        }
-        self.position += bytes.len() as u64;
         Ok(())
     }
 }
@@ -189,7 +227,12 @@ pub fn read_segment(
     from: impl Read,
     sink: &mut dyn MemberSink,
 ) -> Result<(), SegmentError> {
-    let sealed = BufReader::with_capacity(64 << 10, identities.open(from)?);
+    read_members(coding, identities.open(from)?, sink)
+}
+
+/// Reads what a segment holds, decrypted, to its last byte.
+pub fn read_members(coding: Coding, sealed: impl Read, sink: &mut dyn MemberSink) -> Result<(), SegmentError> {
+    let sealed = BufReader::with_capacity(64 << 10, sealed);
     let mut plain: Box<dyn Read + '_> = match coding {
         Coding::Stored => Box::new(sealed),
         Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(sealed).map_err(SegmentError::Read)?),
@@ -298,7 +341,7 @@ mod tests {
 
     fn written(coding: Coding, keys: &Identities, contents: &[&[u8]]) -> (Vec<u8>, Vec<u64>) {
         let recipients = Recipients::parse(&keys.recipients()).expect("recipients");
-        let mut writer = SegmentWriter::new(coding, &recipients, Vec::new()).expect("begun");
+        let mut writer = ArchiveWriter::new(Sealer::new(coding, &recipients, Vec::new()).expect("begun"));
         let offsets = contents.iter().map(|content| {
             let offset = writer
                 .begin(&Digest::of(content).hex(), content.len() as u64)
@@ -307,7 +350,7 @@ mod tests {
             offset
         });
         let offsets = offsets.collect();
-        let (bytes, sha256, length) = writer.finish().expect("finished");
+        let (bytes, sha256, length) = writer.finish().and_then(Sealer::finish).expect("finished");
         assert_eq!((Digest::of(&bytes), bytes.len() as u64), (sha256, length));
         (bytes, offsets)
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Source;
 use crate::journal::{Plan, Step};
-use crate::model::{Digest, Generation, ProjectName, ServiceName, Size, Span};
+use crate::model::{Digest, Generation, Percent, ProjectName, ServiceName, Size, Span};
 
 use super::Totals;
 
@@ -46,6 +46,9 @@ pub struct BackupSubject {
     /// Of databases that only one process may have open, by their absolute paths: whose they are.
     #[serde(default)]
     pub writers: BTreeMap<PathBuf, Writer>,
+    /// Of what each source held the last time; see [`super::shortfalls`].
+    #[serde(default)]
+    pub floor: Option<Percent>,
 }
 
 /// A service behind the router that writes to a database.

@@ -4,29 +4,23 @@ use super::*;
 use crate::model::{Digest, Generation, SegmentId};
 
 fn file(path: &str, content: &[u8]) -> Entry {
-    Entry {
-        path: path.parse().expect("a path"),
-        meta: Meta {
-            mode: 0o640,
-            uid: 1,
-            gid: 2,
-            mtime: 3,
-        },
-        node: Node::File(Content {
-            size: content.len() as u64,
-            sha256: Digest::of(content),
-            segment: SegmentId::new([9; 16]),
-            offset: 512,
-        }),
-    }
+    let meta = Meta {
+        mode: 0o640,
+        uid: 1,
+        gid: 2,
+        mtime: 3,
+    };
+    let content = Content {
+        size: content.len() as u64,
+        sha256: Digest::of(content),
+        segment: SegmentId::new([9; 16]),
+        offset: 512,
+    };
+    Entry::plain(path.parse().expect("a path"), meta, Node::File(content))
 }
 
 fn plain(path: &str, node: Node) -> Entry {
-    Entry {
-        path: path.parse().expect("a path"),
-        meta: Meta::default(),
-        node,
-    }
+    Entry::plain(path.parse().expect("a path"), Meta::default(), node)
 }
 
 fn text_of(entries: &[Entry]) -> Vec<u8> {
@@ -79,6 +73,13 @@ fn snapshot() -> Header {
 
 #[test]
 fn every_kind_of_entry_reads_back() {
+    let mut rich = file("data/rich", b"x");
+    rich.traits.xattrs = [
+        (b"user.\xff%\"".to_vec(), vec![0, 255]),
+        (b"system.posix_acl_access".to_vec(), vec![2]),
+    ]
+    .into();
+    rich.traits.holes = vec![Hole { offset: 0, length: 1 }];
     let entries = [
         plain("data", Node::Dir),
         file("data/x.db", b"x"),
@@ -93,13 +94,43 @@ fn every_kind_of_entry_reads_back() {
                 minor: 3,
             },
         ),
+        rich,
     ];
     let listing = Listing::read(&text_of(&entries)[..]).expect("read");
     assert_eq!(listing.entries, entries);
     assert_eq!(
         (listing.closing.entries, listing.closing.files, listing.closing.bytes),
-        (6, 1, 1)
+        (7, 2, 2)
     );
+    assert_eq!(
+        listing.kinds().to_string(),
+        "2 files, 1 folders, 1 links, 1 hard links, 1 named pipes, 1 devices, 1 with extended attributes, 1 with holes"
+    );
+    assert_eq!(Kinds::default().to_string(), "none");
+}
+
+#[test]
+fn a_hard_link_names_a_file_before_it() {
+    let link = |path: &str, to: &str| plain(path, Node::Hardlink(to.parse().expect("a path")));
+    let read = |entries: &[Entry]| Listing::read(&text_of(entries)[..]).map(|_listing| ());
+    assert!(read(&[file("a", b"x"), link("b", "a"), link("c", "a")]).is_ok());
+    for bad in [
+        &[link("b", "a"), file("a", b"x")][..],
+        &[link("b", "b")],
+        &[plain("a", Node::Dir), link("b", "a")],
+        &[plain("a", Node::Symlink(b"/etc/passwd".to_vec())), link("b", "a")],
+        &[plain("a", Node::Fifo), link("b", "a")],
+        &[file("a", b"x"), link("b", "a"), link("c", "b")],
+        &[file("a", b"x"), link("b", "gone")],
+    ] {
+        assert!(matches!(read(bad), Err(BadListing::Hardlink(_))), "{bad:?}");
+    }
+    let text = String::from_utf8(text_of(&[file("a", b"x"), link("b", "a")])).expect("text");
+    for target in ["../a", "/etc/passwd", "a/../../b", "", "%61"] {
+        let bad = text.replace("\"target\":\"a\"", &format!("\"target\":\"{target}\""));
+        assert_ne!(bad, text);
+        assert!(Listing::read(bad.as_bytes()).is_err(), "{target}");
+    }
 }
 
 #[test]
@@ -107,7 +138,7 @@ fn fields_of_later_writers_are_passed_over() {
     let text = String::from_utf8(text_of(&[file("a", b"x")])).expect("text");
     let later = text.replace(
         "\"offset\":512",
-        "\"offset\":512,\"xattrs\":{\"user.a\":\"YQ==\"},\"holes\":[[0,1]]",
+        "\"offset\":512,\"birth\":{\"user.a\":\"YQ==\"},\"chunks\":[[0,1]]",
     );
     assert_ne!(text, later);
     assert_eq!(
@@ -133,6 +164,8 @@ fn a_listing_that_contradicts_itself_is_refused() {
         text.replace("\"mode\":416", "\"mode\":40960"),
         text.replace("\"listing\":1", "\"listing\":2"),
         text.replace("\"offset\":512", "\"offset\":-1"),
+        text.replace("\"offset\":512", "\"offset\":512,\"holes\":[[0,2]]"),
+        text.replace("\"offset\":512", "\"offset\":512,\"xattrs\":{\"user.a\":\"?\"}"),
         text.replace("\"size\":1", "\"size\":18446744073709551615"),
         text.replacen("\"segment\"", "\"sement\"", 1),
         text.lines().take(3).map(|l| format!("{l}\n")).collect(),
@@ -194,8 +227,12 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_listing_or_header_is_read_or_refused(at in 0usize..400, byte in 0u8..) {
-        let mut text = text_of(&[file("a/b", b"x"), plain("c", Node::Symlink(b"d".to_vec()))]);
+    fn a_changed_listing_or_header_is_read_or_refused(at in 0usize..600, byte in 0u8..) {
+        let mut text = text_of(&[
+            file("a/b", b"x"),
+            plain("c", Node::Symlink(b"d".to_vec())),
+            plain("h", Node::Hardlink("a/b".parse().expect("a path"))),
+        ]);
         let place = at % text.len();
         text[place] = byte;
         if let Ok(listing) = Listing::read(&text[..]) {

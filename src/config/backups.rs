@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use crate::model::{Percent, Span};
 
 use super::S3Config;
 
@@ -19,6 +19,8 @@ pub struct Backups {
     pub objectives: Objectives,
     pub stores: BTreeMap<String, StoreConfig>,
     pub sets: BTreeMap<String, SetConfig>,
+    #[serde(default)]
+    pub prune: Prune,
 }
 
 /// Files under the project's state folder unless absolute.
@@ -91,9 +93,16 @@ pub struct SetConfig {
     pub of: Vec<String>,
     #[serde(default)]
     pub keep: Keep,
+    /// A source with less than this share of the files or bytes it had in the last snapshot fails the backup; `0%` never.
+    #[serde(default = "half")]
+    pub floor: Percent,
     /// Names of `stores`; all of them where none is named.
     #[serde(default)]
     pub stores: Vec<String>,
+}
+
+fn half() -> Percent {
+    Percent::HALF
 }
 
 /// How many snapshots stay of each period.
@@ -108,6 +117,25 @@ pub struct Keep {
     pub yearly: Option<u32>,
 }
 
+/// How snapshots that `keep` does not ask for are removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prune {
+    /// A crontab(5) line, in `timezone`; without one only `arkwright backup prune` removes anything.
+    pub schedule: Option<String>,
+    /// How long nothing has to refer to a segment before it is deleted.
+    pub wait: Span,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Prune {
+            schedule: None,
+            wait: Span::seconds(72 * 3600),
+        }
+    }
+}
+
 /// Where bytes come from; exactly one of `path` and `sqlite`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, deny_unknown_fields)]
@@ -115,6 +143,9 @@ pub enum Source {
     /// A file, or a folder and everything below it; relative to arkwright.yaml.
     Path {
         path: PathBuf,
+        /// Globs of paths relative to `path`; only what fits one, with all below it. Everything where none is named.
+        #[serde(default)]
+        include: Vec<String>,
         /// Globs of paths relative to `path` that are left out.
         #[serde(default)]
         exclude: Vec<String>,

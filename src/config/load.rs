@@ -417,6 +417,10 @@ impl Reading<'_> {
                 .sources_of(name)
                 .map_err(|message| self.at(&inside("of"), message, None))?;
         }
+        if let Some(line) = &backups.prune.schedule {
+            line.parse::<Crontab>()
+                .map_err(|e| self.at(&["backups", "prune", "schedule"], e.to_string(), None))?;
+        }
         Ok(())
     }
 

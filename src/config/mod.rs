@@ -15,7 +15,7 @@ mod tests;
 mod windows;
 
 pub use background::{Background, Call};
-pub use backups::{Backups, Keep, Keys, Objectives, SetConfig, Source, StoreConfig, StorePlace};
+pub use backups::{Backups, Keep, Keys, Objectives, Prune, SetConfig, Source, StoreConfig, StorePlace};
 pub use drills::{Check, DrillConfig};
 pub use error::ConfigError;
 pub use gates::{Gate, GateConfig, GateError, GateSource, Metric, SourceWord};

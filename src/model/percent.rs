@@ -14,6 +14,8 @@ pub struct Percent(f64);
 pub struct NotAPercent(String);
 
 impl Percent {
+    pub const HALF: Percent = Percent(50.0);
+
     /// As a ratio: 1% is 0.01.
     pub fn ratio(self) -> f64 {
         self.0 / 100.0

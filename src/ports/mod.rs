@@ -27,7 +27,7 @@ pub use machine::{
 };
 pub use program::{Program, Programs, Ran};
 pub use router::{Notice, Router, RouterError, SlotView};
-pub use source::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp, Stillness, Stopped};
+pub use source::{Body, FileId, Opened, Reading, Sink, SourceError, Sources, Stamp, Stillness, Stopped};
 pub use store::{ByteStream, ObjectInfo, Put, Store, StoreError};
 pub use time::{Clock, Entropy};
 pub use web::{LARGEST_PAGE, Page, PageRequest, Web, WebError};

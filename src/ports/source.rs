@@ -1,7 +1,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::backup::{EntryPath, Meta, SourceRecord};
+use crate::backup::{Entry, EntryPath, Meta, Node, SourceRecord, Traits};
 use crate::config::Source;
 
 /// Reads what a set's sources hold. Blocks, so it is called where that is allowed.
@@ -40,8 +40,11 @@ pub trait Stillness {
 
 /// Receives what is read, in order.
 pub trait Sink {
-    fn dir(&mut self, path: EntryPath, meta: Meta) -> Result<(), Stopped>;
-    fn symlink(&mut self, path: EntryPath, meta: Meta, target: Vec<u8>) -> Result<(), Stopped>;
+    /// Whatever has no content: a folder, a link, a named pipe, a device.
+    fn entry(&mut self, entry: Entry) -> Result<(), Stopped>;
+    fn dir(&mut self, path: EntryPath, meta: Meta) -> Result<(), Stopped> {
+        self.entry(Entry::plain(path, meta, Node::Dir))
+    }
     /// The size of what was kept; `None` when the file had vanished.
     fn file(&mut self, path: EntryPath, meta: Meta, body: &dyn Body) -> Result<Option<u64>, Stopped>;
     /// Something a person should know, such as a file that vanished.
@@ -57,6 +60,25 @@ pub trait Body {
     fn open(&self) -> io::Result<Box<dyn Opened>>;
     /// For messages, and to recognise the file the next time; `None` for a temporary copy.
     fn path(&self) -> Option<&Path>;
+    /// How the file stood when it was found, where that is known without opening it.
+    fn found(&self) -> Option<Stamp> {
+        None
+    }
+    /// As they are now. Nobody vouches that the holes are those of the content that is read before or after.
+    fn traits(&self) -> io::Result<Traits> {
+        Ok(Traits::default())
+    }
+    /// Where the file has several names, what tells that it is the same file.
+    fn link(&self) -> Option<FileId> {
+        None
+    }
+}
+
+/// A file on this host, whatever its name, as long as nothing of it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    pub device: u64,
+    pub stamp: Stamp,
 }
 
 pub trait Opened: Read {
@@ -65,7 +87,7 @@ pub trait Opened: Read {
 }
 
 /// What changes when a file does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     pub size: u64,
     /// Nanoseconds since 1970.

@@ -12,7 +12,7 @@ use crate::backup::{EntryPath, SQLITE, SourceRecord};
 use crate::model::{Timestamp, instant_of_seconds, parse_instant};
 use crate::ports::{Reading, Sink, SourceError};
 
-use super::tree::{Copy, meta_of};
+use super::file::{Copy, meta_of};
 
 /// How long a writer may hold the database before the copy is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,6 +59,7 @@ pub(super) fn read(
     let facts = examine(path, &copy.path, newest, sink)?;
     let body = Copy {
         path: copy.path.clone(),
+        original: path.to_path_buf(),
     };
     let bytes = sink.file(entry.clone(), meta_of(&found), &body)?;
     Ok(SourceRecord {

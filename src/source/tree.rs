@@ -1,15 +1,22 @@
-use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 
-use crate::backup::{EntryPath, HOST, Meta, NotAPath, SourceRecord, normal};
+use rustix::fs::{Dir, Mode, OFlags};
+
+use crate::backup::{Entry, EntryPath, HOST, Node, NotAPath, SourceRecord, Traits, normal};
 use crate::config::Source;
-use crate::ports::{Body, Opened, Reading, Sink, SourceError, Sources, Stamp};
+use crate::ports::{Reading, Sink, SourceError, Sources};
 
-use super::glob::Glob;
+use super::file::{HostFile, is_gone, meta_of};
+use super::pick::Pick;
+use super::traits::xattrs_of;
+
+/// What turns into something else while it is looked at is looked at again this often.
+const TRIES: u32 = 3;
 
 /// The file system of this host.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,13 +32,13 @@ impl Sources for HostSources {
             folders_above(&path, entry, sink)?;
         }
         match source {
-            Source::Path { exclude, .. } => {
-                let exclude = globs(&path, exclude)?;
+            Source::Path { include, exclude, .. } => {
                 let mut walk = Walk {
                     root: &path,
-                    exclude,
+                    pick: Pick::new(&path, include, exclude)?,
                     reading,
                     sink,
+                    pending: Vec::new(),
                     files: 0,
                     bytes: 0,
                 };
@@ -73,8 +80,7 @@ impl Sources for HostSources {
         if !found.is_file() {
             return Err(unreadable(&file)(io::Error::other("it is not a file")));
         }
-        let meta = meta_of(&found);
-        match sink.file(entry, meta, &HostFile::following(&file))? {
+        match sink.file(entry, meta_of(&found), &HostFile::following(&file, &found))? {
             Some(_) => Ok(()),
             None => Err(SourceError::Missing { path: file }),
         }
@@ -85,27 +91,56 @@ impl Sources for HostSources {
 fn folders_above(path: &Path, entry: &EntryPath, sink: &mut dyn Sink) -> Result<(), SourceError> {
     let above = path.ancestors().skip(1).zip(entry.as_str().rmatch_indices('/'));
     let mut folders = Vec::new();
-    for (folder, (at, _)) in above {
-        let entry: EntryPath = entry.as_str()[..at].parse().map_err(unnameable(folder))?;
+    for (path, (at, _)) in above {
+        let entry: EntryPath = entry.as_str()[..at].parse().map_err(unnameable(path))?;
         if entry.as_str() != HOST {
-            folders.push((entry, meta_of(&fs::metadata(folder).map_err(unreadable(folder))?)));
+            let found = fs::metadata(path).map_err(unreadable(path))?;
+            folders.push(folder(path, entry, &found, true)?);
         }
     }
-    for (entry, meta) in folders.into_iter().rev() {
-        sink.dir(entry, meta)?;
+    for entry in folders.into_iter().rev() {
+        sink.entry(entry)?;
     }
     Ok(())
 }
 
-fn globs(path: &Path, texts: &[String]) -> Result<Vec<Glob>, SourceError> {
-    let parse = |text: &String| {
-        Glob::new(text).map_err(|why| SourceError::BadGlob {
-            path: path.to_path_buf(),
-            glob: text.clone(),
-            why,
-        })
+fn folder(path: &Path, entry: EntryPath, found: &Metadata, follow: bool) -> Result<Entry, SourceError> {
+    bare(path, entry, found, follow, Node::Dir)
+}
+
+/// Something without content.
+fn bare(path: &Path, entry: EntryPath, found: &Metadata, follow: bool, node: Node) -> Result<Entry, SourceError> {
+    let xattrs = match xattrs_of(path, follow) {
+        // What vanished has none; its folder says so where that matters.
+        Err(error) if is_gone(&error) => Default::default(),
+        other => other.map_err(unreadable(path))?,
     };
-    texts.iter().map(parse).collect()
+    Ok(Entry {
+        path: entry,
+        meta: meta_of(found),
+        traits: Traits {
+            xattrs,
+            holes: Vec::new(),
+        },
+        node,
+    })
+}
+
+/// The names in a folder, in order. A link in its place is not followed unless it is the source's own path.
+fn names(folder: &Path, follow: bool) -> io::Result<Vec<OsString>> {
+    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if !follow {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let mut names = Vec::new();
+    for child in Dir::new(rustix::fs::open(folder, flags, Mode::empty())?)? {
+        let name = child?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> SourceError {
@@ -120,9 +155,11 @@ fn unnameable(path: &Path) -> impl FnOnce(NotAPath) -> SourceError {
 
 struct Walk<'a> {
     root: &'a Path,
-    exclude: Vec<Glob>,
+    pick: Pick,
     reading: &'a Reading<'a>,
     sink: &'a mut dyn Sink,
+    /// Folders on the way that are in the snapshot only if something in them is.
+    pending: Vec<Entry>,
     files: u64,
     bytes: u64,
 }
@@ -140,10 +177,13 @@ impl Walk<'_> {
             Err(e) => return Err(unreadable(self.root)(e)),
         };
         if found.is_dir() {
-            self.sink.dir(entry.clone(), meta_of(&found))?;
+            self.sink.entry(folder(self.root, entry.clone(), &found, true)?)?;
             self.children(self.root, Some(entry))
         } else if found.is_file() {
-            self.file(self.root, entry.clone(), &found, true)
+            if !self.file(entry.clone(), &found, &HostFile::following(self.root, &found))? {
+                self.vanished(self.root);
+            }
+            Ok(())
         } else {
             Err(unreadable(self.root)(io::Error::other(
                 "it is neither a file nor a folder",
@@ -153,19 +193,14 @@ impl Walk<'_> {
 
     /// What is in a folder; `entry` is `None` for the project's folder.
     fn children(&mut self, folder: &Path, entry: Option<&EntryPath>) -> Result<(), SourceError> {
-        let mut names = Vec::new();
-        let listing = match fs::read_dir(folder) {
-            Ok(listing) => listing,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+        let names = match names(folder, folder == self.root) {
+            Ok(names) => names,
+            Err(e) if is_gone(&e) => {
                 self.vanished(folder);
                 return Ok(());
             }
             Err(e) => return Err(unreadable(folder)(e)),
         };
-        for child in listing {
-            names.push(child.map_err(unreadable(folder))?.file_name());
-        }
-        names.sort();
         for name in names {
             let path = folder.join(&name);
             if self.left_out(&path) {
@@ -175,58 +210,83 @@ impl Walk<'_> {
                 Some(entry) => entry.join(name.as_bytes()),
                 None => EntryPath::of_host_file(self.reading.folder, &path),
             };
-            self.child(&path, child.map_err(unnameable(&path))?)?;
+            self.child(&path, &child.map_err(unnameable(&path))?)?;
         }
         Ok(())
     }
 
-    fn child(&mut self, path: &Path, entry: EntryPath) -> Result<(), SourceError> {
-        let found = match fs::symlink_metadata(path) {
-            Ok(found) => found,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.vanished(path);
+    fn child(&mut self, path: &Path, entry: &EntryPath) -> Result<(), SourceError> {
+        for _ in 0..TRIES {
+            let found = match fs::symlink_metadata(path) {
+                Ok(found) => found,
+                Err(e) if is_gone(&e) => break,
+                Err(e) => return Err(unreadable(path)(e)),
+            };
+            if self.kept(path, entry, &found)? {
                 return Ok(());
             }
-            Err(e) => return Err(unreadable(path)(e)),
-        };
-        let kind = found.file_type();
-        if kind.is_dir() {
-            self.sink.dir(entry.clone(), meta_of(&found))?;
-            self.children(path, Some(&entry))?;
-        } else if kind.is_file() {
-            self.file(path, entry, &found, false)?;
-        } else if kind.is_symlink() {
-            match fs::read_link(path) {
-                Ok(target) => {
-                    let target = target.into_os_string().into_vec();
-                    self.sink.symlink(entry, meta_of(&found), target)?;
-                    self.files += 1;
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(path),
-                Err(e) => return Err(unreadable(path)(e)),
-            }
-        } else {
-            let what = match kind {
-                k if k.is_socket() => "a socket",
-                k if k.is_fifo() => "a named pipe",
-                _ => "a device",
-            };
-            self.sink.note(format!("{entry} was left out: it is {what}"));
         }
+        self.vanished(path);
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, entry: EntryPath, found: &Metadata, follow: bool) -> Result<(), SourceError> {
-        let body = HostFile {
-            path: path.to_path_buf(),
-            follow,
-        };
-        match self.sink.file(entry, meta_of(found), &body)? {
-            Some(bytes) => {
-                self.files += 1;
-                self.bytes += bytes;
+    /// Whether it was still what it was found to be.
+    fn kept(&mut self, path: &Path, entry: &EntryPath, found: &Metadata) -> Result<bool, SourceError> {
+        let kind = found.file_type();
+        let takes = self.pick.takes(self.inner(path));
+        if kind.is_dir() {
+            let pending = self.pending.len();
+            self.pending.push(folder(path, entry.clone(), found, false)?);
+            if takes {
+                self.settle()?;
             }
-            None => self.vanished(path),
+            self.children(path, Some(entry))?;
+            self.pending.truncate(pending);
+            return Ok(true);
+        }
+        if !takes {
+            return Ok(true);
+        }
+        self.settle()?;
+        if kind.is_file() {
+            return self.file(entry.clone(), found, &HostFile::new(path, found));
+        }
+        let node = if kind.is_symlink() {
+            match fs::read_link(path) {
+                Ok(target) => Node::Symlink(target.into_os_string().into_vec()),
+                // No link has its name, or no longer.
+                Err(e) if is_gone(&e) || e.kind() == io::ErrorKind::InvalidInput => return Ok(false),
+                Err(e) => return Err(unreadable(path)(e)),
+            }
+        } else if kind.is_fifo() {
+            Node::Fifo
+        } else if kind.is_socket() {
+            self.sink.note(format!("{entry} was left out: it is a socket"));
+            return Ok(true);
+        } else {
+            Node::Device {
+                block: kind.is_block_device(),
+                major: rustix::fs::major(found.rdev()),
+                minor: rustix::fs::minor(found.rdev()),
+            }
+        };
+        self.files += u64::from(matches!(node, Node::Symlink(_)));
+        self.sink.entry(bare(path, entry.clone(), found, false, node)?)?;
+        Ok(true)
+    }
+
+    /// `false` when it had vanished.
+    fn file(&mut self, entry: EntryPath, found: &Metadata, body: &HostFile) -> Result<bool, SourceError> {
+        let kept = self.sink.file(entry, meta_of(found), body)?;
+        self.files += u64::from(kept.is_some());
+        self.bytes += kept.unwrap_or_default();
+        Ok(kept.is_some())
+    }
+
+    /// The folders something lies in come before it.
+    fn settle(&mut self) -> Result<(), SourceError> {
+        for folder in self.pending.drain(..) {
+            self.sink.entry(folder)?;
         }
         Ok(())
     }
@@ -236,110 +296,14 @@ impl Walk<'_> {
         self.sink.note(format!("{shown} vanished while it was read"));
     }
 
+    /// Relative to the source's own path.
+    fn inner<'p>(&self, path: &'p Path) -> &'p [u8] {
+        path.strip_prefix(self.root)
+            .map_or(OsStr::new("").as_bytes(), |p| p.as_os_str().as_bytes())
+    }
+
     fn left_out(&self, path: &Path) -> bool {
-        if self
-            .reading
-            .skip
-            .iter()
-            .chain(self.reading.taken)
-            .any(|skip| skip == path)
-        {
-            return true;
-        }
-        let inner = path
-            .strip_prefix(self.root)
-            .map_or(OsStr::new("").as_bytes(), |p| p.as_os_str().as_bytes());
-        self.exclude.iter().any(|glob| glob.fits(inner))
-    }
-}
-
-/// Nanoseconds since 1970, held within what 64 bits say.
-fn nanos(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-}
-
-pub(super) fn meta_of(found: &Metadata) -> Meta {
-    Meta {
-        mode: found.mode() & 0o7777,
-        uid: found.uid(),
-        gid: found.gid(),
-        mtime: nanos(found.mtime(), found.mtime_nsec()),
-    }
-}
-
-/// A file on this host; a link in its place is not followed unless it is the source's own path.
-pub(super) struct HostFile {
-    path: PathBuf,
-    follow: bool,
-}
-
-impl HostFile {
-    pub(super) fn following(path: &Path) -> Self {
-        HostFile {
-            path: path.to_path_buf(),
-            follow: true,
-        }
-    }
-}
-
-impl Body for HostFile {
-    fn open(&self) -> io::Result<Box<dyn Opened>> {
-        Ok(Box::new(OpenFile(open(&self.path, self.follow)?)))
-    }
-
-    fn path(&self) -> Option<&Path> {
-        Some(&self.path)
-    }
-}
-
-/// A copy that was made to be read once.
-pub(super) struct Copy {
-    pub(super) path: PathBuf,
-}
-
-impl Body for Copy {
-    fn open(&self) -> io::Result<Box<dyn Opened>> {
-        Ok(Box::new(OpenFile(open(&self.path, false)?)))
-    }
-
-    fn path(&self) -> Option<&Path> {
-        None
-    }
-}
-
-fn open(path: &Path, follow: bool) -> io::Result<File> {
-    use rustix::fs::OFlags;
-    // Not to wait for the other end, should it have become a pipe.
-    let mut flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    if !follow {
-        flags |= OFlags::NOFOLLOW;
-    }
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no longer a plain file"));
-    }
-    Ok(file)
-}
-
-struct OpenFile(File);
-
-impl Read for OpenFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Opened for OpenFile {
-    fn stamp(&self) -> io::Result<Stamp> {
-        let found = self.0.metadata()?;
-        Ok(Stamp {
-            size: found.len(),
-            mtime: nanos(found.mtime(), found.mtime_nsec()),
-            ctime: nanos(found.ctime(), found.ctime_nsec()),
-            inode: found.ino(),
-        })
+        let mut passed_over = self.reading.skip.iter().chain(self.reading.taken);
+        passed_over.any(|skip| skip == path) || self.pick.leaves_out(self.inner(path))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use crate::backup::{Content, Link, SegmentName, SegmentRecord};
+use crate::backup::{Content, Link, SegmentName, SegmentRecord, SourceRecord};
 use crate::model::{Digest, Generation, SegmentId};
 use crate::ports::Stamp;
 
@@ -37,7 +37,9 @@ pub enum CatalogueError {
     Newer { path: PathBuf, found: i64 },
 }
 
-const FORMAT: i64 = 1;
+/// Contents are looked up by hash, all over the file: what is read of it stays.
+const CACHE_KIB: i64 = 16 << 10;
+const FORMAT: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS segment (
         store TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, sha256 BLOB NOT NULL, bytes INTEGER NOT NULL,
@@ -52,6 +54,9 @@ const SCHEMA: &str = "
         store TEXT NOT NULL, id TEXT NOT NULL, entries TEXT NOT NULL, PRIMARY KEY (store, id)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS head (
         store TEXT PRIMARY KEY, generation INTEGER NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS last (
+        store TEXT NOT NULL, name TEXT NOT NULL, sources TEXT NOT NULL, accepts_less INTEGER NOT NULL,
+        PRIMARY KEY (store, name)) WITHOUT ROWID;
 ";
 
 impl Catalogue {
@@ -95,6 +100,7 @@ impl Catalogue {
         db.busy_timeout(Duration::from_secs(30)).map_err(unusable)?;
         db.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
         db.pragma_update(None, "synchronous", "NORMAL").map_err(unusable)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(unusable)?;
         let found: i64 = db
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(unusable)?;
@@ -302,6 +308,57 @@ impl Catalogue {
             .map_err(|e| self.unusable(e))
     }
 
+    /// What the sources of a set held in the last snapshot this host published of it; none where that is not known.
+    pub fn last(&self, set: &str) -> Result<Vec<SourceRecord>, CatalogueError> {
+        let found: Option<String> = self
+            .db
+            .query_row(
+                "SELECT sources FROM last WHERE store = ?1 AND name = ?2",
+                [&self.store, set],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|e| self.unusable(e))?;
+        Ok(found
+            .and_then(|sources| serde_json::from_str(&sources).ok())
+            .unwrap_or_default())
+    }
+
+    /// Ends what [`Catalogue::accept_less`] began.
+    pub fn set_last(&self, set: &str, sources: &[SourceRecord]) -> Result<(), CatalogueError> {
+        let bare = sources.iter().map(|source| SourceRecord {
+            rows: BTreeMap::new(),
+            ..source.clone()
+        });
+        let sources = serde_json::Value::from_iter(bare.map(|source| serde_json::json!(source))).to_string();
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO last VALUES (?1, ?2, ?3, 0)",
+                [&self.store, set, &sources],
+            )
+            .map(|_rows| ())
+            .map_err(|e| self.unusable(e))
+    }
+
+    /// The next snapshot of the set may hold far less than the last. Whether there was one.
+    pub fn accept_less(&self, set: &str) -> Result<bool, CatalogueError> {
+        self.db
+            .execute(
+                "UPDATE last SET accepts_less = 1 WHERE store = ?1 AND name = ?2",
+                [&self.store, set],
+            )
+            .map(|rows| rows > 0)
+            .map_err(|e| self.unusable(e))
+    }
+
+    pub fn accepts_less(&self, set: &str) -> Result<bool, CatalogueError> {
+        let query = "SELECT 1 FROM last WHERE store = ?1 AND name = ?2 AND accepts_less = 1";
+        self.db
+            .prepare(query)
+            .and_then(|mut query| query.exists([&self.store, set]))
+            .map_err(|e| self.unusable(e))
+    }
+
     /// A damaged segment is used no more, so that the next backup stores its contents again.
     pub fn forget_segment(&self, name: &SegmentName) -> Result<(), CatalogueError> {
         self.db
@@ -404,6 +461,44 @@ mod tests {
         ] {
             assert_eq!(catalogue.seen(path, &changed).expect("read"), None);
         }
+    }
+
+    #[test]
+    fn less_is_accepted_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.db");
+        let catalogue = Catalogue::open(&path, "local").expect("opened");
+        assert!(
+            !catalogue.accept_less("full").expect("asked"),
+            "nothing was published yet"
+        );
+        let source = SourceRecord {
+            kind: "path".into(),
+            path: "uploads".parse().expect("a path"),
+            files: 3,
+            bytes: 4,
+            newest: None,
+            rows: BTreeMap::new(),
+        };
+        let counted = SourceRecord {
+            rows: [("photo".to_owned(), 2)].into(),
+            ..source.clone()
+        };
+        catalogue.set_last("full", &[counted]).expect("set");
+        assert_eq!(catalogue.last("full").expect("read"), [source]);
+        assert_eq!(catalogue.last("other").expect("read"), []);
+        assert_eq!(
+            Catalogue::open(&path, "offsite")
+                .expect("opened")
+                .last("full")
+                .expect("read"),
+            []
+        );
+        assert!(!catalogue.accepts_less("full").expect("read"));
+        assert!(catalogue.accept_less("full").expect("asked"));
+        assert!(catalogue.accepts_less("full").expect("read"));
+        catalogue.set_last("full", &[]).expect("set");
+        assert!(!catalogue.accepts_less("full").expect("read"));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tempfile::TempPath;
-use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::ports::{ByteStream, ObjectInfo, Put, Store, StoreError};
@@ -20,6 +20,8 @@ const UNFINISHED: &str = ".unfinished";
 /// What a killed process left there is removed after this.
 const LEFT_BEHIND: Duration = Duration::from_secs(48 * 3600);
 const READ_BYTES: usize = 256 << 10;
+/// Chunks.
+const WRITTEN_AT_ONCE: usize = 16;
 
 /// Objects as files below one folder, each synced and renamed into place.
 #[derive(Clone, Debug)]
@@ -120,7 +122,7 @@ impl Store for FsStore {
         format!("disk {}", self.root.display())
     }
 
-    async fn put(&self, name: &str, mut body: ByteStream, mode: Put) -> Result<u64, StoreError> {
+    async fn put(&self, name: &str, body: ByteStream, mode: Put) -> Result<u64, StoreError> {
         let path = self.path(name)?;
         let failed = |error| self.failed("write", name, error);
         let at = path.clone();
@@ -144,15 +146,19 @@ impl Store for FsStore {
             })
             .await
             .map_err(|error| exists(self, name, error))?;
-        let mut file = tokio::fs::File::from_std(file);
+        let file = Arc::new(file);
         let mut written = 0;
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(failed)?;
-            file.write_all(&chunk).await.map_err(failed)?;
-            written += chunk.len() as u64;
+        // What has come meanwhile is written together: each change of threads costs as much as some KiB.
+        let mut body = body.ready_chunks(WRITTEN_AT_ONCE);
+        while let Some(chunks) = body.next().await {
+            let chunks: Vec<Bytes> = chunks.into_iter().collect::<io::Result<_>>().map_err(failed)?;
+            let (to, bytes) = (file.clone(), chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>());
+            self.blocking("write", name, move |_| {
+                chunks.iter().try_for_each(|chunk| (&*to).write_all(chunk))
+            })
+            .await?;
+            written += bytes;
         }
-        file.flush().await.map_err(failed)?;
-        let file = file.into_std().await;
         self.blocking("write", name, move |root| place(root, &file, unfinished, &path, mode))
             .await
             .map_err(|error| exists(self, name, error))?;

@@ -130,6 +130,7 @@ async fn folders_are_closed_until_the_restore_is_done_and_stay_so_after_a_failur
         selection: Selection::Everything,
         target: target.clone(),
         overwrite: false,
+        devices: false,
     };
     let store: Arc<dyn Store> = Arc::new(Unfetched(world.store()));
     let which = Which::Generation(Generation(1));

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arkwright::app::{SystemClock, SystemEntropy};
-use arkwright::backup::{BackupStep, Identities, Link, ServiceImage};
+use arkwright::backup::{BackupStep, Identities, Link, Listing, ServiceImage};
 use arkwright::config::Backups;
 use arkwright::model::OperationId;
 use arkwright::ports::{Sources, Store};
 use arkwright::run::backup::{BackupPerformer, BackupScope, Images, plan_backup};
 use arkwright::run::keys::{self, KeyFiles};
 use arkwright::run::restore::{RestoreError, RestoreOptions, RestoreReport, Selection, restore};
-use arkwright::run::snapshots::{Trust, Which};
+use arkwright::run::snapshots::{self, Trust, Which};
 use arkwright::run::verify::{Level, VerifyOptions, VerifyReport, verify};
 use arkwright::run::{Ledger, News, Perform, Progress, Receipt, Watch};
 use arkwright::source::HostSources;
@@ -47,7 +47,12 @@ impl Progress for Quiet {
 impl World {
     /// `sources` as in arkwright.yaml: the sources of the set `full`.
     pub fn new(sources: &str) -> Self {
-        let root = tempfile::tempdir().expect("a folder");
+        World::below(&std::env::temp_dir(), sources)
+    }
+
+    /// All of it on the file system of that folder.
+    pub fn below(folder: &Path, sources: &str) -> Self {
+        let root = tempfile::tempdir_in(folder).expect("a folder");
         let state = ProjectFolder::open(&root.path().join("state"), &"ark".parse().expect("a name")).expect("a state");
         let keys = KeyFiles {
             signing: state.key("keys/signing".as_ref()),
@@ -201,6 +206,16 @@ impl World {
         receipt
     }
 
+    pub async fn listing(&self) -> Listing {
+        let which = Which::Latest { set: "full".into() };
+        let store = self.store();
+        let snapshot = snapshots::find(store.as_ref(), &self.trust(), &which)
+            .await
+            .expect("there");
+        let listing = snapshots::listing(store.as_ref(), &snapshot, &self.identities()).await;
+        listing.expect("opened")
+    }
+
     pub async fn verify(&self, level: Level) -> VerifyReport {
         self.verify_with(level, &self.identities()).await
     }
@@ -222,10 +237,21 @@ impl World {
         selection: Selection,
         overwrite: bool,
     ) -> Result<RestoreReport, RestoreError> {
+        self.restore_as(target, selection, overwrite, true).await
+    }
+
+    pub async fn restore_as(
+        &self,
+        target: &Path,
+        selection: Selection,
+        overwrite: bool,
+        devices: bool,
+    ) -> Result<RestoreReport, RestoreError> {
         let options = RestoreOptions {
             selection,
             target: target.to_path_buf(),
             overwrite,
+            devices,
         };
         let which = Which::Latest { set: "full".into() };
         restore(

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::support::{Quiet, World};
-use arkwright::backup::{Coding, Header, Link, MANIFEST_NAMESPACE, ManifestPart, Recipients, SUMS, SegmentWriter};
+use arkwright::backup::{
+    ArchiveWriter, Coding, Header, Link, MANIFEST_NAMESPACE, ManifestPart, Recipients, SUMS, Sealer,
+};
 use arkwright::model::{Digest, Generation};
 use arkwright::ports::{ByteStream, ObjectInfo, Put, Store, StoreError};
 use arkwright::run::keys;
@@ -89,6 +91,7 @@ async fn no_more_is_read_of_an_object_than_was_signed_for() {
             selection: Selection::Everything,
             target: world.root.path().join(object.replace('/', "-")),
             overwrite: false,
+            devices: false,
         };
         let which = Which::Generation(Generation(1));
         let error = restore(&store, &trust, &identities, &which, &options, &Quiet)
@@ -109,10 +112,10 @@ fn replace_sums(world: &World, sums: &[u8]) {
     };
     let recipients = Recipients::parse(&world.backups.recipients).expect("recipients");
     let coding: Coding = snapshot.sums.name.coding;
-    let mut segment = SegmentWriter::new(coding, &recipients, Vec::new()).expect("begun");
+    let mut segment = ArchiveWriter::new(Sealer::new(coding, &recipients, Vec::new()).expect("begun"));
     segment.begin(SUMS, sums.len() as u64).expect("a member");
     segment.content(sums).expect("written");
-    let (bytes, sha256, length) = segment.finish().expect("finished");
+    let (bytes, sha256, length) = segment.finish().and_then(Sealer::finish).expect("finished");
     (snapshot.sums.sha256, snapshot.sums.bytes) = (sha256, length);
     fs::write(world.store_path().join(snapshot.sums.name.to_string()), bytes).expect("written");
     let header = Header::Snapshot(snapshot).encode().expect("encoded");

@@ -24,6 +24,9 @@ pub struct Args {
     /// Replace files that are there, with the log SQLite keeps beside a database
     #[arg(long)]
     overwrite: bool,
+    /// Make device nodes too, as root
+    #[arg(long)]
+    devices: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -44,6 +47,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         selection,
         target: args.to.clone(),
         overwrite: args.overwrite,
+        devices: args.devices,
     };
     let (store, trust) = (&opened.store, &opened.trust);
     let done = restore(store, trust, &reading.identities, &which, &options, &Spoken(&terminal)).await?;

@@ -15,6 +15,9 @@ pub struct Args {
     /// Build upon what the stores hold now, although they have lost a snapshot this host published
     #[arg(long)]
     begin_again: bool,
+    /// Let the next snapshot hold far less than the last, below the set's `floor`
+    #[arg(long)]
+    accept_less: bool,
 }
 
 /// Backs sets up one after the other; a set that fails does not keep the next from being tried.
@@ -33,6 +36,9 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     }
     if args.begin_again {
         begin_again(&room, &sets, &terminal).await?;
+    }
+    if args.accept_less {
+        accept_less(&room, &sets, &terminal)?;
     }
     let owner = Owner::of(&project).await?;
     let mut worst = Ok(());
@@ -69,6 +75,20 @@ async fn begin_again(room: &BackupRoom<'_>, sets: &[String], terminal: &Terminal
         terminal.warn(&format!(
             "{store} has lost {header}; snapshot {generation} and those before it are no longer missed there"
         ));
+    }
+    Ok(())
+}
+
+/// Once: what is published next is what the floors stand on.
+fn accept_less(room: &BackupRoom<'_>, sets: &[String], terminal: &Terminal) -> Result<(), Failure> {
+    for set in sets {
+        for store in room.backups.stores_of(set) {
+            if !room.catalogue(store)?.accept_less(set).or_fail(Kind::Host)? {
+                terminal.note(&format!(
+                    "{store} got no snapshot of {set} from this host: there is no floor"
+                ));
+            }
+        }
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 use serde::Serialize;
 
+use super::diff;
 use super::place::{Place, set_of, which};
-use crate::backup::{Closing, Entry, Node, Snapshot};
+use crate::backup::{Closing, Entry, Kinds, Listing, Node, Snapshot};
 use crate::cli::{Failure, Global, Kind, Terminal};
 use crate::model::Size;
 use crate::run::snapshots::{self, SnapshotError};
@@ -9,8 +10,11 @@ use crate::run::snapshots::{self, SnapshotError};
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// A generation, or a set for its newest snapshot
-    #[arg(value_name = "GENERATION|SET")]
-    snapshot: String,
+    #[arg(value_name = "GENERATION|SET", required_unless_present = "diff")]
+    snapshot: Option<String>,
+    /// What was added, removed and changed from the first to the second; a folder's time is left out
+    #[arg(long, num_args = 2, value_names = ["GENERATION|SET", "GENERATION|SET"], conflicts_with_all = ["snapshot", "every"])]
+    diff: Vec<String>,
     /// List the entries too
     #[arg(long = "files")]
     every: bool,
@@ -24,13 +28,25 @@ struct Shown {
     header: Snapshot,
     /// `None` where no identity opens the listing.
     listing: Option<Closing>,
+    /// `None` where the listing is not opened.
+    kinds: Option<Kinds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<Vec<Entry>>,
 }
 
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
-    let which = which(&args.snapshot);
+    let snapshot = match (args.diff.as_slice(), &args.snapshot) {
+        ([before, after], _) => return diff::run(global, &args.place, before, after).await,
+        (_, Some(snapshot)) => snapshot,
+        (_, None) => {
+            return Err(Failure::new(
+                Kind::Usage,
+                "name a generation, or a set for its newest snapshot",
+            ));
+        }
+    };
+    let which = which(snapshot);
     let reading = args.place.open(global, set_of(&which))?;
     let Some(opened) = reading.stores.first() else {
         return Err(Failure::new(Kind::Input, "there is no store"));
@@ -42,6 +58,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         Err(SnapshotError::Sealed { .. }) => None,
         Err(error) => return Err(error.into()),
     };
+    let kinds = listing.as_ref().map(Listing::kinds);
     let (listing, entries) = match listing {
         Some(listing) => (Some(listing.closing), args.every.then_some(listing.entries)),
         None => (None, None),
@@ -50,6 +67,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         store: opened.name.clone(),
         header,
         listing,
+        kinds,
         entries,
     };
     if terminal.json {
@@ -73,6 +91,9 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     match &shown.listing {
         None => terminal.print("  its listing is not opened by an identity on this host; name one with --identity")?,
         Some(closing) => {
+            if let Some(kinds) = &shown.kinds {
+                terminal.print(&format!("  {:16}  {kinds}", "entries"))?;
+            }
             for source in &closing.sources {
                 let newest = source.newest.map_or(String::new(), |at| format!(", newest {at}"));
                 let rows: u64 = source.rows.values().sum();
@@ -92,13 +113,29 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         }
     }
     for entry in shown.entries.iter().flatten() {
-        let (size, what) = match &entry.node {
-            Node::File(content) => (content.size.to_string(), String::new()),
-            Node::Dir => (String::new(), "/".into()),
-            Node::Symlink(target) => (String::new(), format!(" → {}", crate::backup::escape(target))),
-            _ => (String::new(), String::new()),
-        };
-        terminal.print(&format!("{:04o} {size:>12} {}{what}", entry.meta.mode, entry.path))?;
+        terminal.print(&line(entry))?;
     }
     Ok(())
+}
+
+fn line(entry: &Entry) -> String {
+    let (size, mut what) = match &entry.node {
+        Node::File(content) => (content.size.to_string(), String::new()),
+        Node::Dir => (String::new(), "/".into()),
+        Node::Symlink(target) => (String::new(), format!(" → {}", crate::backup::escape(target))),
+        Node::Hardlink(target) => (String::new(), format!(" = {target}")),
+        Node::Fifo => (String::new(), " (named pipe)".into()),
+        Node::Device { block, major, minor } => {
+            let kind = if *block { "block" } else { "character" };
+            (String::new(), format!(" ({kind} device {major}:{minor})"))
+        }
+    };
+    let holes: u64 = entry.traits.holes.iter().map(|hole| hole.length).sum();
+    if holes > 0 {
+        what.push_str(&format!(" ({} in holes)", Size(holes)));
+    }
+    for name in entry.traits.xattrs.keys() {
+        what.push_str(&format!(" +{}", crate::backup::escape(name)));
+    }
+    format!("{:04o} {size:>12} {}{what}", entry.meta.mode, entry.path)
 }

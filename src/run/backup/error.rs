@@ -1,7 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::backup::{BadAgeKey, BadKey, EntryPath};
+use crate::backup::{BadAgeKey, BadKey, EntryPath, Shortfall};
+use crate::model::Percent;
 use crate::ports::{EngineError, SourceError, StoreError};
 use crate::run::OperationError;
 use crate::run::snapshots::SnapshotError;
@@ -42,6 +43,16 @@ pub enum BackupError {
     Vanished { store: String, object: String },
     #[error("two sources say different things of {0}; exclude it from one of them")]
     Conflict(EntryPath),
+    #[error(
+        "far less is there than in the last snapshot, under the floor of {floor}: {}; is everything mounted? \
+         `arkwright backup run {set} --accept-less` takes it as it is",
+        told(fewer)
+    )]
+    Fewer {
+        set: String,
+        floor: Percent,
+        fewer: Vec<Shortfall>,
+    },
     #[error("the image {image} could not be read from the engine")]
     Engine {
         image: String,
@@ -72,6 +83,11 @@ pub enum BackupError {
     Seal(#[source] io::Error),
     #[error("the backup was stopped")]
     Stopped,
+}
+
+fn told(fewer: &[Shortfall]) -> String {
+    let fewer: Vec<String> = fewer.iter().map(ToString::to_string).collect();
+    fewer.join("; ")
 }
 
 impl BackupError {

@@ -155,7 +155,7 @@ impl Export {
                     return Err(failed(&self.id)(why));
                 }
             };
-            let entry = Entry { path, meta, node };
+            let entry = Entry::plain(path, meta, node);
             intake.add(&entry)?;
             kept.push(entry);
         }

@@ -1,7 +1,6 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::ops::Bound;
 use std::path::Path;
 
 use age::stream::StreamWriter;
@@ -9,16 +8,17 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::backup::{
-    Closing, Content, Entry, EntryPath, ListingWriter, Meta, Node, PROBE_BYTES, SHARED_FILE_BYTES, SegmentRecord,
-    SourceRecord, Tally, coding_for, sums_line,
+    Closing, Content, Entry, EntryPath, ListingWriter, Meta, Node, PROBE_BYTES, Probe, SHARED_FILE_BYTES,
+    SegmentRecord, SourceRecord, Tally, Traits, sums_line,
 };
 use crate::model::{Digest, SegmentId, Size, Timestamp};
-use crate::ports::{Body, Opened, Sink, SourceError, Stamp, Stopped};
+use crate::ports::{Body, FileId, Opened, Sink, SourceError, Stamp, Stopped};
 use crate::run::blocking::Ticker;
 use crate::state::Catalogue;
 
 use super::BackupError;
 use super::packer::Packer;
+use super::places::{Conflict, Places};
 
 /// A file that changes while it is read is read again this often.
 const TRIES: u32 = 3;
@@ -30,6 +30,7 @@ pub(super) type SealedFile = StreamWriter<Tally<BufWriter<File>>>;
 /// Takes what the sources give: stores contents that are new, and writes the listing as it goes.
 pub(super) struct Intake<'a> {
     pub(super) packer: Packer,
+    pub(super) probe: Probe,
     pub(super) catalogue: &'a Catalogue,
     /// Segments the catalogue knows and the store still has.
     pub(super) live: BTreeMap<SegmentId, SegmentRecord>,
@@ -39,8 +40,9 @@ pub(super) struct Intake<'a> {
     pub(super) ticker: &'a Ticker,
     pub(super) now: Timestamp,
     pub(super) used: BTreeSet<SegmentId>,
-    /// Every path so far, and whether it is a folder.
-    pub(super) paths: BTreeMap<EntryPath, bool>,
+    pub(super) places: Places,
+    /// Files with several names, by the name they are kept under.
+    pub(super) links: HashMap<FileId, EntryPath>,
     pub(super) notes: Vec<String>,
     pub(super) files: u64,
     pub(super) bytes: u64,
@@ -71,37 +73,18 @@ impl Intake<'_> {
         if self.ticker.stopped() {
             return Err(BackupError::Stopped);
         }
-        if let Some(known) = self.paths.get(path) {
-            return if *known == folder {
-                Ok(false)
-            } else {
-                Err(BackupError::Conflict(path.clone()))
-            };
-        }
-        for (at, _) in path.as_str().match_indices('/') {
-            let above: Option<EntryPath> = path.as_str()[..at].parse().ok();
-            if above.is_some_and(|above| self.paths.get(&above) == Some(&false)) {
-                return Err(BackupError::Conflict(path.clone()));
-            }
-        }
-        if !folder {
-            let after = (Bound::Excluded(path.clone()), Bound::Unbounded);
-            let mut near = self.paths.range(after).map(|(later, _)| later);
-            // Names such as `path-x` sort before what is below `path`.
-            let beside = |later: &&EntryPath| later.as_str().starts_with(path.as_str());
-            if near.by_ref().take_while(beside).any(|later| later.is_within(path)) {
-                return Err(BackupError::Conflict(path.clone()));
-            }
-        }
-        self.paths.insert(path.clone(), folder);
-        Ok(true)
+        self.places
+            .admit(path, folder)
+            .map_err(|Conflict| BackupError::Conflict(path.clone()))
     }
 
-    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), BackupError> {
-        if !self.admit(&entry.path, entry.node == Node::Dir)? {
-            return Ok(());
+    /// Whether it was not there before.
+    pub(super) fn add(&mut self, entry: &Entry) -> Result<bool, BackupError> {
+        let new = self.admit(&entry.path, entry.node == Node::Dir)?;
+        if new {
+            self.write(entry)?;
         }
-        self.write(entry)
+        Ok(new)
     }
 
     fn write(&mut self, entry: &Entry) -> Result<(), BackupError> {
@@ -119,8 +102,57 @@ impl Intake<'_> {
         written.map_err(BackupError::scratch(self.scratch))
     }
 
+    /// Keeps a file, or that it is another name of one that was kept; its size, or `None` when it is gone.
+    fn keep_named(&mut self, path: EntryPath, meta: Meta, body: &dyn Body) -> Result<Option<u64>, BackupError> {
+        let first = body.link().and_then(|id| self.links.get(&id));
+        if let Some(first) = first.filter(|first| **first != path) {
+            let node = Node::Hardlink(first.clone());
+            self.add(&Entry::plain(path, meta, node))?;
+            return Ok(Some(0));
+        }
+        let Some(mut traits) = self.traits(&path, body)? else {
+            return Ok(None);
+        };
+        let Some(content) = self.keep(&path, body)? else {
+            return Ok(None);
+        };
+        // Holes are told only of the content that was read between two looks at them.
+        if let Some(last) = traits.holes.last().copied() {
+            let after = self.traits(&path, body)?;
+            if last.end() > content.size || after.is_none_or(|after| after.holes != traits.holes) {
+                traits.holes.clear();
+            }
+        }
+        let size = content.size;
+        let entry = Entry {
+            path,
+            meta,
+            traits,
+            node: Node::File(content),
+        };
+        if self.add(&entry)?
+            && let Some(id) = body.link()
+        {
+            self.links.insert(id, entry.path);
+        }
+        Ok(Some(size))
+    }
+
+    fn traits(&self, path: &EntryPath, body: &dyn Body) -> Result<Option<Traits>, BackupError> {
+        match body.traits() {
+            Ok(traits) => Ok(Some(traits)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(unreadable(path, body, e)),
+        }
+    }
+
     /// Keeps the content of a file; `None` when it is gone.
     pub(super) fn keep(&mut self, path: &EntryPath, body: &dyn Body) -> Result<Option<Content>, BackupError> {
+        if let Some(stamp) = body.found()
+            && let Some(content) = self.unchanged(body, &stamp)?
+        {
+            return Ok(Some(content));
+        }
         for attempt in 1..=TRIES {
             let mut opened = match body.open() {
                 Ok(opened) => opened,
@@ -128,10 +160,7 @@ impl Intake<'_> {
                 Err(e) => return Err(unreadable(path, body, e)),
             };
             let before = opened.stamp().map_err(|e| unreadable(path, body, e))?;
-            if let Some(file) = body.path()
-                && let Some(sha256) = self.catalogue.seen(file, &before)?
-                && let Some(content) = self.known(&sha256)?
-            {
+            if let Some(content) = self.unchanged(body, &before)? {
                 return Ok(Some(content));
             }
             let last = attempt == TRIES;
@@ -147,6 +176,17 @@ impl Intake<'_> {
             }
         }
         self.keep_copy(path, body)
+    }
+
+    /// What the file held when it was read last, where it has stayed as it was and the store has that.
+    fn unchanged(&self, body: &dyn Body, stamp: &Stamp) -> Result<Option<Content>, BackupError> {
+        let Some(file) = body.path() else {
+            return Ok(None);
+        };
+        match self.catalogue.seen(file, stamp)? {
+            Some(sha256) => self.known(&sha256),
+            None => Ok(None),
+        }
     }
 
     /// `None` when the file changed and may be tried again.
@@ -174,7 +214,7 @@ impl Intake<'_> {
         let content = match self.known(&sha256)? {
             Some(content) => content,
             None => {
-                let coding = coding_for(path, &bytes);
+                let coding = self.probe.coding_for(path, &bytes);
                 let content = self.packer.add(sha256, Bytes::from(bytes), coding)?;
                 self.note_done()?;
                 content
@@ -210,9 +250,8 @@ impl Intake<'_> {
                     inner: again,
                     failed: None,
                 };
-                let added = self
-                    .packer
-                    .add_alone(sha256, size, coding_for(path, &beginning), &mut again)?;
+                let coding = self.probe.coding_for(path, &beginning);
+                let added = self.packer.add_alone(sha256, size, coding, &mut again)?;
                 if let Some(error) = again.failed {
                     return Err(unreadable(path, body, error));
                 }
@@ -258,7 +297,7 @@ impl Intake<'_> {
             return Ok(content);
         }
         io::Seek::rewind(copy).map_err(&scratch)?;
-        let coding = coding_for(path, &beginning);
+        let coding = self.probe.coding_for(path, &beginning);
         let added = if size <= SHARED_FILE_BYTES {
             let mut bytes = Vec::new();
             copy.read_to_end(&mut bytes).map_err(&scratch)?;
@@ -349,37 +388,13 @@ fn unreadable(path: &EntryPath, body: &dyn Body, source: io::Error) -> BackupErr
 }
 
 impl Sink for Intake<'_> {
-    fn dir(&mut self, path: EntryPath, meta: Meta) -> Result<(), Stopped> {
-        let added = self.add(&Entry {
-            path,
-            meta,
-            node: Node::Dir,
-        });
-        self.took(added)
-    }
-
-    fn symlink(&mut self, path: EntryPath, meta: Meta, target: Vec<u8>) -> Result<(), Stopped> {
-        let added = self.add(&Entry {
-            path,
-            meta,
-            node: Node::Symlink(target),
-        });
+    fn entry(&mut self, entry: Entry) -> Result<(), Stopped> {
+        let added = self.add(&entry).map(|_new| ());
         self.took(added)
     }
 
     fn file(&mut self, path: EntryPath, meta: Meta, body: &dyn Body) -> Result<Option<u64>, Stopped> {
-        let kept = self.keep(&path, body).and_then(|content| match content {
-            None => Ok(None),
-            Some(content) => {
-                let size = content.size;
-                self.add(&Entry {
-                    path,
-                    meta,
-                    node: Node::File(content),
-                })?;
-                Ok(Some(size))
-            }
-        });
+        let kept = self.keep_named(path, meta, body);
         self.took(kept)
     }
 

@@ -1,15 +1,17 @@
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::backup::{Coding, Content, Recipients, SEGMENT_BYTES, SUMS, SegmentName, SegmentRecord, SegmentWriter};
+use crate::backup::{
+    ArchiveWriter, Coding, Content, Recipients, SEGMENT_BYTES, SUMS, Sealer, SegmentName, SegmentRecord,
+};
 use crate::model::{Digest, SegmentId};
 use crate::ports::{Entropy, Put, Store};
 use crate::run::blocking::{CHUNK, ChannelWriter, QUEUE};
@@ -30,24 +32,28 @@ pub(super) struct Packer {
     handle: Handle,
     /// One open segment of each coding.
     open: Vec<Open>,
-    closed: VecDeque<Open>,
+    closed: VecDeque<Closed>,
     placed: HashMap<Digest, Content>,
     done: Vec<(SegmentRecord, Vec<Content>)>,
 }
 
 enum Piece {
-    Begin(String, u64),
-    Content(Bytes),
+    Plain(Bytes),
     Close,
+}
+
+/// Hands a segment's plain bytes to the thread that seals them, what is short gathered first.
+struct Hand {
+    pieces: mpsc::Sender<Piece>,
+    gathered: BytesMut,
 }
 
 type Stored = JoinHandle<Result<(Digest, u64), BackupError>>;
 
 struct Open {
     name: SegmentName,
-    pieces: mpsc::Sender<Piece>,
+    archive: ArchiveWriter<Hand>,
     task: Stored,
-    position: u64,
     contents: Vec<Content>,
 }
 
@@ -85,7 +91,7 @@ impl Packer {
         let size = bytes.len() as u64;
         let at = self.open.iter().position(|open| open.name.coding == coding);
         let mut open = match at.map(|at| self.open.swap_remove(at)) {
-            Some(open) if open.position + SegmentWriter::<io::Sink>::room(size) <= SEGMENT_BYTES => open,
+            Some(open) if open.archive.position() + ArchiveWriter::<Hand>::room(size) <= SEGMENT_BYTES => open,
             full => {
                 if let Some(full) = full {
                     self.close(full)?;
@@ -93,11 +99,14 @@ impl Packer {
                 self.begin(coding)
             }
         };
-        let content = open.content(sha256, size);
-        if !open.send(Piece::Begin(sha256.hex(), size)) || !open.send(Piece::Content(bytes)) {
+        let added = open.begin(sha256, size).and_then(|content| {
+            open.take(bytes)?;
+            Ok(content)
+        });
+        let Ok(content) = added else {
             return Err(self.failure(open));
-        }
-        open.place(content.clone());
+        };
+        open.contents.push(content.clone());
         self.open.push(open);
         self.placed.insert(sha256, content.clone());
         Ok(content)
@@ -112,18 +121,17 @@ impl Packer {
         from: &mut dyn Read,
     ) -> Result<Option<Content>, BackupError> {
         let mut open = self.begin(coding);
-        if !open.send(Piece::Begin(sha256.hex(), size)) {
+        let Ok(content) = open.begin(sha256, size) else {
             return Err(self.failure(open));
-        }
-        let content = open.content(sha256, size);
+        };
         if self.copy(&mut open, size, from) != Some(sha256) {
-            if open.pieces.is_closed() {
+            if open.archive.out().pieces.is_closed() {
                 return Err(self.failure(open));
             }
             // Dropped without being closed: it never comes to exist.
             return Ok(None);
         }
-        open.place(content.clone());
+        open.contents.push(content.clone());
         self.close(open)?;
         self.placed.insert(sha256, content.clone());
         Ok(Some(content))
@@ -132,13 +140,10 @@ impl Packer {
     /// The segment that holds `SHA256SUMS` and nothing else.
     pub(super) fn add_sums(&mut self, size: u64, from: &mut dyn Read) -> Result<SegmentRecord, BackupError> {
         let mut open = self.begin(Coding::Zstd);
-        if !open.send(Piece::Begin(SUMS.to_owned(), size)) || self.copy(&mut open, size, from).is_none() {
+        if open.archive.begin(SUMS, size).is_err() || self.copy(&mut open, size, from).is_none() {
             return Err(self.failure(open));
         }
-        if !open.send(Piece::Close) {
-            return Err(self.failure(open));
-        }
-        let (record, _) = self.wait(open)?;
+        let (record, _) = self.wait(open.close())?;
         Ok(record)
     }
 
@@ -161,9 +166,11 @@ impl Packer {
         let task = store_segment(self.store.clone(), name.clone(), self.recipients.clone(), received);
         Open {
             name,
-            pieces,
+            archive: ArchiveWriter::new(Hand {
+                pieces,
+                gathered: BytesMut::new(),
+            }),
             task: self.handle.spawn(task),
-            position: 0,
             contents: Vec::new(),
         }
     }
@@ -181,41 +188,29 @@ impl Packer {
             };
             chunk.truncate(read);
             hash.update(&chunk);
-            if !open.send(Piece::Content(chunk.into())) {
-                return None;
-            }
+            open.take(chunk.into()).ok()?;
             left -= read as u64;
         }
         Some(Digest::from_bytes(hash.finalize().into()))
     }
 
-    fn close(&mut self, mut open: Open) -> Result<(), BackupError> {
-        if !open.send(Piece::Close) {
-            return Err(self.failure(open));
-        }
-        self.closed.push_back(open);
+    fn close(&mut self, open: Open) -> Result<(), BackupError> {
+        self.closed.push_back(open.close());
         self.settle(UNDER_WAY)
     }
 
     fn settle(&mut self, at_most: usize) -> Result<(), BackupError> {
         while self.closed.len() > at_most {
-            if let Some(open) = self.closed.pop_front() {
-                let done = self.wait(open)?;
+            if let Some(closed) = self.closed.pop_front() {
+                let done = self.wait(closed)?;
                 self.done.push(done);
             }
         }
         Ok(())
     }
 
-    fn wait(&self, open: Open) -> Result<(SegmentRecord, Vec<Content>), BackupError> {
-        let Open {
-            name,
-            pieces,
-            task,
-            contents,
-            ..
-        } = open;
-        drop(pieces);
+    fn wait(&self, closed: Closed) -> Result<(SegmentRecord, Vec<Content>), BackupError> {
+        let Closed { name, task, contents } = closed;
         let (sha256, bytes) = match self.handle.block_on(task) {
             Ok(stored) => stored?,
             Err(gone) => return Err(BackupError::Seal(io::Error::other(gone))),
@@ -231,7 +226,7 @@ impl Packer {
 
     /// Why a segment took no more.
     fn failure(&self, open: Open) -> BackupError {
-        match self.wait(open) {
+        match self.wait(open.give_up()) {
             Ok(_) => BackupError::Seal(io::ErrorKind::BrokenPipe.into()),
             Err(error) => error,
         }
@@ -239,24 +234,90 @@ impl Packer {
 }
 
 impl Open {
-    fn content(&self, sha256: Digest, size: u64) -> Content {
-        Content {
+    fn begin(&mut self, sha256: Digest, size: u64) -> io::Result<Content> {
+        Ok(Content {
             size,
             sha256,
             segment: self.name.id.clone(),
-            offset: self.position + SegmentWriter::<io::Sink>::room(0),
+            offset: self.archive.begin(&sha256.hex(), size)?,
+        })
+    }
+
+    /// Content of the open member, in portions that are no burden while they wait.
+    fn take(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let portion = bytes.split_to(bytes.len().min(CHUNK));
+            self.archive.pass(portion.len() as u64, |hand| hand.pass(portion))?;
+        }
+        Ok(())
+    }
+
+    /// What its thread makes of the end, or of an end that it could not take, is told to whoever waits for it.
+    fn close(self) -> Closed {
+        let Open {
+            name,
+            archive,
+            task,
+            contents,
+        } = self;
+        if let Err(error) = archive.finish().and_then(Hand::close) {
+            tracing::trace!("{name} took no end: {error}");
+        }
+        Closed { name, task, contents }
+    }
+
+    fn give_up(self) -> Closed {
+        Closed {
+            name: self.name,
+            task: self.task,
+            contents: self.contents,
         }
     }
+}
 
-    fn place(&mut self, content: Content) {
-        self.position += SegmentWriter::<io::Sink>::room(content.size);
-        self.contents.push(content);
+impl Hand {
+    fn send(&mut self, piece: Piece) -> io::Result<()> {
+        let sent = self.pieces.blocking_send(piece);
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Whether it was taken.
-    fn send(&mut self, piece: Piece) -> bool {
-        self.pieces.blocking_send(piece).is_ok()
+    fn pass(&mut self, bytes: Bytes) -> io::Result<()> {
+        if bytes.len() < CHUNK / 4 {
+            return self.write_all(&bytes);
+        }
+        self.flush()?;
+        self.send(Piece::Plain(bytes))
     }
+
+    fn close(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.send(Piece::Close)
+    }
+}
+
+impl Write for Hand {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let gathered = self.gathered.split().freeze();
+        self.send(Piece::Plain(gathered))
+    }
+}
+
+/// A segment that gets no more; it is on its way or has failed.
+struct Closed {
+    name: SegmentName,
+    task: Stored,
+    contents: Vec<Content>,
 }
 
 async fn store_segment(
@@ -289,19 +350,16 @@ fn seal(
 ) -> io::Result<(Digest, u64)> {
     let spoiled = ChannelWriter::new(out.sender());
     let write = || {
-        let mut writer = SegmentWriter::new(coding, recipients, out)?;
+        let mut sealer = Sealer::new(coding, recipients, out)?;
         loop {
             match pieces.blocking_recv() {
-                Some(Piece::Begin(name, size)) => {
-                    writer.begin(&name, size)?;
-                }
-                Some(Piece::Content(bytes)) => writer.content(&bytes)?,
+                Some(Piece::Plain(bytes)) => sealer.write_all(&bytes)?,
                 Some(Piece::Close) => break,
                 None => return Err(io::Error::other("the segment was given up")),
             }
         }
-        let (mut out, sha256, bytes) = writer.finish()?;
-        io::Write::flush(&mut out)?;
+        let (mut out, sha256, bytes) = sealer.finish()?;
+        out.flush()?;
         Ok((sha256, bytes))
     };
     let sealed = write();

@@ -47,7 +47,7 @@ pub fn plan_backup(
     scope: &BackupScope,
     entropy: &dyn Entropy,
 ) -> Option<(BackupSubject, Plan<BackupStep>)> {
-    backups.sets.get(set)?;
+    let floor = backups.sets.get(set)?.floor;
     let sources = backups.sources_of(set).ok()?.into_iter().cloned().collect();
     let stores_at = backups.stores.values().filter_map(|store| store.path.as_ref());
     let skip = stores_at
@@ -68,6 +68,7 @@ pub fn plan_backup(
         recipients: backups.recipients.clone(),
         skip,
         writers: scope.writers.clone(),
+        floor: Some(floor),
     };
     let plan = subject.plan();
     Some((subject, plan))
@@ -182,6 +183,7 @@ impl BackupPerformer {
         let store = self.store(store_name)?;
         let catalogue = self.state.catalogue();
         let head = Catalogue::open(&catalogue, store_name)?.head()?;
+        let staging = Staging::new(&self.scratch(subject), store_name);
         let publish = Publish {
             subject,
             store,
@@ -190,8 +192,10 @@ impl BackupPerformer {
             head,
             finished: self.clock.now(),
         };
-        let published = publish.run(&Staging::new(&self.scratch(subject), store_name)).await?;
-        Catalogue::open(&catalogue, store_name)?.set_head(&published)?;
+        let published = publish.run(&staging).await?;
+        let catalogue = Catalogue::open(&catalogue, store_name)?;
+        catalogue.set_head(&published)?;
+        catalogue.set_last(&subject.set, &staging.read()?.sources)?;
         Ok(BackupOutput::Published {
             store: store_name.to_owned(),
             generation: published.generation,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::backup::{
-    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Recipients, SQLITE_SIDES, SegmentRecord, Tally, Totals,
-    normal,
+    BackupSubject, FORMAT, ImageRecord, ListingWriter, Opening, Probe, Recipients, SQLITE_SIDES, SegmentRecord,
+    SourceRecord, Tally, Totals, normal, shortfalls,
 };
 use crate::config::Source;
 use crate::model::{Digest, SegmentId, Timestamp};
@@ -21,6 +21,7 @@ use super::BackupError;
 use super::images::Export;
 use super::intake::Intake;
 use super::packer::Packer;
+use super::places::Places;
 use super::stillness::{Gatekeeper, Gates};
 
 /// What reading leaves in the scratch folder for publishing, beside the sealed listing.
@@ -34,6 +35,9 @@ pub(super) struct Draft {
     pub images: Vec<ImageRecord>,
     pub totals: Totals,
     pub notes: Vec<String>,
+    /// What the floors of the next backup stand on.
+    #[serde(default)]
+    pub sources: Vec<SourceRecord>,
 }
 
 /// The files of one store's run in the scratch folder.
@@ -115,6 +119,7 @@ impl Read {
         let packer = Packer::new(self.store.clone(), recipients, self.entropy.clone(), handle.clone());
         let mut intake = Intake {
             packer,
+            probe: Probe::default(),
             catalogue: &catalogue,
             live,
             listing: ListingWriter::begin(sealed, &opening).map_err(&scratch)?,
@@ -123,7 +128,8 @@ impl Read {
             ticker,
             now: self.now,
             used: BTreeSet::new(),
-            paths: BTreeMap::new(),
+            places: Places::default(),
+            links: Default::default(),
             notes: self.notes.clone(),
             files: 0,
             bytes: 0,
@@ -136,6 +142,8 @@ impl Read {
             (Err(error), None) => return Err(error),
             (Ok(records), None) => records,
         };
+        let sources = records.clone();
+        self.must_not_be_fewer(&catalogue, &sources)?;
         for export in self.exports {
             export.read(&mut intake, handle)?;
         }
@@ -180,6 +188,7 @@ impl Read {
                 added: added + listing_bytes,
             },
             notes: closing.notes,
+            sources,
         };
         if draft.segments.len() != used.len() {
             return Err(BackupError::Seal(std::io::Error::other("a segment was lost count of")));
@@ -199,12 +208,29 @@ impl Read {
         Ok(live)
     }
 
+    /// A source that lost much of what it held may be a disk that is not mounted.
+    fn must_not_be_fewer(&self, catalogue: &Catalogue, now: &[SourceRecord]) -> Result<(), BackupError> {
+        let Some(floor) = self.subject.floor else {
+            return Ok(());
+        };
+        let last = catalogue.last(&self.subject.set)?;
+        let fewer = shortfalls(&last, now, floor);
+        match fewer.is_empty() || catalogue.accepts_less(&self.subject.set)? {
+            true => Ok(()),
+            false => Err(BackupError::Fewer {
+                set: self.subject.set.clone(),
+                floor,
+                fewer,
+            }),
+        }
+    }
+
     fn sources(
         &self,
         intake: &mut Intake<'_>,
         scratch: &Path,
         handle: &Handle,
-    ) -> Result<Vec<crate::backup::SourceRecord>, BackupError> {
+    ) -> Result<Vec<SourceRecord>, BackupError> {
         let taken = databases(&self.subject);
         let gates = Gates {
             keeper: self.gatekeeper.as_ref(),

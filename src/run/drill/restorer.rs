@@ -57,6 +57,7 @@ impl Restorer for StoreRestorer {
             selection: Selection::Everything,
             target: into.to_path_buf(),
             overwrite: false,
+            devices: false,
         };
         let which = Which::Generation(chosen.generation);
         let report = restore(&self.store, &self.trust, &self.identities, &which, &options, progress).await?;

@@ -222,6 +222,7 @@ impl EmergencyPerformer {
             selection: Selection::Path(place.entry.clone()),
             target: room.target(),
             overwrite: false,
+            devices: false,
         };
         let which = Which::Generation(chosen.generation);
         let report = restore(&store, &trust, &identities, &which, &options, progress).await?;
@@ -423,6 +424,7 @@ fn as_files(folder: &std::path::Path, sqlite: &std::path::Path) -> Vec<Source> {
     let there = all.filter(|path: &std::path::PathBuf| folder.join(path).exists());
     let source = |path| Source::Path {
         path,
+        include: Vec::new(),
         exclude: Vec::new(),
     };
     there.map(source).collect()

@@ -1,7 +1,11 @@
 //! Brings a snapshot, or a part of it, back to a folder.
 
+mod dress;
+mod nodes;
 mod read;
+mod select;
 mod target;
+mod unnamed;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,6 +20,7 @@ use crate::ports::{Store, StoreError};
 use super::Progress;
 use super::blocking::blocking;
 use super::snapshots::{self, SnapshotError, Trust, Which};
+use select::select;
 
 /// What of a snapshot is wanted.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +41,8 @@ pub struct RestoreOptions {
     /// Replace files that are there, and remove the log beside a database. Without it their being there is an error, and
     /// nothing is changed.
     pub overwrite: bool,
+    /// Make device nodes, which only root can; without it they are left out and told.
+    pub devices: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +55,14 @@ pub struct RestoreReport {
     pub bytes: u64,
     pub folders: u64,
     pub links: u64,
+    /// Further names of files.
+    pub hardlinks: u64,
+    /// Named pipes and devices.
+    pub specials: u64,
+    /// Devices that were not asked for.
+    pub devices_left_out: u64,
+    /// Extended attributes, ACLs among them, that could not be set.
+    pub xattrs_lost: u64,
     /// Segments that were read, every one to its last byte.
     pub segments: u64,
     /// What a person should know, such as owners that were not set.
@@ -92,8 +107,10 @@ pub enum RestoreError {
         objects: Vec<String>,
         unrestored: u64,
     },
-    #[error("the snapshot holds {0}, which this arkwright cannot restore; upgrade")]
-    Unsupported(EntryPath),
+    #[error(
+        "only root can make device nodes, such as {0}; run it as root, or leave out --devices; nothing was changed"
+    )]
+    Devices(EntryPath),
     #[error("it was stopped")]
     Stopped,
 }
@@ -131,8 +148,10 @@ pub async fn restore(
 ) -> Result<RestoreReport, RestoreError> {
     let snapshot = snapshots::find(store.as_ref(), trust, which).await?;
     let listing = snapshots::listing(store.as_ref(), &snapshot, identities).await?;
+    let (entries, devices_left_out) = select(listing.entries, options)?;
     let wanted = Wanted {
-        entries: select(listing.entries, &options.selection)?,
+        entries,
+        devices_left_out,
         databases: databases(&listing.closing.sources),
     };
     let (store, identities, options) = (store.clone(), identities.clone(), options.clone());
@@ -145,6 +164,7 @@ pub async fn restore(
 /// What is written.
 struct Wanted {
     entries: Vec<Entry>,
+    devices_left_out: u64,
     /// Files that were read as SQLite databases: the log beside an older one would be replayed into them.
     databases: BTreeSet<EntryPath>,
 }
@@ -152,28 +172,6 @@ struct Wanted {
 fn databases(sources: &[SourceRecord]) -> BTreeSet<EntryPath> {
     let sqlite = sources.iter().filter(|source| source.kind == SQLITE);
     sqlite.map(|source| source.path.clone()).collect()
-}
-
-/// The entries wanted; with one path also the folders above it, so that they get their modes.
-fn select(entries: Vec<Entry>, selection: &Selection) -> Result<Vec<Entry>, RestoreError> {
-    let wanted = |entry: &Entry| match selection {
-        Selection::Everything => true,
-        Selection::Data => entry.path.is_data(),
-        Selection::Path(path) => entry.path.is_within(path) || (entry.node == Node::Dir && path.is_within(&entry.path)),
-    };
-    let kept: Vec<Entry> = entries.into_iter().filter(wanted).collect();
-    if let Selection::Path(path) = selection
-        && !kept.iter().any(|entry| entry.path.is_within(path))
-    {
-        return Err(RestoreError::NotInIt(path.clone()));
-    }
-    if let Some(odd) = kept
-        .iter()
-        .find(|entry| matches!(entry.node, Node::Hardlink(_) | Node::Fifo | Node::Device { .. }))
-    {
-        return Err(RestoreError::Unsupported(odd.path.clone()));
-    }
-    Ok(kept)
 }
 
 /// The contents a selection needs, by segment, and whether the whole snapshot is read.
@@ -198,6 +196,10 @@ fn report(snapshot: &Snapshot, options: &RestoreOptions) -> RestoreReport {
         bytes: 0,
         folders: 0,
         links: 0,
+        hardlinks: 0,
+        specials: 0,
+        devices_left_out: 0,
+        xattrs_lost: 0,
         segments: 0,
         notes: Vec::new(),
     }

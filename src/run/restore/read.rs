@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::backup::{
-    Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot, Tally, read_segment,
-};
+use crate::backup::{Entry, Identities, Member, MemberSink, Node, OpenError, SegmentError, SegmentRecord, Snapshot};
 use crate::model::{Digest, Size, chain};
 use crate::ports::{Store, StoreError};
 use crate::run::blocking::Ticker;
-use crate::run::snapshots::{SnapshotError, as_signed, has_length, signed_reader};
+use crate::run::opening::{Opening, read_signed};
+use crate::run::snapshots::{SnapshotError, has_length};
 
-use super::target::{Target, Unnamed};
+use super::select::link_of;
+use super::target::Target;
+use super::unnamed::Unnamed;
 use super::{RestoreError, RestoreOptions, RestoreReport, Wanted, content, is_whole, report};
 
 pub(super) fn run(
@@ -24,9 +25,23 @@ pub(super) fn run(
     ticker: &Ticker,
     handle: &Handle,
 ) -> Result<RestoreReport, RestoreError> {
-    let Wanted { entries, databases } = wanted;
+    let Wanted {
+        entries,
+        devices_left_out,
+        databases,
+    } = wanted;
     let mut target = Target::open(&options.target, options.overwrite, databases)?;
+    if let Some(device) = entries.iter().find(|entry| matches!(entry.node, Node::Device { .. }))
+        && !target.dresser.owns()
+    {
+        return Err(RestoreError::Devices(device.path.clone()));
+    }
     target.must_be_free(&entries)?;
+    target.linked = entries
+        .iter()
+        .filter_map(link_of)
+        .map(|to| (to.clone(), None))
+        .collect();
     let mut done = report(snapshot, options);
     for entry in &entries {
         if entry.node == Node::Dir {
@@ -61,14 +76,24 @@ pub(super) fn run(
             Err(Trouble::Other(error)) => return Err(error),
         }
     }
+    unrestored += hardlinks(&mut target, &entries, &mut done)?;
     for entry in &entries {
-        if let Node::Symlink(to) = &entry.node {
-            target.link(entry, to)?;
-            done.links += 1;
+        target.node(entry)?;
+        match entry.node {
+            Node::Symlink(_) => done.links += 1,
+            Node::Fifo | Node::Device { .. } => done.specials += 1,
+            Node::Dir | Node::File(_) | Node::Hardlink(_) => {}
         }
     }
     target.finish(&entries)?;
+    done.xattrs_lost = target.dresser.xattrs_lost();
+    done.devices_left_out = devices_left_out;
     done.notes = target.notes();
+    if devices_left_out > 0 {
+        done.notes.push(format!(
+            "{devices_left_out} device nodes were left out; --devices makes them, as root"
+        ));
+    }
     // A segment the header does not name was refused when the listing was read.
     unrestored += by_segment.values().map(|left| left.len() as u64).sum::<u64>();
     if damaged.is_empty() && unrestored == 0 {
@@ -79,6 +104,24 @@ pub(super) fn run(
         objects: damaged.into_iter().map(|(object, _)| object).collect(),
         unrestored,
     })
+}
+
+/// How many could not be made, since their file was not restored.
+fn hardlinks(target: &mut Target, entries: &[Entry], done: &mut RestoreReport) -> Result<u64, RestoreError> {
+    let of: BTreeMap<_, _> = entries
+        .iter()
+        .filter(|entry| target.linked.contains_key(&entry.path))
+        .map(|entry| (&entry.path, entry))
+        .collect();
+    let mut unrestored = 0;
+    for entry in entries {
+        let Some(to) = link_of(entry) else { continue };
+        match of.get(to) {
+            Some(of) if target.hardlink(entry, of)? => done.hardlinks += 1,
+            _ => unrestored += 1,
+        }
+    }
+    Ok(unrestored)
 }
 
 enum Trouble {
@@ -144,13 +187,12 @@ impl<'a> Pull<'a> {
             Err(StoreError::NotFound { .. }) => return Err(Trouble::Damaged("it is missing".into())),
             Err(error) => return Err(Trouble::Other(error.into())),
         };
-        let mut from = Tally::new(signed_reader(handle, stream, &object));
-        let read = read_segment(segment.name.coding, identities, &mut from, self);
+        let Opening { signed, members } = read_signed(handle, stream, &object, &segment.name, identities, self);
         if let Some(failure) = self.failure.take() {
             return Err(Trouble::Other(failure));
         }
-        as_signed(&object, from).map_err(Trouble::Damaged)?;
-        match read {
+        signed.map_err(Trouble::Damaged)?;
+        match members {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {
                 Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))
             }
@@ -240,6 +282,8 @@ impl MemberSink for Pull<'_> {
         let Some((first, same)) = entries.split_first() else {
             return Ok(());
         };
+        let ended = unnamed.end();
+        self.took(ended)?;
         // One after the other, since each takes a descriptor; the first last, while nobody else can write to it.
         for entry in same {
             let copied = self.target.begin(entry).and_then(|mut copy| {

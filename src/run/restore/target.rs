@@ -1,72 +1,40 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::backup::{Entry, EntryPath, Meta, Node, SQLITE_SIDES};
+use crate::backup::{Entry, EntryPath, Node, SQLITE_SIDES};
 
 use super::RestoreError;
+use super::dress::Dresser;
+use super::unnamed::Unnamed;
 
 /// A folder that is written into and never out of: each part of a path is opened below the one before, and no link is
 /// followed on the way.
 pub(super) struct Target {
     root: OwnedFd,
     path: PathBuf,
-    overwrite: bool,
+    pub(super) overwrite: bool,
     /// Files beside which none of an older database may stay.
     databases: BTreeSet<EntryPath>,
     /// The parts of every folder that was not there before.
     made: BTreeSet<Vec<Vec<u8>>>,
-    /// Only root gives files away.
-    owns: bool,
+    pub(super) dresser: Dresser,
+    /// Files that hard links lead to, and what they are once they were restored.
+    pub(super) linked: BTreeMap<EntryPath, Option<(u64, u64)>>,
+    /// Hard links that became files of their own.
+    pub(super) copied: u64,
     /// The folder written into last.
     last: Option<(Vec<Vec<u8>>, OwnedFd)>,
     temporary: u64,
 }
 
-/// A file that is being written and has no name of its own yet; removed when dropped.
-pub(super) struct Unnamed {
-    file: File,
-    folder: OwnedFd,
-    temporary: String,
-    path: PathBuf,
-    named: bool,
-}
-
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        if !self.named
-            && let Err(error) = rustix::fs::unlinkat(&self.folder, &self.temporary, AtFlags::empty())
-        {
-            tracing::warn!(
-                "the unfinished file {} of {} stays: {error}",
-                self.temporary,
-                self.path.display()
-            );
-        }
-    }
-}
-
-impl Unnamed {
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
-        self.file.write_all(bytes).map_err(|e| failed(&self.path, e))
-    }
-
-    /// All that was written so far.
-    pub(super) fn copy_to(&mut self, other: &mut Unnamed) -> Result<(), RestoreError> {
-        self.file.rewind().map_err(|e| failed(&self.path, e))?;
-        let copied = io::copy(&mut self.file, &mut other.file);
-        copied.map(|_bytes| ()).map_err(|e| failed(&other.path, e))
-    }
-}
-
-fn failed(path: &Path, error: impl Into<io::Error>) -> RestoreError {
+pub(super) fn failed(path: &Path, error: impl Into<io::Error>) -> RestoreError {
     let (path, source) = (path.to_path_buf(), error.into());
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => RestoreError::Full { path },
@@ -91,13 +59,15 @@ impl Target {
             overwrite,
             databases,
             made: BTreeSet::new(),
-            owns: rustix::process::geteuid().is_root(),
+            dresser: Dresser::new(),
+            linked: BTreeMap::new(),
+            copied: 0,
             last: None,
             temporary: 0,
         })
     }
 
-    fn at(&self, entry: &EntryPath) -> PathBuf {
+    pub(super) fn at(&self, entry: &EntryPath) -> PathBuf {
         self.path.join(OsStr::from_bytes(&entry.to_bytes()))
     }
 
@@ -148,7 +118,7 @@ impl Target {
     fn sides(&self, entries: &[Entry]) -> Result<Vec<EntryPath>, RestoreError> {
         let databases = entries.iter().map(|entry| &entry.path);
         let mut sides = Vec::new();
-        for database in databases.filter(|path| self.databases.contains(path)) {
+        for database in databases.filter(|path| self.databases.contains(*path)) {
             for suffix in SQLITE_SIDES {
                 let side = EntryPath::from_bytes(&[&database.to_bytes(), suffix.as_bytes()].concat());
                 sides.push(side.map_err(|e| failed(&self.at(database), io::Error::other(e)))?);
@@ -215,7 +185,7 @@ impl Target {
         Ok(Some(folder))
     }
 
-    fn parent(&mut self, entry: &EntryPath) -> Result<(OwnedFd, Vec<u8>), RestoreError> {
+    pub(super) fn parent(&mut self, entry: &EntryPath) -> Result<(OwnedFd, Vec<u8>), RestoreError> {
         let mut parts = entry.parts();
         let name = parts.pop().unwrap_or_default();
         match self.walk(&parts, true)? {
@@ -239,13 +209,8 @@ impl Target {
             let temporary = format!(".arkwright-{}-{}.part", std::process::id(), self.temporary);
             match rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o600)) {
                 Ok(file) => {
-                    return Ok(Unnamed {
-                        file: file.into(),
-                        folder,
-                        temporary,
-                        path,
-                        named: false,
-                    });
+                    let holes = &entry.traits.holes;
+                    return Ok(Unnamed::new(file.into(), folder, temporary, path, holes));
                 }
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(failed(&path, error)),
@@ -256,8 +221,11 @@ impl Target {
     /// Gives a file whose content was checked its owner, mode, time and name.
     pub(super) fn name(&mut self, entry: &Entry, mut unnamed: Unnamed) -> Result<(), RestoreError> {
         let path = self.at(&entry.path);
-        self.dress(unnamed.file.as_fd(), &entry.meta)
-            .map_err(|e| failed(&path, e))?;
+        self.dresser.dress(&unnamed.file, &path, entry, true)?;
+        if let Some(linked) = self.linked.get_mut(&entry.path) {
+            let found = rustix::fs::fstat(&unnamed.file).map_err(|e| failed(&path, e))?;
+            *linked = Some((found.st_dev, found.st_ino));
+        }
         let parts = entry.path.parts();
         let name = OsStr::from_bytes(parts.last().map_or(&[], Vec::as_slice));
         if self.overwrite && self.databases.contains(&entry.path) {
@@ -282,29 +250,6 @@ impl Target {
         }
     }
 
-    pub(super) fn link(&mut self, entry: &Entry, to: &[u8]) -> Result<(), RestoreError> {
-        let path = self.at(&entry.path);
-        let (folder, name) = self.parent(&entry.path)?;
-        let name = OsStr::from_bytes(&name);
-        let to = OsStr::from_bytes(to);
-        let mut made = rustix::fs::symlinkat(to, &folder, name);
-        if made == Err(Errno::EXIST) && self.overwrite {
-            rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(|e| failed(&path, e))?;
-            made = rustix::fs::symlinkat(to, &folder, name);
-        }
-        match made {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Err(RestoreError::Exists { first: path, count: 1 }),
-            Err(error) => return Err(failed(&path, error)),
-        }
-        if self.owns {
-            let (uid, gid) = owner(&entry.meta);
-            rustix::fs::chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(&path, e))?;
-        }
-        rustix::fs::utimensat(&folder, name, &times(&entry.meta), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| failed(&path, e))
-    }
-
     /// Folders that were made, or may be replaced, get mode, owner and time, the deepest first; then all is synced.
     pub(super) fn finish(&mut self, entries: &[Entry]) -> Result<(), RestoreError> {
         let is_ours =
@@ -314,28 +259,25 @@ impl Target {
         for entry in folders {
             self.last = None;
             let path = self.at(&entry.path);
-            if let Some(folder) = self.walk(&entry.path.parts(), false)? {
-                self.dress(folder.as_fd(), &entry.meta).map_err(|e| failed(&path, e))?;
+            let parts = entry.path.parts();
+            if let Some(folder) = self.walk(&parts, false)? {
+                let new = self.made.contains(&parts);
+                self.dresser.dress(&folder, &path, entry, new)?;
             }
         }
         rustix::fs::syncfs(&self.root).map_err(|e| failed(&self.path, e))
     }
 
-    fn dress(&self, file: impl AsFd, meta: &Meta) -> Result<(), Errno> {
-        if self.owns {
-            let (uid, gid) = owner(meta);
-            rustix::fs::fchown(&file, uid, gid)?;
-        }
-        // After the owner, since changing that clears the set-id bits.
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(meta.mode))?;
-        rustix::fs::futimens(&file, &times(meta))
-    }
-
+    /// What a person should know of what was restored.
     pub(super) fn notes(&self) -> Vec<String> {
-        match self.owns {
-            true => Vec::new(),
-            false => vec!["owners were not set: only root may give files away".into()],
+        let mut notes = self.dresser.notes();
+        if self.copied > 0 {
+            notes.push(format!(
+                "{} hard links became files of their own: the target takes no link there",
+                self.copied
+            ));
         }
+        notes
     }
 }
 
@@ -362,23 +304,5 @@ fn place_new(folder: &OwnedFd, from: &str, to: &OsStr) -> Result<(), Errno> {
             rustix::fs::unlinkat(folder, from, AtFlags::empty())
         }
         other => other,
-    }
-}
-
-fn owner(meta: &Meta) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
-    // All ones would mean "leave it".
-    let uid = (meta.uid != u32::MAX).then(|| rustix::fs::Uid::from_raw(meta.uid));
-    let gid = (meta.gid != u32::MAX).then(|| rustix::fs::Gid::from_raw(meta.gid));
-    (uid, gid)
-}
-
-fn times(meta: &Meta) -> Timestamps {
-    let time = Timespec {
-        tv_sec: meta.mtime.div_euclid(1_000_000_000),
-        tv_nsec: meta.mtime.rem_euclid(1_000_000_000),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
     }
 }
