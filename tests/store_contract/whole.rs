@@ -364,3 +364,23 @@ async fn a_right_that_is_lost_at_any_request_makes_no_half_snapshot() {
 async fn a_backup_that_is_killed_at_any_request_makes_no_half_snapshot() {
     whole_or_not_there(Trouble::Silence, true).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_takes_no_more_memory_than_a_few_parts() {
+    let server = Server::start().await;
+    let project = Project::of(&server, json!({}));
+    project.photo("film.mp4", 200, 7);
+    let mut run = project.spawn(&["backup", "run"]);
+    let mut peak = 0;
+    while run.try_wait().expect("waited for").is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or_default() >> 10);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(run.wait().expect("gone").success());
+    assert!(server.seen(Method::PUT, "partNumber").len() >= 25, "in parts");
+    // Of a build that is not optimised; a folder takes about 50.
+    assert!((1..=112).contains(&peak), "{peak} MiB at most");
+}
