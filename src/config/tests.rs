@@ -293,3 +293,54 @@ fn each_mistake_is_named_at_its_line() {
         assert!(text.contains(says), "{to}: {text}");
     }
 }
+
+#[test]
+fn the_keys_of_a_bucket_are_refused_and_their_line_is_not_shown() {
+    for line in [
+        "secret_access_key: qqqsecret",
+        "  - { s3: { bucket: b, \"aws_secret_access_key\" : qqqsecret } }",
+        "  secret_key: qqqsecret",
+        "session_token: qqqsecret",
+    ] {
+        let error = read(&format!("state: x\n{line}\n")).expect_err("refused");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("never written here") && error.line == 2, "{text}");
+        assert!(!text.contains("qqq"), "{text}");
+    }
+    for fine in ["# secret_key: is not written here", "# x"] {
+        read(&format!("{GOOD}{fine}\n")).expect("a comment");
+    }
+}
+
+#[test]
+fn a_store_is_a_folder_or_a_bucket_and_a_mistake_in_it_has_its_line() {
+    let with = |store: &str| GOOD.replace("{ path: ./backups }", store);
+    read(&with(
+        "{ s3: { bucket: ark-backups, region: ap-northeast-1, sse: { kms: alias/ark } } }",
+    ))
+    .expect("a bucket");
+    for (store, told) in [
+        ("{}", "needs either `path` or `s3`"),
+        (
+            "{ path: x, s3: { bucket: ark-backups, region: x } }",
+            "needs either `path` or `s3`",
+        ),
+        ("{ s3: { bucket: ark-backups } }", "`region`"),
+        (
+            "{ s3: { bucket: ark-backups, region: x, storage_class: GLACIER } }",
+            "thawed",
+        ),
+        (
+            "{ s3: { bucket: ark-backups, region: x, bucked: y } }",
+            "unknown field `bucked`",
+        ),
+    ] {
+        let error = read(&with(store)).expect_err("refused");
+        assert!(error.message.contains(told), "{store}: {error:?}");
+        assert!(error.excerpt.contains("stores:"), "{store}: {error:?}");
+    }
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    load(Path::new("arkwright.yaml"), text, &services())
+}

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use arkwright::ports::{Put, Store, StoreError};
-use arkwright::store::S3Store;
+use arkwright::store::{Patience, S3Store};
 use futures_util::TryStreamExt;
 use hyper::Method;
 use serde_json::json;
@@ -64,7 +64,13 @@ async fn an_answer_that_fails_is_asked_for_again() {
 #[tokio::test]
 async fn a_server_that_always_fails_is_an_error_and_leaves_nothing() {
     let server = Server::start().await;
-    let store = server.store();
+    let hurried = Patience {
+        attempt: Duration::from_millis(500),
+        tries: 2,
+        ..hasty()
+    };
+    let unfinished = Some(server.unfinished());
+    let store = S3Store::open_patiently(server.config(json!({})), "/".as_ref(), unfinished, None, hurried);
     store.put("seg/there", body(b"x"), Put::Create).await.expect("put");
     for trouble in [Trouble::Refuse(503, "SlowDown"), Trouble::Reset, Trouble::Silence] {
         for method in [Method::PUT, Method::GET, Method::DELETE] {

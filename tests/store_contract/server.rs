@@ -64,6 +64,8 @@ pub struct Seen {
 #[derive(Default)]
 struct Script {
     planned: Vec<Planned>,
+    /// After so many requests, this happens to all.
+    from: Option<(usize, Trouble)>,
     seen: Vec<Seen>,
 }
 
@@ -158,6 +160,15 @@ impl Server {
         });
     }
 
+    /// What happens to every request after so many.
+    pub fn plan_from(&self, requests: usize, trouble: Trouble) {
+        self.script.lock().expect("the script").from = Some((requests, trouble));
+    }
+
+    pub fn requests(&self) -> usize {
+        self.script.lock().expect("the script").seen.len()
+    }
+
     /// Whether all that was planned came to pass.
     pub fn played(&self) -> bool {
         self.script
@@ -221,10 +232,13 @@ async fn answer(
         });
         let fits =
             |planned: &&mut Planned| planned.times > 0 && planned.method == method && target.contains(planned.part);
-        script.planned.iter_mut().find(fits).map(|planned| {
+        let count = script.seen.len();
+        let from = script.from.clone().filter(|(requests, _)| count > *requests);
+        let planned = script.planned.iter_mut().find(fits).map(|planned| {
             planned.times -= 1;
             planned.trouble.clone()
-        })
+        });
+        planned.or(from.map(|(_, trouble)| trouble))
     };
     let cut = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     match trouble {

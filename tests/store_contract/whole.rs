@@ -78,9 +78,9 @@ impl Project {
     }
 
     /// Bytes that no compression makes small.
-    fn photo(&self, name: &str, megabytes: usize) {
-        let mut chance = fastrand::Rng::with_seed(7);
-        let bytes: Vec<u8> = (0..megabytes << 20).map(|_| chance.u8(..)).collect();
+    fn photo(&self, name: &str, megabytes: usize, seed: u64) {
+        let mut bytes = vec![0; megabytes << 20];
+        fastrand::Rng::with_seed(seed).fill(&mut bytes);
         fs::write(self.at("data").join(name), bytes).expect("written");
     }
 }
@@ -97,7 +97,7 @@ fn same(a: &Path, b: &Path) {
 async fn a_project_is_backed_up_to_a_bucket_verified_and_restored() {
     let server = Server::start().await;
     let project = Project::of(&server, json!({ "object_lock": { "mode": "governance", "days": 30 } }));
-    project.photo("photo.jpg", 20);
+    project.photo("photo.jpg", 20, 7);
     project.succeeds(&["backup", "run"]);
     fs::write(project.at("data/more.txt"), "more").expect("written");
     // A lock that is about to end.
@@ -180,7 +180,7 @@ async fn a_project_is_backed_up_to_a_bucket_verified_and_restored() {
 async fn a_server_in_trouble_makes_no_half_snapshot() {
     let server = Server::start().await;
     let project = Project::of(&server, json!({}));
-    project.photo("photo.jpg", 20);
+    project.photo("photo.jpg", 20, 7);
     for (method, part) in [
         (Method::PUT, "seg/"),
         (Method::PUT, "partNumber=1"),
@@ -225,7 +225,7 @@ async fn a_server_in_trouble_makes_no_half_snapshot() {
 async fn a_backup_that_is_killed_while_it_uploads_leaves_nothing_once_it_ran_again() {
     let server = Server::start().await;
     let project = Project::of(&server, json!({}));
-    project.photo("photo.jpg", 30);
+    project.photo("photo.jpg", 30, 7);
     server.plan(Method::PUT, "partNumber=3", Trouble::Silence, usize::MAX);
     let mut killed = project.spawn(&["backup", "run"]);
     for _ in 0..300 {
@@ -266,7 +266,7 @@ async fn what_whoever_took_the_host_overwrote_is_restored_from_the_versions_befo
     let server = Server::start().await;
     server.settings().versioned = true;
     let project = Project::of(&server, json!({ "object_lock": { "mode": "compliance", "days": 30 } }));
-    project.photo("photo.jpg", 10);
+    project.photo("photo.jpg", 10, 7);
     project.succeeds(&["backup", "run"]);
     let before = chrono::Utc::now().to_rfc3339();
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -290,4 +290,97 @@ async fn what_whoever_took_the_host_overwrote_is_restored_from_the_versions_befo
     same(&project.at("data"), &project.at("back/data"));
     let refused = project.run(&["backup", "list", "--at", "yesterday"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+/// Runs a backup of which every request after the first `n` meets `trouble`; `None` once it needs no more than those.
+async fn cut_after(server: &Server, project: &Project, n: usize, trouble: Trouble, kill: bool) -> Option<bool> {
+    project.photo("new.jpg", 9, n as u64);
+    server.clear();
+    server.plan_from(n, trouble);
+    let mut run = project.spawn(&["backup", "run"]);
+    let succeeded = loop {
+        if let Some(status) = run.try_wait().expect("waited for") {
+            break status.success();
+        }
+        if kill && server.requests() > n {
+            run.kill().expect("killed");
+            run.wait().expect("gone");
+            break false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let cut = server.requests() > n;
+    server.clear();
+    cut.then_some(succeeded)
+}
+
+async fn whole_or_not_there(trouble: Trouble, kill: bool) {
+    let server = Server::start().await;
+    let project = Project::of(&server, json!({}));
+    project.succeeds(&["backup", "run"]);
+    let count = || {
+        let listed = project.succeeds(&["--json", "backup", "list"]);
+        listed[0]["snapshots"].as_array().map_or(0, Vec::len)
+    };
+    let mut snapshots = 1;
+    let mut n = 0;
+    while let Some(succeeded) = cut_after(&server, &project, n, trouble.clone(), kill).await {
+        let now = count();
+        assert!(
+            now == snapshots || now == snapshots + 1,
+            "after {n}: {now} snapshots, {snapshots} before"
+        );
+        assert!(
+            !succeeded || now == snapshots + 1,
+            "after {n}: a success without a snapshot"
+        );
+        project.succeeds(&["backup", "verify", "--level", "objects"]);
+        // A run that was cut short is taken to its end, or begun anew.
+        if kill {
+            project.run(&["resume"]);
+        }
+        snapshots = count();
+        n += 1;
+    }
+    assert!(n >= 12, "a run of {n} requests, an upload in parts among them");
+    assert_eq!(count(), snapshots + 1, "the run that was not cut");
+    assert!(server.settings().uploads.is_empty(), "no upload is left");
+    project.succeeds(&["backup", "verify", "--level", "files"]);
+    project.succeeds(&["backup", "restore", "1", "--to", "first"]);
+    project.succeeds(&["backup", "restore", "full", "--to", "last"]);
+    same(&project.at("data"), &project.at("last/data"));
+    assert_eq!(
+        fs::read_to_string(project.at("first/data/notes.txt")).expect("read"),
+        "what matters"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_lost_at_any_request_makes_no_half_snapshot() {
+    whole_or_not_there(Trouble::Refuse(403, "AccessDenied"), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_killed_at_any_request_makes_no_half_snapshot() {
+    whole_or_not_there(Trouble::Silence, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_takes_no_more_memory_than_a_few_parts() {
+    let server = Server::start().await;
+    let project = Project::of(&server, json!({}));
+    project.photo("film.mp4", 200, 7);
+    let mut run = project.spawn(&["backup", "run"]);
+    let mut peak = 0;
+    while run.try_wait().expect("waited for").is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or_default() >> 10);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(run.wait().expect("gone").success());
+    assert!(server.seen(Method::PUT, "partNumber").len() >= 25, "in parts");
+    // Of a build that is not optimised; a folder takes about 50.
+    assert!((1..=112).contains(&peak), "{peak} MiB at most");
 }

@@ -201,9 +201,14 @@ fn stores(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {
 fn plain_http(name: &str, s3: &S3Config) -> Option<Finding> {
     let endpoint = s3.endpoint.as_deref()?;
     let host = endpoint.strip_prefix("http://")?;
+    let after = |local: &&str| {
+        host.strip_prefix(*local)
+            .map(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    };
     let local = ["localhost", "127.0.0.1", "[::1]"]
         .iter()
-        .any(|local| host.starts_with(local));
+        .filter_map(after)
+        .any(|local| local);
     (!local).then(|| {
         Finding::new(
             Severity::Warning,

@@ -190,10 +190,11 @@ fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
 
 /// The chain below the SDK's own words.
 fn inner(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => printable(&crate::model::chain(source), 400),
-        None => printable(&error.to_string(), 400),
-    }
+    let text = match error.source() {
+        Some(source) => crate::model::chain(source),
+        None => error.to_string(),
+    };
+    printable(text.trim_end_matches('.'), 400)
 }
 
 /// What a stranger says, on one line.

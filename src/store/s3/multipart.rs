@@ -16,12 +16,12 @@ use super::lock::{algorithm, mode_of};
 use super::put::{MARK, PART, Writing, class, filled};
 use super::unfinished::{Entry, Upload};
 
-/// Parts of the first size; those after are larger, or an object would end at 80 GiB.
+/// Parts of the first size; those after are larger, or an object would end at 49 GiB.
 const SMALL_PARTS: i32 = 2000;
 const LARGE_PART: usize = 32 << 20;
 const MOST_PARTS: i32 = 10_000;
 /// Small parts under way at once; large ones go one by one.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 /// How long a server may take for the parts of a large object.
 const PUTTING_TOGETHER: Duration = Duration::from_secs(240);
 
@@ -153,7 +153,7 @@ impl Bucket {
             let last = part.len() < size_of(number);
             if number > MOST_PARTS && !part.is_empty() {
                 return Err(Broke::Store(Fault::other(
-                    "an object of more than 265 GiB cannot be written",
+                    "an object of more than 259 GiB cannot be written",
                 )));
             }
             total += part.len() as u64;

@@ -20,7 +20,8 @@ use super::lock::{algorithm, mode_of};
 /// Metadata by which an answer that was lost is told from a name somebody else took.
 pub(super) const MARK: &str = "arkwright-put";
 /// What does not fit is sent in parts of this size: the least a server takes is 5 MiB.
-pub(super) const PART: usize = 8 << 20;
+pub(super) const PART: usize = 5 << 20;
+const SMALL: usize = 256 << 10;
 /// A link slower than this is too slow.
 const SLOWEST: u64 = 32 << 10;
 
@@ -263,6 +264,10 @@ pub(super) async fn filled(body: &mut ByteStream, rest: &mut Bytes, size: usize)
     let mut bytes = BytesMut::new();
     loop {
         let wanted = (size - bytes.len()).min(rest.len());
+        // Most objects are small; one that is not gets its room at once, without copies on the way.
+        if bytes.len() + wanted > SMALL && bytes.capacity() < size {
+            bytes.reserve(size - bytes.len());
+        }
         bytes.extend_from_slice(&rest.split_to(wanted));
         if bytes.len() == size {
             return Ok(bytes.freeze());

@@ -118,6 +118,28 @@ fn sources_are_there_and_stores_can_be_written() {
 }
 
 #[test]
+fn a_bucket_that_is_reached_without_tls_is_told_unless_it_is_on_this_host() {
+    for (endpoint, told) in [
+        ("http://s3.lan:9000", true),
+        ("http://127.0.0.1.example.com", true),
+        ("http://user.localhost", true),
+        ("http://127.0.0.1:9000", false),
+        ("http://localhost", false),
+        ("http://[::1]:9000/", false),
+        ("https://s3.lan", false),
+    ] {
+        let (mut world, _root) = world();
+        let backups = world.config.backups.as_mut().expect("backups");
+        let s3 = serde_json::json!({ "s3": { "bucket": "ark", "endpoint": endpoint } });
+        let store = serde_json::from_value(s3).expect("a store");
+        backups.stores = [("offsite".to_owned(), store)].into();
+        let found = codes(&backups::check(&world.scene()));
+        let wanted: &[&str] = if told { &["store-plain-http offsite"] } else { &[] };
+        assert_eq!(about(&found, "store"), wanted, "{endpoint}");
+    }
+}
+
+#[test]
 fn the_state_folder_is_for_its_owner_alone() {
     let mut world = World::of(PLAIN, "{}");
     assert_eq!(state::check(&world.scene()), [], "it can be made");
