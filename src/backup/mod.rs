@@ -24,7 +24,7 @@ pub use header::{
 };
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
-pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
+pub use path::{EntryPath, HOST, IMAGES, NotAPath, SERVICES, STACK, VOLUMES, escape, normal, unescape};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};
 pub use segment::{Member, MemberSink, SUMS, SegmentError, SegmentWriter, Tally, read_segment};
 pub use sign::{BadKey, BadSignature, MANIFEST_NAMESPACE, Signer, TrustedKeys};

@@ -130,7 +130,8 @@ fn sources_of<'a>(scene: &Scene<'_>, backups: &'a Backups) -> BTreeMap<PathBuf, 
     let mut all: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
     for (name, set) in &backups.sets {
         for source in &set.sources {
-            let path = scene.config.folder.join(source.path()).components().collect();
+            let Some(path) = source.path() else { continue };
+            let path = scene.config.folder.join(path).components().collect();
             all.entry(path).or_default().push(name);
         }
     }
