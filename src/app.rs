@@ -1,5 +1,6 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod back;
 mod backups;
 mod checkup;
 mod known;
@@ -29,6 +30,7 @@ use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::FsStore;
 
+pub use back::{PutBack, PutBackFailed, Wanted};
 pub use backups::{BackupRoom, BackupRoomError, foreign_store};
 pub use living::Living;
 pub use site::{Site, SiteError};

@@ -6,6 +6,6 @@ mod inspect;
 mod sqlite;
 mod tree;
 
-pub use inside::ProjectSources;
+pub use inside::{Back, ProjectSources, PutBackError, put_back};
 pub use inspect::TreeInspector;
 pub use tree::HostSources;

@@ -4,6 +4,7 @@
 //! `ARKWRIGHT_TEST_DOCKER` and `ARKWRIGHT_TEST_PODMAN` name the engines, as for the engine's contract. The images are those
 //! of `scripts/images`. What is missing is printed as NOT RUN; with `CI=true` it fails.
 
+mod back;
 mod command;
 #[path = "../common/mod.rs"]
 mod common;
@@ -45,6 +46,7 @@ on_both! {
     command::a_program_that_fails_or_says_nothing_fails_the_backup,
     postgres::a_server_is_dumped_while_it_is_written_to,
     postgres::what_cannot_be_dumped_fails_the_backup_and_says_why,
+    back::one_database_and_one_output_go_back_into_what_runs,
     redis::a_snapshot_is_saved_for_the_backup,
     redis::a_wrong_password_fails_the_backup_and_is_not_shown,
     volume::everything_in_a_volume_is_kept,

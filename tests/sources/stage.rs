@@ -23,7 +23,7 @@ use crate::support::World;
 pub struct Stage {
     pub engine: Arc<dyn Engine>,
     pub project: ProjectName,
-    host: String,
+    pub host: String,
 }
 
 /// Runs a case if the engine is named; what it leaves behind is removed, also when it fails.

@@ -1,5 +1,6 @@
 //! `arkwright backup`: one file a verb.
 
+mod back;
 mod list;
 mod place;
 mod restore;

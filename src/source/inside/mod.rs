@@ -2,6 +2,7 @@
 //! the output of programs.
 
 mod archive;
+mod back;
 mod command;
 mod mongodb;
 mod place;
@@ -25,6 +26,7 @@ use crate::plan::labels;
 use crate::ports::{Container, Engine, EngineError, Observed, Reading, Sink, SourceError, Sources, Web};
 
 use super::HostSources;
+pub use back::{Back, PutBackError, put_back};
 use place::Place;
 
 /// For a question to a server.
@@ -115,30 +117,8 @@ impl Inside<'_> {
         observed.map_err(|error| self.engine_failed(&error))
     }
 
-    /// The first running container of a service, by its number.
     fn container(&self, service: &ServiceName) -> Result<Container, SourceError> {
-        let observed = self.observe()?;
-        let of_service = |c: &&Container| {
-            c.label(labels::SERVICE) == Some(service.as_str())
-                && c.label(labels::ONEOFF) != Some("True")
-                && c.label(labels::HOOK).is_none()
-        };
-        let mut found: Vec<&Container> = observed.containers.iter().filter(of_service).collect();
-        found.sort_by_key(|c| {
-            let number: u32 = c.label(labels::NUMBER).and_then(|n| n.parse().ok()).unwrap_or(u32::MAX);
-            (number, c.name.clone())
-        });
-        match found.iter().find(|container| container.running()) {
-            Some(container) => Ok((*container).clone()),
-            None if found.is_empty() => Err(self.failed(
-                "it has no container",
-                format!("start it with `arkwright up {service}`, or take the source out of the set"),
-            )),
-            None => Err(self.failed(
-                format!("its container {} does not run", found[0].name),
-                format!("look at `arkwright logs {service}`, start it with `arkwright up {service}`, and run the backup again"),
-            )),
-        }
+        choose(&self.observe()?, service).map_err(|(why, remedy)| self.failed(why, remedy))
     }
 
     /// What a program answers that exits with 0 and says little.
@@ -175,6 +155,31 @@ impl Inside<'_> {
             newest: None,
             rows: Default::default(),
         }
+    }
+}
+
+/// The first running container of a service, by its number; else why there is none, and what to do.
+fn choose(observed: &Observed, service: &ServiceName) -> Result<Container, (String, String)> {
+    let of_service = |c: &&Container| {
+        c.label(labels::SERVICE) == Some(service.as_str())
+            && c.label(labels::ONEOFF) != Some("True")
+            && c.label(labels::HOOK).is_none()
+    };
+    let mut found: Vec<&Container> = observed.containers.iter().filter(of_service).collect();
+    found.sort_by_key(|c| {
+        let number: u32 = c.label(labels::NUMBER).and_then(|n| n.parse().ok()).unwrap_or(u32::MAX);
+        (number, c.name.clone())
+    });
+    match (found.iter().find(|container| container.running()), found.first()) {
+        (Some(container), _) => Ok((*container).clone()),
+        (None, None) => Err((
+            "it has no container".into(),
+            format!("start it with `arkwright up {service}`, and run this again"),
+        )),
+        (None, Some(container)) => Err((
+            format!("its container {} does not run", container.name),
+            format!("look at `arkwright logs {service}`, start it with `arkwright up {service}`, and run this again"),
+        )),
     }
 }
 
