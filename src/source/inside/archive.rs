@@ -78,7 +78,6 @@ impl Inside<'_> {
                 _ => return Err(odd(&name)),
             }
         }
-        drop(archive);
         io::copy(&mut counted, &mut io::sink()).map_err(torn)?;
         match counted.bytes < end + 2 * BLOCK {
             true => Err(Trouble::Torn("the engine ended its archive in the middle".into())),
