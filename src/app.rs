@@ -1,5 +1,6 @@
 //! The one place where edges are built and handed to `run/`.
 
+mod back;
 mod backups;
 mod checkup;
 mod known;
@@ -20,15 +21,16 @@ use crate::http::WebClient;
 use crate::machine::ThisHost;
 use crate::model::{Logins, ServiceName, Timestamp};
 use crate::plan::needs;
-use crate::ports::{Clock, Engine, EngineError, EngineInfo, Entropy, Given, Router, Store};
+use crate::ports::{Clock, Engine, EngineError, EngineInfo, Entropy, Given, Router, Store, Web};
 use crate::registry::{HostKeyring, Places};
 use crate::run::backup::StoresToOpen;
 use crate::run::{Blame, Host, OperationError};
-use crate::source::{HostSources, TreeInspector};
+use crate::source::{ProjectSources, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
 use crate::store::{FsStore, S3Store};
 
+pub use back::{PutBack, PutBackFailed, Wanted};
 pub use backups::{BackupRoom, BackupRoomError, foreign_store};
 pub use living::Living;
 pub use site::{Site, SiteError};
@@ -330,6 +332,12 @@ impl Project {
         {
             known::write(&folder, engine.info());
         }
+        let web: Arc<dyn Web> = Arc::new(WebClient::default());
+        let sources = ProjectSources {
+            project: self.loaded.stack.name.clone(),
+            engine: engine.as_ref().map(Arc::clone).map_err(ToString::to_string),
+            web: web.clone(),
+        };
         Ok(Host {
             stack: self.loaded.stack.clone(),
             secrets: self.loaded.secrets.clone(),
@@ -340,10 +348,10 @@ impl Project {
             router: self.router().map(|router| Arc::new(router) as Arc<dyn Router>),
             stores: self.stores(&folder),
             folder,
-            sources: Arc::new(HostSources),
+            sources: Arc::new(sources),
             inspector: Arc::new(TreeInspector),
             machine: Arc::new(ThisHost),
-            web: Arc::new(WebClient::default()),
+            web,
             programs: Arc::new(ThisHost),
             program: program().map_err(BuildError::Program)?,
             clock: Arc::new(SystemClock),

@@ -25,6 +25,7 @@ DEMO_IMAGES=(
 # The same below localhost/hwayo: 1.1.0 is good, and the versions after it fail in one way each, for trying gates.
 HWAYO_IMAGES=(
     "postgres:15              postgres"
+    "rabbitmq:3.10            rabbitmq"
     "web:1.0.0                hwayo-service  ROLE=web           VERSION=1.0.0"
     "web:1.1.0                hwayo-service  ROLE=web           VERSION=1.1.0"
     "web:1.1.0-errors         hwayo-service  ROLE=web           VERSION=1.1.0-errors   FAIL=10%"

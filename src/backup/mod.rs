@@ -36,7 +36,7 @@ pub use keep::{Reason, kept};
 pub use kinds::Kinds;
 pub use layout::{Coding, ManifestPart, NotASegment, SEGMENT_BYTES, SHARED_FILE_BYTES, SegmentName};
 pub use listing::{BadListing, Closing, Listing, ListingWriter, Opening, SQLITE, SQLITE_SIDES, SourceRecord};
-pub use path::{EntryPath, HOST, IMAGES, NotAPath, STACK, escape, normal, unescape};
+pub use path::{EntryPath, HOST, IMAGES, NotAPath, SERVICES, STACK, VOLUMES, escape, normal, unescape};
 pub use prune_step::{PruneOutput, PruneStep, PruneSubject, Swept};
 pub use pruning::{Judged, NoSuchSet, Rules, judge, let_go};
 pub use seal::{BadAgeKey, Identities, OpenError, Recipients};

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const STACK: &str = "@stack";
 pub const HOST: &str = "@host";
 pub const IMAGES: &str = "@images";
+pub const SERVICES: &str = "@services";
+pub const VOLUMES: &str = "@volumes";
 
 /// The longest path, in bytes before escaping; Linux takes 4096 at a time.
 const LONGEST: usize = 16 << 10;
@@ -104,7 +106,7 @@ impl EntryPath {
             Ok(relative) if relative.as_os_str().is_empty() => return Err(NotAPath::Length),
             Ok(relative) => {
                 let path = EntryPath::from_bytes(&bytes(relative))?;
-                if matches!(path.top(), STACK | HOST | IMAGES) {
+                if matches!(path.top(), STACK | HOST | IMAGES | SERVICES | VOLUMES) {
                     return Err(NotAPath::Outside(path.0));
                 }
                 path

@@ -97,7 +97,7 @@ pub fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     }
     for volume in &proposal.volumes {
         terminal.print(&format!(
-            "  not backed up  the named volume {volume}: no source reads volumes yet"
+            "  not backed up  the named volume {volume}: add it as a source, or the server whose data it is"
         ))?;
     }
     if made_recovery {

@@ -8,6 +8,9 @@ use crate::model::{Percent, Span};
 
 use super::S3Config;
 
+use super::inside::{OrService, or_service};
+use super::{CommandSource, MongodbSource, PostgresSource, PrometheusSource, RabbitmqSource, RedisSource};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backups {
@@ -136,9 +139,14 @@ impl Default for Prune {
     }
 }
 
-/// Where bytes come from; exactly one of `path` and `sqlite`.
+/// Where bytes come from; exactly one of these words says of which kind it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "this is no source: it has exactly one of `path`, `sqlite`, `volume`, `postgres`, `redis`, `rabbitmq`, \
+                 `prometheus`, `mongodb` and `command`, and the keys that belong to it (`arkwright schema` tells them)"
+)]
 pub enum Source {
     /// A file, or a folder and everything below it; relative to arkwright.yaml.
     Path {
@@ -157,12 +165,49 @@ pub enum Source {
         #[serde(default)]
         newest: Option<String>,
     },
+    /// A named volume of the Compose file, by its key there, read through the engine.
+    Volume {
+        volume: String,
+        /// Globs of paths relative to the volume that are left out.
+        #[serde(default)]
+        exclude: Vec<String>,
+    },
+    Postgres {
+        #[serde(deserialize_with = "or_service")]
+        #[schemars(with = "OrService<PostgresSource>")]
+        postgres: PostgresSource,
+    },
+    Redis {
+        #[serde(deserialize_with = "or_service")]
+        #[schemars(with = "OrService<RedisSource>")]
+        redis: RedisSource,
+    },
+    Rabbitmq {
+        #[serde(deserialize_with = "or_service")]
+        #[schemars(with = "OrService<RabbitmqSource>")]
+        rabbitmq: RabbitmqSource,
+    },
+    Prometheus {
+        #[serde(deserialize_with = "or_service")]
+        #[schemars(with = "OrService<PrometheusSource>")]
+        prometheus: PrometheusSource,
+    },
+    Mongodb {
+        #[serde(deserialize_with = "or_service")]
+        #[schemars(with = "OrService<MongodbSource>")]
+        mongodb: MongodbSource,
+    },
+    Command {
+        command: CommandSource,
+    },
 }
 
 impl Source {
-    pub fn path(&self) -> &PathBuf {
+    /// Where it lies on this host; `None` for what is reached through the engine.
+    pub fn path(&self) -> Option<&PathBuf> {
         match self {
-            Source::Path { path, .. } | Source::Sqlite { sqlite: path, .. } => path,
+            Source::Path { path, .. } | Source::Sqlite { sqlite: path, .. } => Some(path),
+            _ => None,
         }
     }
 }

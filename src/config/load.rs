@@ -106,7 +106,7 @@ pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result
         .calendar(Zone::Named(config.timezone))
         .map_err(|(key, message)| reading.at(&["releases", key], message, None))?;
     if let Some(backups) = &config.backups {
-        reading.backups(backups)?;
+        reading.backups(backups, services)?;
     }
     reading.drills(&config, services)?;
     Ok(config)
@@ -349,7 +349,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn backups(&self, backups: &Backups) -> Result<(), ConfigError> {
+    fn backups(&self, backups: &Backups, known: &BTreeSet<ServiceName>) -> Result<(), ConfigError> {
         if backups.stores.is_empty() {
             return Err(self.at(
                 &["backups", "stores"],
@@ -392,6 +392,11 @@ impl Reading<'_> {
             if let Some(line) = &set.schedule {
                 line.parse::<Crontab>()
                     .map_err(|e| self.at(&inside("schedule"), e.to_string(), None))?;
+            }
+            for (at, source) in set.sources.iter().enumerate() {
+                source
+                    .checked(&set.sources[..at], known)
+                    .map_err(|message| self.at(&inside("sources"), message, None))?;
             }
             for other in &set.of {
                 if !backups.sets.contains_key(other) {
@@ -500,7 +505,7 @@ impl Config {
         let mut files: Vec<PathBuf> = sources
             .filter_map(|source| match source {
                 Source::Sqlite { sqlite, .. } => Some(self.folder.join(sqlite).components().collect()),
-                Source::Path { .. } => None,
+                _ => None,
             })
             .collect();
         files.sort();
@@ -523,9 +528,7 @@ impl Backups {
     pub fn sources_of(&self, set: &str) -> Result<Vec<&Source>, String> {
         let mut found = Vec::new();
         self.collect(set, &mut Vec::new(), &mut found)?;
-        let (databases, files): (Vec<&Source>, Vec<&Source>) = found
-            .into_iter()
-            .partition(|source| matches!(source, Source::Sqlite { .. }));
+        let (databases, files): (Vec<&Source>, Vec<&Source>) = found.into_iter().partition(|source| !source.is_files());
         Ok(databases.into_iter().chain(files).collect())
     }
 

@@ -15,7 +15,7 @@ pub struct Proposal {
     pub databases: Vec<PathBuf>,
     /// Folders that services write and that are neither logs nor temporary.
     pub folders: Vec<PathBuf>,
-    /// Named volumes in use: no source reads them yet.
+    /// Named volumes in use: whether as files or as the server that keeps its data there is for a person to say.
     pub volumes: BTreeSet<String>,
 }
 
@@ -172,7 +172,7 @@ impl Proposal {
         for volume in &self.volumes {
             writeln!(
                 out,
-                "# The named volume {volume} is not backed up: no source reads volumes yet."
+                "# The named volume {volume} is not backed up yet: add `volume: {volume}`, or its server (`postgres`, `redis`, …)."
             )?;
         }
         for (service, reason) in &self.left_alone {

@@ -344,3 +344,82 @@ fn a_store_is_a_folder_or_a_bucket_and_a_mistake_in_it_has_its_line() {
 fn read(text: &str) -> Result<Config, ConfigError> {
     load(Path::new("arkwright.yaml"), text, &services())
 }
+
+/// A set of these sources.
+fn with_sources(sources: &str) -> String {
+    format!(
+        "backups:\n  recipients: [age1x]\n  stores: {{ local: {{ path: ./b }} }}\n  sets:\n    full:\n      sources: {sources}\n"
+    )
+}
+
+#[test]
+fn sources_in_services_are_read_in_their_short_and_long_forms() {
+    let text = with_sources(
+        "[{ path: ./uploads }, { volume: data, exclude: [cache] }, { redis: redis }, { postgres: redis }, \
+         { postgres: { service: redis, database: shop, user: owner } }, { rabbitmq: redis }, { prometheus: { service: redis, port: 9091 } }, \
+         { mongodb: redis }, { command: { service: redis, name: out, run: [a, b], restore: [c] } }]",
+    );
+    let config = load(Path::new("/p/arkwright.yaml"), &text, &services()).expect("good");
+    let backups = config.backups.expect("backups");
+    let sources = backups.sources_of("full").expect("sources");
+    let kinds: Vec<&str> = sources.iter().map(|source| source.kind()).collect();
+    let expected = [
+        "redis",
+        "postgres",
+        "postgres",
+        "rabbitmq",
+        "prometheus",
+        "mongodb",
+        "command",
+        "path",
+        "volume",
+    ];
+    assert_eq!(kinds, expected, "servers come before files");
+    for source in sources {
+        let again: Source = serde_json::from_str(&serde_json::to_string(source).expect("JSON")).expect("read back");
+        assert_eq!(again, *source, "as a journal keeps it");
+    }
+}
+
+#[test]
+fn sources_in_services_that_cannot_be_read_are_refused() {
+    for (sources, expected) in [
+        ("[{ redis: cache }]", "no service `cache`"),
+        ("[{ redis: { service: redis, prot: 1 } }]", "this is no source"),
+        ("[{ redis: redis, path: x }]", "this is no source"),
+        ("[{ nothing: redis }]", "`postgres`"),
+        ("[{ redis: redis }, { redis: { service: redis, port: 7 } }]", "twice"),
+        ("[{ volume: data }, { volume: data, exclude: [a] }]", "twice"),
+        (
+            "[{ postgres: { service: redis, database: ../x } }]",
+            "not a database's name",
+        ),
+        ("[{ command: { service: redis, name: ../x, run: [a] } }]", "not a name"),
+        (
+            "[{ command: { service: redis, name: x, run: [] } }]",
+            "[program, argument, …]",
+        ),
+        (
+            "[{ redis: { service: redis, password_env: 'a b' } }]",
+            "the name of a variable",
+        ),
+    ] {
+        let told = refusal(&with_sources(sources));
+        assert!(told.contains(expected), "{sources}: {told}");
+    }
+}
+
+#[test]
+fn the_schema_tells_of_sources_in_services() {
+    let schema = schema().to_string();
+    for word in [
+        "postgres",
+        "rabbitmq",
+        "prometheus",
+        "mongodb",
+        "password_env",
+        "pg_dump",
+    ] {
+        assert!(schema.contains(word), "{word}");
+    }
+}

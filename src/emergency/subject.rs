@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::{EntryPath, HOST, SQLITE_SIDES};
+use crate::backup::{EntryPath, HOST, SERVICES, SQLITE_SIDES, VOLUMES};
 use crate::journal::Plan;
 use crate::model::{Generation, OperationId, ProjectName, ServiceName, Timestamp};
 use crate::plan::Container;
@@ -78,12 +78,13 @@ pub fn saved_set(set: &str) -> String {
 }
 
 impl Place {
-    /// `None` for one that is the root of the file system.
+    /// `None` for one that is the root of the file system, and for what was read through the engine.
     pub fn new(folder: &Path, entry: &EntryPath, snapshot: usize, database: bool) -> Option<Self> {
         use std::os::unix::ffi::OsStrExt;
 
         let bytes = entry.to_bytes();
         let path = match entry.top() {
+            SERVICES | VOLUMES => return None,
             HOST => Path::new("/").join(std::ffi::OsStr::from_bytes(bytes.get(HOST.len() + 1..)?)),
             _ => folder.join(std::ffi::OsStr::from_bytes(&bytes)),
         };

@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::ports::{
     AnonymousVolume, ByteStream, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
-    Keyring, PullProgress, Stats,
+    InnerProgram, Keyring, PullProgress, Stats,
 };
 
 use super::connect;
@@ -169,6 +169,14 @@ impl Engine for Bollard {
 
     async fn exec(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput, EngineError> {
         self.run_inside(id, command, timeout).await
+    }
+
+    async fn stream_exec(&self, id: &ContainerId, program: InnerProgram) -> Result<ByteStream, EngineError> {
+        self.stream_inside(id, program).await
+    }
+
+    async fn read_path(&self, id: &ContainerId, path: &str) -> Result<ByteStream, EngineError> {
+        self.archive_of(id, path).await
     }
 
     async fn logs(&self, id: &ContainerId, tail: usize) -> Result<String, EngineError> {

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
@@ -9,7 +10,7 @@ use futures_util::StreamExt;
 use rustix::process::{Pid, Signal};
 
 use crate::model::ContainerId;
-use crate::ports::{EngineError, ExecOutput};
+use crate::ports::{Container, EngineError, ExecOutput};
 
 use super::bollard::Bollard;
 use super::error::{call, refused, timeout};
@@ -76,44 +77,66 @@ impl Bollard {
             }
             StartExecResults::Detached => {}
         }
-        // The streams may end a moment before the engine has noted the exit.
-        loop {
-            let state = call(what, limits::READ, self.docker.inspect_exec(exec)).await?;
-            let state = state.map_err(|message| refused(what, message))?;
-            match (state.running, state.exit_code) {
-                (Some(true), _) | (_, None) => tokio::time::sleep(Duration::from_millis(20)).await,
-                (_, Some(exit_code)) => {
-                    return Ok(ExecOutput {
-                        exit_code,
-                        stdout,
-                        stderr,
-                    });
-                }
-            }
-        }
+        Ok(ExecOutput {
+            exit_code: exit_code(&self.docker, exec, what).await?,
+            stdout,
+            stderr,
+        })
     }
 
     /// The engines have no call that ends an exec, but they name its process. It is killed, with what it started, only
     /// where that is visibly the container's, so never a stranger's with the same number.
     async fn kill_exec(&self, exec: &str, id: &ContainerId) -> Result<(), EngineError> {
-        let state = call("the end of a command", limits::READ, self.docker.inspect_exec(exec)).await?;
-        let pid = state
-            .ok()
-            .and_then(|state| state.pid)
-            .and_then(|pid| i32::try_from(pid).ok());
-        let Some(pid) = pid.and_then(Pid::from_raw) else {
-            return Ok(());
-        };
         let Some(container) = self.inspect_container(id.as_str()).await? else {
             return Ok(());
         };
-        let (name, id) = (container.name, container.id);
-        let killed = tokio::task::spawn_blocking(move || kill_tree(pid, id.as_str())).await;
-        if let Ok(Err(error)) = killed {
-            tracing::warn!(container = %name, %error, "a command that took too long could not be killed");
-        }
-        Ok(())
+        kill(&self.docker, exec, &container).await
     }
+}
+
+/// Waits for the exit: the streams may end a moment before the engine has noted it.
+pub(super) async fn exit_code(docker: &Docker, exec: &str, what: &str) -> Result<i64, EngineError> {
+    loop {
+        let state = call(what, limits::READ, docker.inspect_exec(exec)).await?;
+        let state = state.map_err(|message| refused(what, message))?;
+        match (state.running, state.exit_code) {
+            (Some(true), _) | (_, None) => tokio::time::sleep(Duration::from_millis(20)).await,
+            (_, Some(exit_code)) => return Ok(exit_code),
+        }
+    }
+}
+
+/// The process of an exec that runs. One that was only just asked for is waited for a moment.
+async fn pid(docker: &Docker, exec: &str) -> Result<Option<Pid>, EngineError> {
+    for _ in 0..limits::EXEC_BEGINS {
+        let Ok(state) = call("the end of a command", limits::READ, docker.inspect_exec(exec)).await? else {
+            return Ok(None);
+        };
+        let pid = state
+            .pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        match (state.running, pid) {
+            (Some(true), Some(pid)) => return Ok(Some(pid)),
+            // It has run.
+            (_, Some(_)) => return Ok(None),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    Ok(None)
+}
+
+/// Ends an exec of this container; see [`Bollard::kill_exec`].
+pub(super) async fn kill(docker: &Docker, exec: &str, container: &Container) -> Result<(), EngineError> {
+    let Some(pid) = pid(docker, exec).await? else {
+        return Ok(());
+    };
+    let id = container.id.clone();
+    let killed = tokio::task::spawn_blocking(move || kill_tree(pid, id.as_str())).await;
+    if let Ok(Err(error)) = killed {
+        tracing::warn!(container = %container.name, %error, "a command that took too long could not be killed");
+    }
+    Ok(())
 }
 
 /// Rounds in which a process may have started more of them while it was being stopped.

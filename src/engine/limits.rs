@@ -12,6 +12,13 @@ pub(super) const PULL_SILENCE: Duration = Duration::from_secs(300);
 pub(super) const REGISTRY: Duration = Duration::from_secs(60);
 pub(super) const IMPORT: Duration = Duration::from_secs(3600);
 
+/// Without a byte of an archive: the engine walks a folder before it writes of it.
+pub(super) const ARCHIVE_SILENCE: Duration = Duration::from_secs(600);
+
+/// How often it is looked, every 20 ms, whether a command that is to be ended has begun.
+pub(super) const EXEC_BEGINS: u32 = 100;
+/// As much as is kept of the end of what a streamed program says on its standard error.
+pub(super) const LAST_WORDS: usize = 4 << 10;
 pub(super) const EXEC_OUTPUT: usize = 1 << 20;
 pub(super) const LOG_TAIL: usize = 256 << 10;
 /// As much of a log of Podman's as is read whole.

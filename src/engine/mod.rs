@@ -4,6 +4,7 @@
 //! and would lose a whole list over one field, so those answers are read leniently over a connection of our own. Pulls
 //! do not either (see `pull`).
 
+mod archive;
 mod body;
 mod bollard;
 mod connect;
@@ -17,6 +18,7 @@ mod limits;
 mod logs;
 mod networks;
 mod podman;
+mod program;
 mod published;
 mod pull;
 mod stats;

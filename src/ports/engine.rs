@@ -48,6 +48,27 @@ pub trait Engine: Send + Sync {
     async fn poke_health(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Runs a command inside a running container; output is cut at 1 MiB a stream. Killed on our side after `timeout`.
     async fn exec(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput, EngineError>;
+    /// Starts a program inside a running container whose output may be of any size.
+    ///
+    /// The stream ends without an error only after the program has exited with 0; every other end is an error, with
+    /// [`ProgramFailed`] inside where the program itself failed. Dropping the stream kills the program, and so does an
+    /// error in its input: it is never left to take a part for the whole.
+    async fn stream_exec(&self, _id: &ContainerId, program: InnerProgram) -> Result<ByteStream, EngineError> {
+        Err(EngineError::Unsupported {
+            what: format!("run `{}` in a container and stream its output", program.name()),
+            why: "it is not an engine of containers".into(),
+        })
+    }
+    /// A file or folder at an absolute path of a container, running or not, as a tar archive; volumes mounted there are in
+    /// it. The path's own entry comes first, and the other names begin with its name (`data`, `data/a`): on Podman only where
+    /// the container runs, else with `/`. Not for files that change: Docker leaves out what it cannot read, Podman all after
+    /// a file that grew, and neither says so. [`EngineError::NotFound`] when nothing is there.
+    async fn read_path(&self, _id: &ContainerId, path: &str) -> Result<ByteStream, EngineError> {
+        Err(EngineError::Unsupported {
+            what: format!("read {path} of a container"),
+            why: "it is not an engine of containers".into(),
+        })
+    }
     /// The newest `tail` lines of both streams, at most 10,000 and cut at 256 KiB.
     async fn logs(&self, id: &ContainerId, tail: usize) -> Result<String, EngineError>;
     /// Both streams as they come, each line prefixed by nothing; ends with the container unless `follow` is off.
@@ -216,6 +237,55 @@ pub struct ExecOutput {
     pub exit_code: i64,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+}
+
+/// A program whose output is not held in memory.
+pub struct InnerProgram {
+    /// The program and its arguments; no shell in between.
+    pub words: Vec<String>,
+    /// Its standard input, closed at the stream's end; without one it is empty.
+    pub input: Option<ByteStream>,
+    /// How long it may neither write anything nor take any of its input.
+    pub silence: Duration,
+}
+
+impl InnerProgram {
+    pub fn name(&self) -> &str {
+        self.words.first().map_or("nothing", String::as_str)
+    }
+}
+
+impl std::fmt::Debug for InnerProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InnerProgram")
+            .field("words", &self.words)
+            .field("silence", &self.silence)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A program in a container that did not end well.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{program}` exited with {exit_code}{}", said(.stderr))]
+pub struct ProgramFailed {
+    pub program: String,
+    pub exit_code: i64,
+    /// The end of what it wrote to its standard error, at most 4 KiB.
+    pub stderr: String,
+}
+
+/// The last words of a program, on one line.
+fn said(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.len() {
+        0 => " and said nothing".into(),
+        count => {
+            let last = lines[count.saturating_sub(3)..].join("; ");
+            let plain: String = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let cut = plain.chars().count().saturating_sub(600);
+            format!(": {}", plain.chars().skip(cut).collect::<String>())
+        }
+    }
 }
 
 /// What a container uses now; `None` is what the engine does not tell, never 0.

@@ -16,7 +16,7 @@ mod web;
 
 pub use engine::{
     AnonymousVolume, Enforces, Engine, EngineError, EngineInfo, EngineKind, ExecOutput, ImageInfo, ImageSummary,
-    PullError, PullProgress, PullTrouble, Stats,
+    InnerProgram, ProgramFailed, PullError, PullProgress, PullTrouble, Stats,
 };
 pub use forge::{DeploymentState, DeploymentStatus, Forge, ForgeError, NewDeployment};
 pub use host::Host;

@@ -49,6 +49,10 @@ pub trait Sink {
     fn file(&mut self, path: EntryPath, meta: Meta, body: &dyn Body) -> Result<Option<u64>, Stopped>;
     /// Something a person should know, such as a file that vanished.
     fn note(&mut self, note: String);
+    /// Whether nobody waits for what is read any more.
+    fn stopped(&self) -> bool {
+        false
+    }
 }
 
 /// The sink will take no more; it knows why.
@@ -134,6 +138,15 @@ pub enum SourceError {
     Corrupt { path: PathBuf, finding: String },
     #[error("there is no room for a copy of the database {path} in the scratch folder; free space and run it again")]
     ScratchFull { path: PathBuf },
+    #[error("a source of the kind `{kind}` is read through an engine, and there is none")]
+    NoEngine { kind: &'static str },
+    #[error("{what} could not be backed up, so nothing was published: {why}; {remedy}")]
+    Inside {
+        /// Names the service, or the volume.
+        what: String,
+        why: String,
+        remedy: String,
+    },
     #[error("reading was stopped")]
     Stopped,
 }

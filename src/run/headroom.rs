@@ -246,7 +246,7 @@ impl Surveyor<'_> {
             .flat_map(|b| b.sources_of(set).unwrap_or_default());
         let databases = sources.filter_map(|source| match source {
             Source::Sqlite { sqlite, .. } => Some(self.config.folder.join(sqlite)),
-            Source::Path { .. } => None,
+            _ => None,
         });
         databases.collect()
     }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -159,8 +160,8 @@ impl Body for HostFile {
 /// A copy that was made to be read once.
 pub(super) struct Copy {
     pub(super) path: PathBuf,
-    /// Whose extended attributes it has.
-    pub(super) original: PathBuf,
+    /// Whose extended attributes it has, where it is a file's copy.
+    pub(super) original: Option<PathBuf>,
 }
 
 impl Body for Copy {
@@ -174,7 +175,10 @@ impl Body for Copy {
 
     fn traits(&self) -> io::Result<Traits> {
         Ok(Traits {
-            xattrs: xattrs_of(&self.original, true)?,
+            xattrs: match &self.original {
+                Some(original) => xattrs_of(original, true)?,
+                None => BTreeMap::new(),
+            },
             holes: Vec::new(),
         })
     }

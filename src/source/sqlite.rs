@@ -59,7 +59,7 @@ pub(super) fn read(
     let facts = examine(path, &copy.path, newest, sink)?;
     let body = Copy {
         path: copy.path.clone(),
-        original: path.to_path_buf(),
+        original: Some(path.to_path_buf()),
     };
     let bytes = sink.file(entry.clone(), meta_of(&found), &body)?;
     Ok(SourceRecord {

@@ -25,7 +25,10 @@ pub struct HostSources;
 
 impl Sources for HostSources {
     fn read(&self, source: &Source, reading: &Reading<'_>, sink: &mut dyn Sink) -> Result<SourceRecord, SourceError> {
-        let path = normal(&reading.folder.join(source.path()));
+        let Some(path) = source.path() else {
+            return Err(SourceError::NoEngine { kind: source.kind() });
+        };
+        let path = normal(&reading.folder.join(path));
         let entry = EntryPath::of_host_file(reading.folder, &path);
         if let Ok(entry) = &entry
             && path.exists()
@@ -71,6 +74,7 @@ impl Sources for HostSources {
                 let entry = entry.map_err(unnameable(&path))?;
                 super::sqlite::read(&path, entry, newest.as_deref(), reading, sink)
             }
+            _ => Err(SourceError::NoEngine { kind: source.kind() }),
         }
     }
 

@@ -27,6 +27,7 @@ mod rounds;
 mod settings;
 mod stacks;
 mod stats;
+mod streams;
 mod trouble;
 mod volumes;
 
@@ -70,6 +71,14 @@ contract! {
     inside::a_commands_output_is_bounded,
     inside::a_command_that_takes_too_long_is_killed,
     inside::what_a_command_that_takes_too_long_started_is_killed_with_it,
+    streams::output_of_any_size_comes_out_whole,
+    streams::input_goes_in_and_its_end_is_seen,
+    streams::a_program_that_fails_after_its_output_is_an_error,
+    streams::output_nobody_reads_ends_the_program,
+    streams::input_that_breaks_ends_the_program_before_it_sees_an_end,
+    streams::a_silent_program_is_ended,
+    streams::a_program_in_what_does_not_run_is_refused,
+    streams::a_folder_and_a_volume_come_out_as_an_archive,
     inside::logs_give_the_newest_lines_of_both_streams,
     inside::a_line_written_in_pieces_is_logged_whole,
     inside::logs_are_followed_to_the_end,

@@ -1,5 +1,6 @@
 //! `arkwright backup`: one file a verb.
 
+mod back;
 mod diff;
 mod list;
 mod place;

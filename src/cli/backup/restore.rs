@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::back;
 use super::place::{Place, set_of, which};
 use super::verify::Spoken;
 use crate::backup::EntryPath;
@@ -13,8 +14,8 @@ pub struct Args {
     #[arg(value_name = "GENERATION|SET")]
     snapshot: String,
     /// The folder to restore to; made where it is missing
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["database", "source"])]
+    to: Option<PathBuf>,
     /// Only this file, or this folder and everything below it, as `show --files` spells it
     #[arg(long, value_name = "PATH", conflicts_with = "data")]
     path: Option<String>,
@@ -28,6 +29,8 @@ pub struct Args {
     #[arg(long)]
     devices: bool,
     #[command(flatten)]
+    running: back::Running,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -39,13 +42,16 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         None => Selection::Everything,
     };
     let which = which(&args.snapshot);
+    let Some(to) = &args.to else {
+        return back::run(global, &args.running, &which, &args.place).await;
+    };
     let reading = args.place.open(global, set_of(&which))?;
     let Some(opened) = reading.stores.first() else {
         return Err(Failure::new(Kind::Input, "there is no store"));
     };
     let options = RestoreOptions {
         selection,
-        target: args.to.clone(),
+        target: to.clone(),
         overwrite: args.overwrite,
         devices: args.devices,
     };

@@ -401,6 +401,10 @@ impl Sink for Intake<'_> {
     fn note(&mut self, note: String) {
         self.notes.push(note);
     }
+
+    fn stopped(&self) -> bool {
+        self.ticker.stopped()
+    }
 }
 
 /// Remembers that reading failed, which whoever copies would take for the end.

@@ -3,8 +3,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::backup::Recipients;
-use crate::config::{Backups, S3Config, StorePlace};
-use crate::ports::PlaceKind;
+use crate::config::{Backups, S3Config, Source, StorePlace};
+use crate::model::ServiceName;
+use crate::plan::labels;
+use crate::ports::{Container, Observed, PlaceKind};
 use crate::run::keys::{self, KeyError};
 use crate::state::Catalogue;
 
@@ -20,6 +22,7 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
     found.extend(signing(scene, backups));
     found.extend(drill(scene, backups));
     found.extend(sources(scene, backups));
+    found.extend(inside(scene, backups));
     found.extend(stores(scene, backups));
     found
 }
@@ -130,7 +133,8 @@ fn sources_of<'a>(scene: &Scene<'_>, backups: &'a Backups) -> BTreeMap<PathBuf, 
     let mut all: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
     for (name, set) in &backups.sets {
         for source in &set.sources {
-            let path = scene.config.folder.join(source.path()).components().collect();
+            let Some(path) = source.path() else { continue };
+            let path = scene.config.folder.join(path).components().collect();
             all.entry(path).or_default().push(name);
         }
     }
@@ -161,6 +165,55 @@ fn sources(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {
         })
     });
     looked.collect()
+}
+
+/// Sources that are read through the engine.
+fn inside(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {
+    let mut missing: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut away: BTreeMap<&ServiceName, Vec<&str>> = BTreeMap::new();
+    let observed = scene.engine.and_then(|engine| engine.observed.as_ref());
+    let runs = |observed: &Observed, service: &ServiceName| {
+        let of_service = |c: &&Container| c.label(labels::SERVICE) == Some(service.as_str());
+        observed.containers.iter().filter(of_service).any(Container::running)
+    };
+    for (name, set) in &backups.sets {
+        for source in &set.sources {
+            match (source, source.service(), observed) {
+                (Source::Volume { volume, .. }, ..) => match scene.stack.volumes.get(volume) {
+                    Some(volume) if !volume.external => {}
+                    _ => missing.entry(volume.clone()).or_default().push(name),
+                },
+                (_, Some(service), Some(observed)) if !runs(observed, service) => {
+                    away.entry(service).or_default().push(name);
+                }
+                _ => {}
+            }
+        }
+    }
+    let missing = missing.into_iter().map(|(volume, sets)| {
+        Finding::new(
+            Severity::Error,
+            "source-missing",
+            Subject::Project,
+            format!(
+                "the volume {volume}, a source of the set {}, is no volume of this project's own",
+                list(&sets)
+            ),
+            "its backup fails until it is: a backup never passes for more than it holds",
+            "name one of the Compose file's `volumes` that is not external",
+        )
+    });
+    let away = away.into_iter().map(|(service, sets)| {
+        Finding::new(
+            Severity::Warning,
+            "source-away",
+            Subject::Service(service.to_string()),
+            format!("{service}, in which the set {} is read, does not run", list(&sets)),
+            "its backup fails while it does not: servers are asked by their own tools inside their containers",
+            format!("start it with `arkwright up {service}`"),
+        )
+    });
+    missing.chain(away).collect()
 }
 
 fn stores(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {

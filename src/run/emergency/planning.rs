@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backup::{SQLITE, Snapshot};
+use crate::backup::{SERVICES, SQLITE, Snapshot, SourceRecord, VOLUMES};
 use crate::config::Before;
 use crate::emergency::{Chosen, Place, Stopped, Subject, Users};
 use crate::model::{OperationId, ServiceName, Timestamp};
@@ -217,6 +217,17 @@ impl Host {
         let identities = self.opening_key()?;
         let listing = snapshots::listing(hit.store.as_ref(), &hit.snapshot, &identities).await;
         let sources = listing.map_err(snapshot_error)?.closing.sources;
+        let inside = |source: &&SourceRecord| matches!(source.path.top(), SERVICES | VOLUMES);
+        if let Some(inside) = sources.iter().find(inside) {
+            let why = format!(
+                "snapshot {} holds {} too, which an emergency does not put in place, and data of two times would not fit",
+                hit.snapshot.generation.0, inside.path
+            );
+            return Err(OperationError::because(Blame::Input, why).hinted(
+                "restore by hand: `arkwright backup restore`, with --database for a database of PostgreSQL, then \
+                 `arkwright deploy` the version you want",
+            ));
+        }
         let places = sources.iter().map(|source| {
             let database = source.kind == SQLITE || source.path.as_str().ends_with(".db");
             Place::new(&self.config.folder, &source.path, at, database)

@@ -1,0 +1,141 @@
+use std::os::unix::fs::MetadataExt;
+
+use arkwright::model::ContainerId;
+use arkwright::plan::{SpecMount, VolumeSpec, labels};
+use arkwright::run::verify::{Level, Verdict};
+
+use crate::stage::{Stage, closing, good, refusal, restored};
+
+const IMAGE: &str = "localhost/memoryark/debian:bookworm";
+
+/// A volume with this key in the Compose file, of this project unless another is named.
+async fn volume(stage: &Stage, key: &str, project: &str) -> String {
+    let name = format!("{}_{key}", stage.project);
+    let spec = VolumeSpec {
+        name: name.clone(),
+        labels: [(labels::PROJECT, project), (labels::VOLUME, key)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..VolumeSpec::default()
+    };
+    stage.engine.create_volume(&spec).await.expect("a volume");
+    name
+}
+
+async fn writer(stage: &Stage, volume: &str) -> ContainerId {
+    let mut spec = stage.spec("app", IMAGE);
+    spec.command = Some(["sleep", "600"].map(str::to_owned).to_vec());
+    spec.mounts = vec![SpecMount::Volume {
+        source: Some(volume.to_owned()),
+        target: "/data".into(),
+        read_only: false,
+        nocopy: true,
+    }];
+    stage.start(&spec).await
+}
+
+pub async fn everything_in_a_volume_is_kept(stage: &Stage) {
+    if !stage.has(IMAGE).await {
+        return;
+    }
+    let name = volume(stage, "uploads", stage.project.as_str()).await;
+    let id = writer(stage, &name).await;
+    let fill = "cd /data && chown 33:44 . && chmod 750 . && mkdir -p a/b cache/x 'odd 100%' && head -c 5000000 /dev/urandom >a/b/big && \
+                echo one >a/one && ln a/one a/two && ln -s ../gone a/link && mkfifo a/pipe && echo x >cache/x/y && : >empty && \
+                chown 1234:5678 a/one && chmod 4755 a/one && touch -d '2001-02-03 04:05:06.789 UTC' a/one && \
+                printf z >'odd 100%/ä\n' && for i in $(seq 1 500); do echo $i >a/b/$i; done";
+    stage.sh(&id, fill).await;
+    // A log that grows all the while.
+    stage
+        .sh(
+            &id,
+            "nohup sh -c 'while :; do head -c 3000 /dev/zero; done >>/data/growing' >/dev/null 2>&1 & echo $! >/tmp/w",
+        )
+        .await;
+    let world = stage.world(r#"[{ "volume": "uploads", "exclude": ["cache"] }]"#);
+    let receipt = world.backup().await;
+    stage.sh(&id, "kill $(cat /tmp/w)").await;
+    good(&receipt);
+    let top = restored(&world, "out").await.join("@volumes/uploads");
+    let closing = closing(&world).await;
+    let record = &closing.sources[0];
+    assert_eq!(
+        (record.kind.as_str(), record.path.as_str()),
+        ("volume", "@volumes/uploads")
+    );
+    let missing: Vec<String> = (1..=500)
+        .map(|n| format!("a/b/{n}"))
+        .chain(
+            [
+                "a/b/big",
+                "a/one",
+                "a/two",
+                "a/link",
+                "empty",
+                "growing",
+                "odd 100%/ä\n",
+            ]
+            .map(str::to_owned),
+        )
+        .filter(|name| std::fs::symlink_metadata(top.join(name)).is_err())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} {:?}", closing.notes);
+    assert_eq!(record.files, 507);
+    assert!(
+        closing.notes.iter().any(|note| note.contains("a/pipe was left out")),
+        "{:?}",
+        closing.notes
+    );
+    assert!(!top.join("cache").exists());
+    let found = std::fs::metadata(top.join("a/one")).expect("restored");
+    assert_eq!(found.mode() & 0o7777, 0o4755);
+    assert_eq!((found.mtime(), found.mtime_nsec()), (981_173_106, 789_000_000));
+    if rustix::process::geteuid().is_root() {
+        assert_eq!((found.uid(), found.gid()), (1234, 5678));
+        let found = std::fs::metadata(&top).expect("restored");
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (33, 44, 0o750));
+    }
+    assert_eq!(
+        std::fs::read_link(top.join("a/link")).expect("a link").to_str(),
+        Some("../gone")
+    );
+    assert_eq!(std::fs::read(top.join("a/two")).expect("restored"), b"one\n");
+    std::fs::remove_file(top.join("growing")).expect("restored");
+    let ours = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "cd \"$0\" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum",
+        ])
+        .arg(&top)
+        .output()
+        .expect("run");
+    let theirs = "cd /data && rm -rf growing cache && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum";
+    assert_eq!(String::from_utf8_lossy(&ours.stdout), stage.sh(&id, theirs).await);
+    let report = world.verify(Level::Files).await;
+    assert_eq!(report.verdict(), Verdict::Passed, "{report:?}");
+    // Also while nothing runs.
+    stage
+        .engine
+        .stop_container(&id, Some(std::time::Duration::ZERO))
+        .await
+        .expect("stopped");
+    good(&world.backup().await);
+}
+
+pub async fn a_volume_of_another_project_is_not_read(stage: &Stage) {
+    if !stage.has(IMAGE).await {
+        return;
+    }
+    let name = volume(stage, "theirs", "srcs-somebody-else").await;
+    let world = stage.world(r#"[{ "volume": "theirs" }]"#);
+    let told = refusal(&world, &world.backup().await);
+    assert!(
+        told.contains("the volume theirs") && told.contains("no such volume"),
+        "{told}"
+    );
+    stage.engine.remove_volume(&name).await.expect("removed");
+    volume(stage, "empty", stage.project.as_str()).await;
+    let world = stage.world(r#"[{ "volume": "empty" }]"#);
+    let told = refusal(&world, &world.backup().await);
+    assert!(told.contains("no file in it"), "{told}");
+}
