@@ -207,7 +207,7 @@ impl S3 for Kept {
         found.sort_by(|(n, a), (m, b)| a.key.cmp(&b.key).then(m.cmp(n)));
         let from = marker.and_then(|id| found.iter().position(|(n, _)| n.to_string() == id));
         let from = from.map_or(0, |at| at + 1);
-        let page = found.iter().skip(from).take(2);
+        let mut page = found.iter().skip(from).take(2);
         let mut output = ListObjectVersionsOutput::default();
         let (mut versions, mut removed) = (Vec::new(), Vec::new());
         for (n, version) in page.clone() {
@@ -229,7 +229,7 @@ impl S3 for Kept {
                 }),
             }
         }
-        let last = page.last();
+        let last = page.next_back();
         output.is_truncated = Some(from + 2 < found.len());
         output.next_key_marker = last.map(|(_, version)| version.key.clone());
         output.next_version_id_marker = last.map(|(n, _)| n.to_string());

@@ -297,17 +297,16 @@ impl Bucket {
                 .bucket(bucket)
                 .key(key)
                 .upload_id(id);
-            let aborted = match asked.send().await.map_err(|error| self.fault(error)) {
-                Err(fault) if !is_gone(&fault) => Err(fault),
-                _ => Ok(()),
-            };
+            match asked.send().await.map_err(|error| self.fault(error)) {
+                Err(fault) if !is_gone(&fault) => return Err(fault),
+                _ => {}
+            }
             let asked = self.client.list_parts().bucket(bucket).key(key).upload_id(id);
             match asked.send().await.map_err(|error| self.fault(error)) {
                 Ok(found) if found.parts().is_empty() => return Ok(()),
                 Ok(_) => {}
                 Err(fault) if is_gone(&fault) => return Ok(()),
-                // The abort's own error says more.
-                Err(fault) => return aborted.and(Err(fault)),
+                Err(fault) => return Err(fault),
             }
             tokio::time::sleep(self.backoff(tries)).await;
         }
