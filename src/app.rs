@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, StoreConfig, StorePlace};
 use crate::engine;
 use crate::http::WebClient;
 use crate::machine::ThisHost;
@@ -27,7 +27,7 @@ use crate::run::{Blame, Host, OperationError};
 use crate::source::{HostSources, TreeInspector};
 use crate::stack::{self, LoadError, LoadRequest, Loaded, Service};
 use crate::state::{Catalogue, Disk, ProjectFolder, StateError};
-use crate::store::FsStore;
+use crate::store::{FsStore, S3Store};
 
 pub use backups::{BackupRoom, BackupRoomError, foreign_store};
 pub use living::Living;
@@ -298,13 +298,13 @@ impl Project {
     /// The stores of arkwright.yaml by name.
     fn stores(&self, folder: &ProjectFolder) -> Arc<StoresToOpen> {
         let configured = self.config.backups.iter().flat_map(|backups| &backups.stores);
-        let places: Vec<(String, PathBuf)> = configured
-            .map(|(name, config)| (name.clone(), self.config.folder.join(&config.path)))
+        let configured: Vec<(String, StoreConfig)> = configured
+            .map(|(name, config)| (name.clone(), config.clone()))
             .collect();
-        let folder = folder.clone();
+        let (base, folder) = (self.config.folder.clone(), folder.clone());
         Arc::new(LazyLock::new(Box::new(move || {
-            let open = |(name, path): (String, PathBuf)| {
-                let store = open_store(&folder, &name, path);
+            let open = |(name, config): (String, StoreConfig)| {
+                let store = open_store(&folder, &base, &name, &config);
                 let unusable = |source| StoreUnusable {
                     name: name.clone(),
                     source,
@@ -312,7 +312,7 @@ impl Project {
                 let store = store.map_err(|source| OperationError::new(Blame::Host, unusable(source)));
                 (name, store)
             };
-            places.into_iter().map(open).collect()
+            configured.into_iter().map(open).collect()
         })))
     }
 
@@ -354,12 +354,20 @@ impl Project {
     }
 }
 
-/// The folder is made where it is missing, unless this host has published into it before: then its disk is not mounted.
+/// A folder is made where it is missing, unless this host has published into it before: then its disk is not mounted.
 fn open_store(
     folder: &ProjectFolder,
+    base: &Path,
     name: &str,
-    path: PathBuf,
+    config: &StoreConfig,
 ) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
+    let path = match config.place() {
+        Some(StorePlace::Folder(path)) => base.join(path),
+        Some(StorePlace::Bucket(s3)) => {
+            return Ok(Arc::new(S3Store::open(s3.clone(), base, folder.uploads(name))));
+        }
+        None => return Err("it has neither a `path` nor `s3`".into()),
+    };
     let opened = match Catalogue::open(&folder.catalogue(), name)?.head()? {
         Some(_) => FsStore::open(path)?,
         None => FsStore::create(path)?,

@@ -2,12 +2,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backup::Identities;
-use crate::config::Backups;
+use crate::config::{Backups, S3Config, StoreConfig, StorePlace};
+use crate::model::Timestamp;
 use crate::ports::{Store, StoreError};
 use crate::run::keys::{self, KeyError, KeyFiles};
 use crate::run::snapshots::Trust;
 use crate::state::{Catalogue, CatalogueError, ProjectFolder, StateError};
-use crate::store::FsStore;
+use crate::store::{FsStore, S3Store};
 
 use super::Project;
 
@@ -24,6 +25,10 @@ pub enum BackupRoomError {
     NoBackups,
     #[error("there is no store `{0}` in arkwright.yaml")]
     NoStore(String),
+    #[error("{0} is a folder, which keeps no versions: only a bucket can be looked at as it was")]
+    NoVersions(String),
+    #[error("no bucket: {0}")]
+    BadBucket(String),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
@@ -52,16 +57,32 @@ impl BackupRoom<'_> {
         }
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf, BackupRoomError> {
-        let config = self.backups.stores.get(name);
-        let config = config.ok_or_else(|| BackupRoomError::NoStore(name.to_owned()))?;
-        // Without the dot of `./backups`, which a message would show.
-        Ok(self.project.config.folder.join(&config.path).components().collect())
-    }
-
     /// A store to read from: its folder has to be there.
     pub fn store(&self, name: &str) -> Result<Arc<dyn Store>, BackupRoomError> {
-        Ok(Arc::new(FsStore::open(self.path(name)?)?))
+        let place = self.place(name)?;
+        let base = &self.project.config.folder;
+        Ok(match place {
+            // Without the dot of `./backups`, which a message would show.
+            StorePlace::Folder(path) => Arc::new(FsStore::open(base.join(path).components().collect::<PathBuf>())?),
+            StorePlace::Bucket(s3) => Arc::new(S3Store::open(s3.clone(), base, self.folder.uploads(name))),
+        })
+    }
+
+    /// A bucket as it was at a time, from the versions it keeps.
+    pub fn store_at(&self, name: &str, at: Timestamp) -> Result<Arc<dyn Store>, BackupRoomError> {
+        match self.place(name)? {
+            StorePlace::Folder(_) => Err(BackupRoomError::NoVersions(name.to_owned())),
+            StorePlace::Bucket(s3) => {
+                let folder = &self.project.config.folder;
+                Ok(Arc::new(S3Store::open_to_read(s3.clone(), folder, Some(at))))
+            }
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<StorePlace<'_>, BackupRoomError> {
+        let config = self.backups.stores.get(name);
+        let place = config.and_then(StoreConfig::place);
+        place.ok_or_else(|| BackupRoomError::NoStore(name.to_owned()))
     }
 
     pub fn catalogue(&self, store: &str) -> Result<Catalogue, BackupRoomError> {
@@ -86,7 +107,15 @@ impl BackupRoom<'_> {
     }
 }
 
-/// A store's folder with nothing else of a project: for recovery on another host.
-pub fn foreign_store(path: &Path) -> Result<Arc<dyn Store>, BackupRoomError> {
-    Ok(Arc::new(FsStore::open(path)?))
+/// A store's folder or bucket (`s3://…`, perhaps as it was at a time) with nothing else of a project: for recovery on
+/// another host.
+pub fn foreign_store(place: &str, at: Option<Timestamp>) -> Result<Arc<dyn Store>, BackupRoomError> {
+    if place.starts_with("s3:") {
+        let config = S3Config::from_url(place).map_err(BackupRoomError::BadBucket)?;
+        return Ok(Arc::new(S3Store::open_to_read(config, Path::new(""), at)));
+    }
+    match at {
+        Some(_) => Err(BackupRoomError::NoVersions(place.to_owned())),
+        None => Ok(Arc::new(FsStore::open(place)?)),
+    }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Digest, Generation};
 
-use super::{Header, Link, ManifestPart};
+use super::{Header, Link, ManifestPart, Removed};
 
 /// A place where the chain of headers does not hold, and the object to look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,44 +11,45 @@ pub struct Break {
     pub why: String,
 }
 
-#[derive(Clone, Copy)]
+/// A header, as itself or as a tombstone tells it.
+#[derive(Clone, Copy, PartialEq)]
 struct Known {
     sha256: Digest,
     previous: Option<Link>,
-    present: bool,
 }
 
 /// Walks the chain over every header whose signature holds, each with the hash of its bytes.
 ///
-/// Each header names the one before it; the first names none. A header that a tombstone lists is allowed to be gone.
+/// Each header names the one before it; the first names none. A header that a tombstone lists is allowed to be gone;
+/// one that is still there has to be the one that is listed.
 /// `unreadable` are generations whose header is there but damaged: they are reported elsewhere, not as missing.
 /// `newest` is the last one this host published: a store that ends before it has lost something.
 pub fn walk(headers: &[(Digest, Header)], unreadable: &[Generation], newest: Option<Link>) -> Vec<Break> {
-    let mut known: BTreeMap<Generation, Known> = BTreeMap::new();
-    for (sha256, header) in headers {
-        if let Header::Tombstone(tombstone) = header {
-            for removed in &tombstone.removed {
-                known.insert(
-                    removed.generation,
-                    Known {
-                        sha256: removed.sha256,
-                        previous: removed.previous,
-                        present: false,
-                    },
-                );
-            }
-        }
-        known.insert(
-            header.generation(),
-            Known {
-                sha256: *sha256,
-                previous: header.previous(),
-                present: true,
-            },
-        );
-    }
     let name = |generation| ManifestPart::Header.name(generation);
     let mut breaks = Vec::new();
+    let present = headers.iter().map(|(sha256, header)| {
+        let known = Known {
+            sha256: *sha256,
+            previous: header.previous(),
+        };
+        (header.generation(), known)
+    });
+    let mut known: BTreeMap<Generation, Known> = present.collect();
+    for (_, header) in headers {
+        let Header::Tombstone(tombstone) = header else { continue };
+        for removed in &tombstone.removed {
+            let told = Known {
+                sha256: removed.sha256,
+                previous: removed.previous,
+            };
+            if *known.entry(removed.generation).or_insert(told) != told {
+                breaks.push(Break {
+                    object: name(removed.generation),
+                    why: format!("it is not the one that {} says was removed", name(tombstone.generation)),
+                });
+            }
+        }
+    }
     let mut before: Option<Generation> = None;
     for (generation, here) in &known {
         match (here.previous, before) {
@@ -81,7 +82,6 @@ pub fn walk(headers: &[(Digest, Header)], unreadable: &[Generation], newest: Opt
     {
         match known.get(&newest.generation) {
             Some(found) if found.sha256 == newest.sha256 => {}
-            Some(found) if !found.present => {}
             Some(_) => breaks.push(Break {
                 object: name(newest.generation),
                 why: "it is not the one this host published".into(),
@@ -96,9 +96,20 @@ pub fn walk(headers: &[(Digest, Header)], unreadable: &[Generation], newest: Opt
     breaks
 }
 
+/// What the tombstones among these headers list: as far as reading goes, those snapshots are gone, also where a prune that
+/// was interrupted left something of them.
+pub fn buried(headers: &[(Digest, Header)]) -> BTreeMap<Generation, Removed> {
+    let tombstones = headers.iter().filter_map(|(_, header)| match header {
+        Header::Tombstone(tombstone) => Some(tombstone),
+        Header::Snapshot(_) => None,
+    });
+    let listed = tombstones.flat_map(|tombstone| &tombstone.removed);
+    listed.map(|removed| (removed.generation, removed.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Removed, Tombstone};
+    use super::super::Tombstone;
     use super::*;
 
     fn header(generation: u64, previous: Option<u64>, removed: &[(u64, Option<u64>)]) -> (Digest, Header) {
@@ -167,5 +178,55 @@ mod tests {
         assert_eq!(objects(&pruned, None), Vec::<String>::new());
         let from_the_start = [header(2, Some(1), &[]), header(3, Some(2), &[(1, None)])];
         assert_eq!(objects(&from_the_start, None), Vec::<String>::new());
+    }
+    #[test]
+    fn a_tombstone_hides_nothing_that_it_does_not_list_as_it_was() {
+        let whole = [
+            header(1, None, &[]),
+            header(2, Some(1), &[]),
+            header(3, Some(2), &[]),
+            header(4, Some(3), &[(2, Some(1))]),
+        ];
+        assert_eq!(
+            objects(&whole, Some(4)),
+            Vec::<String>::new(),
+            "what is left over is no break"
+        );
+        assert_eq!(
+            objects(&[whole[0].clone(), whole[3].clone()], None),
+            ["man/0000000003.json"]
+        );
+        // Listed with another place in the chain than it had.
+        let moved = [whole[0].clone(), whole[2].clone(), header(4, Some(3), &[(2, None)])];
+        assert_eq!(objects(&moved, None), ["man/0000000002.json"]);
+        // Listed with another hash: the header after it followed another.
+        let mut other = whole[3].clone();
+        if let Header::Tombstone(tombstone) = &mut other.1 {
+            tombstone.removed[0].sha256 = Digest::of(b"another");
+        }
+        let forged = [whole[0].clone(), whole[2].clone(), other.clone()];
+        assert_eq!(objects(&forged, None), ["man/0000000002.json"]);
+        let mut beside = whole.to_vec();
+        beside[3] = other;
+        assert_eq!(
+            objects(&beside, None),
+            ["man/0000000002.json"],
+            "it is there, and another"
+        );
+        // One that never was cannot be slipped in.
+        let invented = [whole[0].clone(), whole[1].clone(), header(5, Some(2), &[(3, Some(2))])];
+        assert_eq!(objects(&invented, None), ["man/0000000005.json"]);
+        // The newest that this host knows of does not go by another's hash.
+        let newest = Link {
+            generation: Generation(2),
+            sha256: Digest::of(b"what this host published"),
+        };
+        let breaks = walk(
+            &[whole[0].clone(), whole[2].clone(), whole[3].clone()],
+            &[],
+            Some(newest),
+        );
+        assert_eq!(breaks.len(), 1, "{breaks:?}");
+        assert_eq!(buried(&whole).into_keys().collect::<Vec<_>>(), [Generation(2)]);
     }
 }

@@ -14,7 +14,7 @@ pub const LARGEST_HEADER: u64 = 64 << 20;
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Header {
     Snapshot(Box<Snapshot>),
-    /// Says that older snapshots were removed on purpose. Read, not yet written.
+    /// Says that older snapshots were removed on purpose.
     Tombstone(Tombstone),
 }
 
@@ -49,6 +49,7 @@ pub struct Tombstone {
     pub written: Timestamp,
     pub previous: Option<Link>,
     pub tool: String,
+    /// In order of generation.
     pub removed: Vec<Removed>,
     pub signer: String,
 }
@@ -159,6 +160,24 @@ impl Header {
         }
         if header.previous().is_some_and(|link| link.generation >= generation) {
             return Err(BadHeader::Contradiction("the header before it is not before it"));
+        }
+        if let Header::Tombstone(tombstone) = &header {
+            let mut before = Generation(0);
+            for removed in &tombstone.removed {
+                if removed.generation <= before || removed.generation >= generation {
+                    let why = "what it says was removed is not before it, each once and in order";
+                    return Err(BadHeader::Contradiction(why));
+                }
+                if removed
+                    .previous
+                    .is_some_and(|link| link.generation >= removed.generation)
+                {
+                    return Err(BadHeader::Contradiction(
+                        "what it says was removed followed something later",
+                    ));
+                }
+                before = removed.generation;
+            }
         }
         if let Header::Snapshot(snapshot) = &header {
             if snapshot.listing.name != ManifestPart::Listing.name(generation) {

@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -61,10 +62,19 @@ impl EntryPath {
 
     /// A part below this one, by its bytes.
     pub fn join(&self, name: &[u8]) -> Result<Self, NotAPath> {
-        let mut bytes = self.to_bytes();
-        bytes.push(b'/');
-        bytes.extend_from_slice(name);
-        EntryPath::from_bytes(&bytes)
+        let mut path = self.clone();
+        let below = EntryPath::from_bytes(name)?;
+        path.0.push('/');
+        path.0.push_str(&below.0);
+        match path.0.len() <= LONGEST || path.to_bytes().len() <= LONGEST {
+            true => Ok(path),
+            false => Err(NotAPath::Length),
+        }
+    }
+
+    /// The folders it lies in, the nearest first.
+    pub fn above(&self) -> impl Iterator<Item = &str> {
+        self.0.rmatch_indices('/').map(|(at, _)| &self.0[..at])
     }
 
     /// Whether it is `top` or lies below it.
@@ -132,6 +142,11 @@ pub fn normal(path: &Path) -> PathBuf {
 
 /// The one spelling of any bytes; see [`EntryPath`].
 pub fn escape(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.contains(|c: char| c == '%' || c.is_control())
+    {
+        return text.to_owned();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -168,6 +183,12 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
         }
     }
     (escape(&bytes) == text).then_some(bytes)
+}
+
+impl Borrow<str> for EntryPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl FromStr for EntryPath {

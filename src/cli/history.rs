@@ -7,7 +7,7 @@ pub struct Args {
     /// One operation, whole
     operation: Option<OperationId>,
     /// Only releases, backups, drills or emergencies
-    #[arg(long, value_parser = ["release", "backup", "drill", "emergency"])]
+    #[arg(long, value_parser = ["release", "backup", "prune", "drill", "emergency"])]
     kind: Option<String>,
     /// The newest N
     #[arg(long, default_value_t = 20)]

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Percent, Span};
+
+use super::S3Config;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +19,8 @@ pub struct Backups {
     pub objectives: Objectives,
     pub stores: BTreeMap<String, StoreConfig>,
     pub sets: BTreeMap<String, SetConfig>,
+    #[serde(default)]
+    pub prune: Prune,
 }
 
 /// Files under the project's state folder unless absolute.
@@ -47,11 +51,33 @@ pub struct Objectives {
     pub rpo: Option<Span>,
 }
 
+/// Exactly one of `path` and `s3`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
     /// A folder; relative to arkwright.yaml.
-    pub path: PathBuf,
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    #[serde(default)]
+    pub s3: Option<S3Config>,
+}
+
+/// Where a store's objects are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StorePlace<'a> {
+    Folder(&'a Path),
+    Bucket(&'a S3Config),
+}
+
+impl StoreConfig {
+    /// `None` where not exactly one was named, which is refused when the file is read.
+    pub fn place(&self) -> Option<StorePlace<'_>> {
+        match (&self.path, &self.s3) {
+            (Some(path), None) => Some(StorePlace::Folder(path)),
+            (None, Some(s3)) => Some(StorePlace::Bucket(s3)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +115,25 @@ pub struct Keep {
     pub weekly: Option<u32>,
     pub monthly: Option<u32>,
     pub yearly: Option<u32>,
+}
+
+/// How snapshots that `keep` does not ask for are removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prune {
+    /// A crontab(5) line, in `timezone`; without one only `arkwright backup prune` removes anything.
+    pub schedule: Option<String>,
+    /// How long nothing has to refer to a segment before it is deleted.
+    pub wait: Span,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Prune {
+            schedule: None,
+            wait: Span::seconds(72 * 3600),
+        }
+    }
 }
 
 /// Where bytes come from; exactly one of `path` and `sqlite`.

@@ -11,7 +11,7 @@ use crate::stack::place_of;
 
 use super::{
     Background, Backups, Check, ConfigError, DrillConfig, Gate, GateConfig, HookClass, Release, Releases,
-    ServiceConfig, Source, Swap, is_path,
+    ServiceConfig, Source, StorePlace, Swap, is_path,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +115,14 @@ pub fn load(file: &Path, text: &str, services: &BTreeSet<ServiceName>) -> Result
 /// How a private key begins, of age and in PEM.
 const PRIVATE_KEYS: [&str; 2] = ["AGE-SECRET-KEY-1", "PRIVATE KEY-----"];
 
+/// What the secret half of a bucket's credentials is called.
+const ACCESS_KEYS: [&str; 4] = [
+    "secret_access_key",
+    "aws_secret_access_key",
+    "secret_key",
+    "session_token",
+];
+
 struct Reading<'a> {
     file: &'a Path,
     text: &'a str,
@@ -150,7 +158,9 @@ impl Reading<'_> {
             let column = PRIVATE_KEYS.iter().find_map(|mark| upper.find(mark))?;
             Some((at + 1, column + 1))
         });
-        let Some((line, column)) = found else { return Ok(()) };
+        let Some((line, column)) = found else {
+            return self.no_access_key();
+        };
         Err(ConfigError {
             file: self.file.to_path_buf(),
             line,
@@ -158,6 +168,36 @@ impl Reading<'_> {
             excerpt: String::new(),
             message: "this is a PRIVATE key; `recipients` takes public ones (age1…)".into(),
             help: Some("remove it, and make new keys (`arkwright key new`) if anybody else could read the file".into()),
+        })
+    }
+
+    /// The keys of a bucket, whose line no complaint may show.
+    fn no_access_key(&self) -> Result<(), ConfigError> {
+        let is_key = |line: &str| {
+            let line = line.trim_start().to_ascii_lowercase();
+            let inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let named = ACCESS_KEYS
+                .iter()
+                .filter_map(|name| line.split_once(name))
+                .any(|(before, after)| {
+                    !before.ends_with(inside) && after.trim_start_matches(['"', '\'', ' ']).starts_with(':')
+                });
+            named && !line.starts_with('#')
+        };
+        let Some(at) = self.text.lines().position(is_key) else {
+            return Ok(());
+        };
+        Err(ConfigError {
+            file: self.file.to_path_buf(),
+            line: at + 1,
+            column: 1,
+            excerpt: String::new(),
+            message: "the keys of a bucket are never written here".into(),
+            help: Some(
+                "put them into the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or into a file in AWS's format, \
+                 named by `credentials: { file: … }` of the store; make new ones if anybody else could read this file"
+                    .into(),
+            ),
         })
     }
 
@@ -317,6 +357,21 @@ impl Reading<'_> {
                 None,
             ));
         }
+        for (name, store) in &backups.stores {
+            let path = ["backups", "stores", name.as_str()];
+            match store.place() {
+                None => {
+                    let message = format!("the store `{name}` needs either `path` or `s3`");
+                    return Err(self.at(&path, message, None));
+                }
+                Some(StorePlace::Bucket(s3)) => s3.checked().map_err(|(key, message)| {
+                    let inside = [path[0], path[1], path[2], "s3", key];
+                    let inside = if key.is_empty() { &inside[..4] } else { &inside[..] };
+                    self.at(inside, message, None)
+                })?,
+                Some(StorePlace::Folder(_)) => {}
+            }
+        }
         for (name, set) in &backups.sets {
             let path = ["backups", "sets", name.as_str()];
             let inside = |key| [path[0], path[1], path[2], key];
@@ -361,6 +416,10 @@ impl Reading<'_> {
             backups
                 .sources_of(name)
                 .map_err(|message| self.at(&inside("of"), message, None))?;
+        }
+        if let Some(line) = &backups.prune.schedule {
+            line.parse::<Crontab>()
+                .map_err(|e| self.at(&["backups", "prune", "schedule"], e.to_string(), None))?;
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ async fn order(
 ) -> Result<Response, Refusal> {
     let mut submission: Submission = strict(body)?;
     if submission.order.privileged() && !peer.may_do_anything() {
-        let why = "an emergency, and a deploy that overrides what stands against it, are for root on this host";
+        let why = "an emergency, removing snapshots, and a deploy that overrides what stands against it, are for root on this host";
         return Err(Refusal(OperationError::because(Blame::Refused, why)));
     }
     submission.by = signed(peer, &submission.by);

@@ -60,6 +60,10 @@ pub trait Body {
     fn open(&self) -> io::Result<Box<dyn Opened>>;
     /// For messages, and to recognise the file the next time; `None` for a temporary copy.
     fn path(&self) -> Option<&Path>;
+    /// How the file stood when it was found, where that is known without opening it.
+    fn found(&self) -> Option<Stamp> {
+        None
+    }
     /// As they are now. Nobody vouches that the holes are those of the content that is read before or after.
     fn traits(&self) -> io::Result<Traits> {
         Ok(Traits::default())

@@ -24,6 +24,11 @@ pub trait Store: Send + Sync {
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError>;
     /// Removing what is gone is success.
     async fn delete(&self, name: &str) -> Result<(), StoreError>;
+    /// Keeps these from being removed or replaced for as long as the store is configured to, from now on; a store that
+    /// has no such lock does nothing.
+    async fn protect(&self, _names: &[String]) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

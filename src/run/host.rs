@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backup::{BackupStep, BackupSubject, ServiceImage, Writer, normal};
+use crate::backup::{BackupStep, BackupSubject, PruneStep, PruneSubject, Rules, ServiceImage, Writer, normal};
 use crate::config::{Backups, Config};
 use crate::drill::{self, DrillStep};
 use crate::emergency::EmergencyStep;
@@ -21,6 +21,7 @@ use super::drill::{DrillPerformer, StoreRestorer};
 use super::emergency::EmergencyPerformer;
 use super::gates::Looker;
 use super::keys;
+use super::pruning::{self, PrunePerformer};
 use super::release::{
     BeforeRelease, Reach, ReleasePerformer, ReleaseScope, astray, plan_release, releases, repoint, standing,
 };
@@ -199,6 +200,49 @@ impl Host {
             let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
             OperationError::because(Blame::Input, format!("there is no backup set `{set}`"))
                 .hinted(format!("the sets are: {}", sets.join(", ")))
+        })
+    }
+
+    async fn begin_prune(
+        &self,
+        id: &OperationId,
+        store: &str,
+        set: Option<&str>,
+        by: &str,
+    ) -> Result<(), OperationError> {
+        let backups = self.backups()?;
+        let rules = Rules::of(backups, set, self.config.timezone).map_err(|error| {
+            let sets: Vec<&str> = backups.sets.keys().map(String::as_str).collect();
+            OperationError::new(Blame::Input, error).hinted(format!("the sets are: {}", sets.join(", ")))
+        })?;
+        let performer = self.prune_performer(store)?;
+        let head = Catalogue::open(&self.folder.catalogue(), store)
+            .and_then(|catalogue| catalogue.head())
+            .map_err(|e| OperationError::new(Blame::Damaged, e))?;
+        let opened = performer.store.clone()?;
+        let planned = pruning::plan(opened.as_ref(), &performer.keys, head, &self.stack.name, &rules).await;
+        let subject = PruneSubject {
+            project: self.stack.name.clone(),
+            store: store.to_owned(),
+            rules,
+            wait: backups.prune.wait,
+            remove: planned.map_err(OperationError::from)?.remove,
+        };
+        let plan = subject.plan();
+        self.ledger().begin::<PruneStep>(id, subject, plan, by)
+    }
+
+    fn prune_performer(&self, store: &str) -> Result<PrunePerformer, OperationError> {
+        let signing = self.folder.key(&self.backups()?.keys.signing);
+        let opened = self.stores.get(store).ok_or_else(|| {
+            OperationError::because(Blame::Input, format!("there is no store `{store}` in arkwright.yaml"))
+        })?;
+        Ok(PrunePerformer {
+            store: opened.clone(),
+            clock: self.clock.clone(),
+            signer: keys::signer(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
+            keys: keys::trusted(&signing).map_err(|e| OperationError::new(Blame::Input, e))?,
+            state: self.folder.clone(),
         })
     }
 
@@ -441,6 +485,7 @@ impl Operator for Host {
         self.given.hold(logins);
         match order {
             Order::Backup { set } => self.begin_backup(id, set, by),
+            Order::Prune { store, set } => self.begin_prune(id, store, set.as_deref(), by).await,
             Order::Drill { name } => self.begin_drill(id, name, by),
             Order::Emergency(emergency) => {
                 let subject = self.plan_emergency(id, emergency).await?;
@@ -462,6 +507,13 @@ impl Operator for Host {
                 let _turn = self.turn(&self.folder.backup_lock(), id, watch).await?;
                 self.ledger()
                     .finish::<BackupStep>(id, &self.backup_performer()?, watch, petitions)
+                    .await
+            }
+            "prune" => {
+                let _turn = self.turn(&self.folder.backup_lock(), id, watch).await?;
+                let subject = self.ledger().subject::<PruneStep>(id)?;
+                self.ledger()
+                    .finish::<PruneStep>(id, &self.prune_performer(&subject.store)?, watch, petitions)
                     .await
             }
             "drill" => {
@@ -537,6 +589,7 @@ pub fn history(ledger: &Ledger<'_>) -> Result<Vec<Receipt>, OperationError> {
 pub(super) fn receipt(ledger: &Ledger<'_>, id: &OperationId, kind: &str) -> Result<Receipt, OperationError> {
     match kind {
         "backup" => ledger.receipt::<BackupStep>(id),
+        "prune" => ledger.receipt::<PruneStep>(id),
         "drill" => ledger.receipt::<DrillStep>(id),
         "release" => ledger.receipt::<ReleaseStep>(id),
         "emergency" => ledger.receipt::<EmergencyStep>(id),
@@ -551,7 +604,7 @@ fn images(engine: &Arc<dyn Engine>) -> Arc<dyn Images> {
 
 fn lane_of(kind: &str) -> &'static str {
     match kind {
-        "backup" => "backup",
+        "backup" | "prune" => "backup",
         "drill" => "drill",
         _ => "release",
     }

@@ -19,6 +19,7 @@ mod opening;
 mod operator;
 mod outlook;
 mod prune;
+pub mod pruning;
 mod pull;
 pub mod release;
 pub mod restore;

@@ -47,6 +47,13 @@ pub enum Order {
     Backup {
         set: String,
     },
+    /// Removes what `keep` does not ask for from one store.
+    Prune {
+        store: String,
+        /// Only snapshots of this set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        set: Option<String>,
+    },
     Drill {
         name: String,
     },
@@ -149,6 +156,7 @@ impl Order {
         matches!(
             self,
             Order::Emergency(_)
+                | Order::Prune { .. }
                 | Order::Deploy {
                     overriding: Some(_),
                     ..
@@ -169,7 +177,7 @@ impl Order {
             Order::DeployTogether { services, .. } => ("deploy", services.iter().map(|to| &to.service).collect()),
             Order::RollbackTogether { services, .. } => ("rollback", services.iter().collect()),
             Order::Emergency(emergency) => ("emergency", vec![&emergency.service]),
-            Order::Backup { .. } | Order::Drill { .. } => return serde_json::Value::Null,
+            Order::Backup { .. } | Order::Prune { .. } | Order::Drill { .. } => return serde_json::Value::Null,
         };
         let only = services.first().filter(|_| services.len() == 1);
         serde_json::json!({ "goal": goal, "service": only, "services": services })
@@ -196,7 +204,7 @@ impl Order {
             | Order::RollbackTogether { .. }
             | Order::Retire { .. }
             | Order::Emergency(_) => "release",
-            Order::Backup { .. } => "backup",
+            Order::Backup { .. } | Order::Prune { .. } => "backup",
             Order::Drill { .. } => "drill",
         }
     }
@@ -221,6 +229,8 @@ impl fmt::Display for Order {
             }
             Order::Retire { service } => write!(f, "retire the warm colour of {service}"),
             Order::Backup { set } => write!(f, "back up {set}"),
+            Order::Prune { store, set: None } => write!(f, "prune {store}"),
+            Order::Prune { store, set: Some(set) } => write!(f, "prune {store} of {set}"),
             Order::Drill { name } => write!(f, "drill {name}"),
             Order::Emergency(emergency) => write!(f, "emergency of {}", emergency.service),
         }

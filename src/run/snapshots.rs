@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::backup::{
     BadHeader, BadListing, BadSignature, Header, Identities, ImageRecord, LARGEST_HEADER, Link, Listing,
-    MANIFEST_NAMESPACE, ManifestPart, Object, OpenError, Snapshot, Tally, Totals, TrustedKeys,
+    MANIFEST_NAMESPACE, ManifestPart, Object, OpenError, Snapshot, Tally, Totals, TrustedKeys, buried,
 };
 use crate::model::{Digest, Generation, ProjectName, Timestamp};
 use crate::ports::{ByteStream, Store, StoreError};
@@ -80,6 +80,7 @@ pub struct SnapshotSummary {
     pub generation: Generation,
     /// Why the rest is missing, where it is.
     pub damaged: Option<String>,
+    /// `snapshot`, `tombstone`, `removed` where a tombstone lists what a prune that was interrupted left, or `unknown`.
     pub kind: &'static str,
     pub project: Option<ProjectName>,
     pub set: Option<String>,
@@ -170,12 +171,17 @@ pub(super) async fn header(
 /// The snapshots of a store, oldest first; a damaged header is a line that says so.
 pub async fn list(store: &dyn Store, keys: &TrustedKeys) -> Result<Vec<SnapshotSummary>, SnapshotError> {
     let mut lines = Vec::new();
+    let mut headers = Vec::new();
     for (generation, parts) in generations(store).await? {
         if !parts.contains(&ManifestPart::Header) {
             continue;
         }
         lines.push(match header(store, keys, generation).await {
-            Ok(checked) => summary(generation, &checked.header),
+            Ok(checked) => {
+                let line = summary(generation, &checked.header);
+                headers.push((checked.sha256, checked.header));
+                line
+            }
             Err(SnapshotError::Store(error)) => return Err(error.into()),
             Err(error) => SnapshotSummary {
                 generation,
@@ -190,6 +196,10 @@ pub async fn list(store: &dyn Store, keys: &TrustedKeys) -> Result<Vec<SnapshotS
                 images: Vec::new(),
             },
         });
+    }
+    let buried = buried(&headers);
+    for line in lines.iter_mut().filter(|line| buried.contains_key(&line.generation)) {
+        line.kind = "removed";
     }
     Ok(lines)
 }
@@ -251,11 +261,17 @@ pub async fn find(store: &dyn Store, trust: &Trust, which: &Which) -> Result<Sna
                     why: "it is missing, and this host published it; name an older snapshot to use that".into(),
                 });
             }
+            // A tombstone comes after what it lists.
+            let mut buried = BTreeSet::new();
             for generation in present.into_iter().rev() {
-                if let Header::Snapshot(snapshot) = header(store, &trust.keys, generation).await?.header
-                    && snapshot.set == *set
-                {
-                    return Ok(*snapshot);
+                match header(store, &trust.keys, generation).await?.header {
+                    Header::Snapshot(snapshot) if snapshot.set == *set && !buried.contains(&generation) => {
+                        return Ok(*snapshot);
+                    }
+                    Header::Snapshot(_) => {}
+                    Header::Tombstone(tombstone) => {
+                        buried.extend(tombstone.removed.into_iter().map(|removed| removed.generation));
+                    }
                 }
             }
             Err(SnapshotError::NoneOfSet {

@@ -1,24 +1,24 @@
 //! Looks at everything a store holds and says what is not as it was signed.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Handle;
 
 use crate::backup::{
-    Content, Header, Identities, Kinds, Listing, ManifestPart, Member, MemberSink, Node, Object, OpenError,
-    SegmentError, SegmentName, Snapshot, SumsLines, Tally, walk,
+    Content, Header, Identities, Kinds, Listing, ManifestPart, Node, Object, SegmentName, Share, Snapshot, SumsLines,
+    buried, walk,
 };
-use crate::model::{Digest, Generation, Size, chain};
-use crate::ports::{Store, StoreError};
+use crate::model::{Generation, Size};
+use crate::ports::Store;
 
 use super::Progress;
-use super::blocking::{Ticker, blocking};
-use super::opening::{Opening, read_signed};
-use super::snapshots::{self, SnapshotError, Trust, as_signed, has_length, signed_reader};
+use super::blocking::blocking;
+use super::snapshots::{self, SnapshotError, Trust, has_length};
+use look::{Looked, Members, look};
 
 /// Segments, where there are as many processors.
 const LOOKS_AT_ONCE: usize = 4;
@@ -62,6 +62,9 @@ pub struct Damage {
 pub struct VerifyReport {
     pub store: String,
     pub level: Level,
+    /// What was read of the segments where not all of them were; of the listings too, unless files were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
     pub snapshots: u64,
     pub objects: u64,
     pub bytes: u64,
@@ -95,6 +98,8 @@ impl VerifyReport {
 pub struct VerifyOptions {
     /// One generation instead of all; the chain is looked at anyway.
     pub only: Option<Generation>,
+    /// The content of these parts alone; headers, the chain, and that everything else is there, are looked at anyway.
+    pub share: Option<Share>,
 }
 
 /// An error is a store that cannot be looked at; what is found in it is in the report.
@@ -107,6 +112,7 @@ pub async fn verify(
     progress: &dyn Progress,
 ) -> Result<VerifyReport, SnapshotError> {
     let mut survey = Survey::new(store.clone(), identities.clone(), level);
+    survey.share = options.share;
     survey.headers(trust, options).await?;
     survey.listings().await?;
     survey.segments(progress).await?;
@@ -117,6 +123,7 @@ struct Survey {
     store: Arc<dyn Store>,
     identities: Identities,
     level: Level,
+    share: Option<Share>,
     snapshots: Vec<Snapshot>,
     headers: u64,
     damaged: BTreeSet<Damage>,
@@ -139,6 +146,7 @@ impl Survey {
             store,
             identities,
             level,
+            share: None,
             snapshots: Vec::new(),
             headers: 0,
             damaged: BTreeSet::new(),
@@ -203,8 +211,9 @@ impl Survey {
                 detail: "the store holds no snapshot".into(),
             });
         }
+        let buried = buried(&checked);
         if let Some(only) = options.only
-            && !checked.iter().any(|(_, header)| header.generation() == only)
+            && (buried.contains_key(&only) || !checked.iter().any(|(_, header)| header.generation() == only))
             && !unreadable.contains(&only)
         {
             return Err(SnapshotError::NoSuch {
@@ -218,6 +227,7 @@ impl Survey {
                 Header::Snapshot(snapshot) => Some(*snapshot),
                 Header::Tombstone(_) => None,
             })
+            .filter(|snapshot| !buried.contains_key(&snapshot.generation))
             .filter(|snapshot| options.only.is_none_or(|only| snapshot.generation == only))
             .collect();
         Ok(())
@@ -225,9 +235,15 @@ impl Survey {
 
     async fn listings(&mut self) -> Result<(), SnapshotError> {
         let before = self.damaged.len();
-        let mut read = 0;
+        let (mut read, mut total) = (0, 0);
         for at in 0..self.snapshots.len() {
             let snapshot = self.snapshots[at].clone();
+            // What lies in a segment may be told by any listing.
+            let wanted = |share: Share| self.level == Level::Files || share.has_generation(snapshot.generation);
+            if !self.share.is_none_or(wanted) {
+                continue;
+            }
+            total += 1;
             self.objects += 1;
             self.bytes += snapshot.listing.bytes;
             match snapshots::listing(self.store.as_ref(), &snapshot, &self.identities).await {
@@ -241,7 +257,6 @@ impl Survey {
                 Err(other) => return Err(other),
             }
         }
-        let total = self.snapshots.len();
         self.check("listings", before, format!("{total} listings: size and hash as signed"));
         if self.level >= Level::Segments && self.listings_sealed > 0 {
             self.checks.push(VerifyCheck {
@@ -266,6 +281,10 @@ impl Survey {
             if let Node::File(content) = &entry.node
                 && let Some(name) = names.get(&content.segment)
             {
+                lines.add(entry);
+                if !self.looks_at(name) {
+                    continue;
+                }
                 self.files += 1;
                 let segment = self.expected.entry((*name).clone()).or_default();
                 if let Some(other) = segment.insert(content.offset, content.clone())
@@ -277,10 +296,13 @@ impl Survey {
                         why,
                     });
                 }
-                lines.add(entry);
             }
         }
         self.sums.insert(snapshot.sums.name.clone(), lines);
+    }
+
+    fn looks_at(&self, segment: &SegmentName) -> bool {
+        self.share.is_none_or(|share| share.has_segment(&segment.id))
     }
 
     async fn segments(&mut self, progress: &dyn Progress) -> Result<(), SnapshotError> {
@@ -298,21 +320,23 @@ impl Survey {
                 }
             }
         }
-        let (count, mut sealed, mut done) = (wanted.len(), 0, 0u64);
+        let count = wanted.keys().filter(|name| self.looks_at(name)).count();
+        let (all, mut sealed, mut done) = (wanted.len(), 0, 0u64);
         let before = self.damaged.len();
         let mut unopened: BTreeSet<Damage> = BTreeSet::new();
         let mut looks = Vec::new();
         for (name, said) in wanted {
-            let text = name.to_string();
-            self.objects += 1;
+            let (text, looks_at) = (name.to_string(), self.looks_at(&name));
+            self.objects += u64::from(looks_at);
             let [object] = said.as_slice() else {
                 self.damage(text, "headers say different things of it");
                 continue;
             };
-            self.bytes += object.bytes;
-            match has_length(listed.get(&text).copied(), object) {
-                Ok(()) => looks.push(self.look(name, object.clone(), progress)),
-                Err(why) => self.damage(text, why),
+            if let Err(why) = has_length(listed.get(&text).copied(), object) {
+                self.damage(text, why);
+            } else if looks_at {
+                self.bytes += object.bytes;
+                looks.push(self.look(name, object.clone(), progress));
             }
         }
         let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(LOOKS_AT_ONCE));
@@ -337,7 +361,11 @@ impl Survey {
                 progress.say(&format!("{done} of {count} segments, {}", Size(read)));
             }
         }
-        self.check("segments", before, format!("{count} segments: size and hash as signed"));
+        let which = match self.share {
+            None => format!("{count} segments"),
+            Some(share) => format!("{count} of {all} segments, {share}, the others by their size"),
+        };
+        self.check("segments", before, format!("{which}: size and hash as signed"));
         if self.level >= Level::Segments {
             let deeper = match self.level {
                 Level::Files => ("files", format!("{} files: place and SHA-256 as listed", self.files)),
@@ -404,6 +432,7 @@ impl Survey {
         VerifyReport {
             store: self.store.describe(),
             level: self.level,
+            share: self.share,
             snapshots: self.snapshots.len() as u64,
             objects: self.objects + 2 * self.headers,
             bytes: self.bytes,
@@ -412,100 +441,5 @@ impl Survey {
             damaged: self.damaged.iter().cloned().collect(),
             affected,
         }
-    }
-}
-
-enum Looked {
-    Whole,
-    Sealed,
-    Damaged(String),
-    /// The signed bytes open to something else than the listings say.
-    Contradicts(String),
-}
-
-fn look(
-    store: &Arc<dyn Store>,
-    identities: &Identities,
-    name: &SegmentName,
-    object: &Object,
-    deep: bool,
-    mut members: Members<'_>,
-    handle: &Handle,
-) -> Result<Looked, StoreError> {
-    let stream = match handle.block_on(store.get(&object.name)) {
-        Ok(stream) => stream,
-        Err(StoreError::NotFound { .. }) => return Ok(Looked::Damaged("it is missing".into())),
-        Err(error) => return Err(error),
-    };
-    if !deep {
-        let signed = as_signed(object, Tally::new(signed_reader(handle, stream, object)));
-        return Ok(signed.map_or_else(Looked::Damaged, |()| Looked::Whole));
-    }
-    let Opening { signed, members: read } = read_signed(handle, stream, object, name, identities, &mut members);
-    if let Err(why) = signed {
-        return Ok(Looked::Damaged(why));
-    }
-    Ok(match read {
-        Err(SegmentError::Open(OpenError::NoIdentity)) => Looked::Sealed,
-        Err(error) => Looked::Damaged(chain(&error)),
-        Ok(()) => match (members.wrong, members.expected.into_values().next()) {
-            (Some(why), _) => Looked::Contradicts(why),
-            (None, Some(missing)) => Looked::Contradicts(format!(
-                "it does not hold {} at {}, as a listing says",
-                missing.sha256.hex(),
-                missing.offset
-            )),
-            (None, None) if members.found.map(SumsLines::sorted) != members.sums.map(SumsLines::sorted) => {
-                Looked::Contradicts("its SHA256SUMS is not what the listing says".into())
-            }
-            (None, None) => Looked::Whole,
-        },
-    })
-}
-
-/// Compares what lies in a segment with what the listings say; what is found is taken off.
-struct Members<'a> {
-    expected: BTreeMap<u64, Content>,
-    /// What `SHA256SUMS` should say, where it is to be in this segment and the listing could be read.
-    sums: Option<SumsLines>,
-    /// What it says.
-    found: Option<SumsLines>,
-    current: Option<(Member, u64, u64)>,
-    wrong: Option<String>,
-    ticker: &'a Ticker,
-}
-
-impl MemberSink for Members<'_> {
-    fn begin(&mut self, member: Member, offset: u64, size: u64) -> io::Result<()> {
-        if member == Member::Sums && self.sums.is_some() {
-            self.found = Some(SumsLines::default());
-        }
-        self.current = Some((member, offset, size));
-        Ok(())
-    }
-
-    fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let (Some((Member::Sums, ..)), Some(found)) = (&self.current, &mut self.found) {
-            found.read(bytes);
-        }
-        match self.ticker.stopped() {
-            true => Err(io::Error::other("it was stopped")),
-            false => Ok(()),
-        }
-    }
-
-    fn end(&mut self, sha256: Digest) -> io::Result<()> {
-        let Some((Member::Content(named), offset, size)) = self.current.take() else {
-            return Ok(());
-        };
-        if named != sha256 {
-            self.wrong = Some(format!("its member {} has the SHA-256 {}", named.hex(), sha256.hex()));
-        }
-        if let Some(content) = self.expected.remove(&offset)
-            && (content.sha256, content.size) != (sha256, size)
-        {
-            self.wrong = Some(format!("what lies at {offset} is not {}", content.sha256.hex()));
-        }
-        Ok(())
     }
 }

@@ -82,7 +82,8 @@ pub(super) struct HostFile {
     path: PathBuf,
     /// `None` where the file itself was named.
     root: Option<Arc<Root>>,
-    link: Option<FileId>,
+    found: FileId,
+    linked: bool,
     /// Whether it takes less room on the disk than it has bytes.
     sparse: bool,
 }
@@ -96,14 +97,14 @@ impl HostFile {
     }
 
     fn new(path: &Path, found: &Metadata) -> Self {
-        let id = FileId {
-            device: found.dev(),
-            stamp: stamp_of(found),
-        };
         HostFile {
             path: path.to_path_buf(),
             root: None,
-            link: (found.nlink() > 1).then_some(id),
+            found: FileId {
+                device: found.dev(),
+                stamp: stamp_of(found),
+            },
+            linked: found.nlink() > 1,
             sparse: found.blocks().saturating_mul(512) < found.len(),
         }
     }
@@ -111,7 +112,7 @@ impl HostFile {
     /// What is behind a link too; on its own, whatever other names it has.
     pub(super) fn following(path: &Path, found: &Metadata) -> Self {
         HostFile {
-            link: None,
+            linked: false,
             ..HostFile::new(path, found)
         }
     }
@@ -135,6 +136,10 @@ impl Body for HostFile {
         Some(&self.path)
     }
 
+    fn found(&self) -> Option<Stamp> {
+        Some(self.found.stamp)
+    }
+
     fn traits(&self) -> io::Result<Traits> {
         let holes = match self.sparse {
             true => holes_of(&self.file()?)?,
@@ -147,7 +152,7 @@ impl Body for HostFile {
     }
 
     fn link(&self) -> Option<FileId> {
-        self.link
+        self.linked.then_some(self.found)
     }
 }
 

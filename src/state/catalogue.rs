@@ -37,6 +37,8 @@ pub enum CatalogueError {
     Newer { path: PathBuf, found: i64 },
 }
 
+/// Contents are looked up by hash, all over the file: what is read of it stays.
+const CACHE_KIB: i64 = 16 << 10;
 const FORMAT: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS segment (
@@ -98,6 +100,7 @@ impl Catalogue {
         db.busy_timeout(Duration::from_secs(30)).map_err(unusable)?;
         db.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
         db.pragma_update(None, "synchronous", "NORMAL").map_err(unusable)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(unusable)?;
         let found: i64 = db
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(unusable)?;

@@ -105,6 +105,21 @@ impl ProjectFolder {
         self.root.join("catalogue.db")
     }
 
+    /// Since when nothing refers to an object of a store.
+    pub fn marks(&self) -> PathBuf {
+        self.root.join("unused.json")
+    }
+
+    /// How far verifying has come, a share at a time.
+    pub fn rounds(&self) -> PathBuf {
+        self.root.join("verified.json")
+    }
+
+    /// What may be left of large uploads to a store.
+    pub fn uploads(&self, store: &str) -> PathBuf {
+        self.root.join("uploads").join(store)
+    }
+
     pub fn last_runs(&self) -> PathBuf {
         self.root.join("schedule.json")
     }

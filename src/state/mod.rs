@@ -7,7 +7,9 @@ mod folder;
 mod journal_file;
 mod lease;
 mod lock;
+mod marks;
 mod over;
+mod rounds;
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use disk::Disk;
@@ -16,4 +18,6 @@ pub use folder::{ProjectFolder, StateError};
 pub use journal_file::{JournalError, JournalFile, read_journal};
 pub use lease::Lease;
 pub use lock::{HostLock, LockError};
+pub use marks::{Marks, MarksError};
 pub use over::Over;
+pub use rounds::{Rounds, RoundsError};

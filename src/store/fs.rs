@@ -13,6 +13,8 @@ use tokio_util::io::ReaderStream;
 
 use crate::ports::{ByteStream, ObjectInfo, Put, Store, StoreError};
 
+use super::name::{checked, is_name};
+
 /// Unfinished writes; never an object's name, since those have no part that begins with a dot.
 const UNFINISHED: &str = ".unfinished";
 /// What a killed process left there is removed after this.
@@ -82,13 +84,7 @@ impl FsStore {
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
-        if is_name(name) {
-            Ok(self.root.join(name))
-        } else {
-            Err(StoreError::BadName(
-                name.chars().flat_map(char::escape_default).take(200).collect(),
-            ))
-        }
+        Ok(self.root.join(checked(name)?))
     }
 
     fn failed(&self, what: &'static str, name: &str, error: io::Error) -> StoreError {
@@ -118,17 +114,6 @@ impl FsStore {
             .and_then(|result| result)
             .map_err(|error| self.failed(what, name, error))
     }
-}
-
-fn is_name(name: &str) -> bool {
-    name.len() <= 255
-        && name.split('/').all(|part| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
-        })
 }
 
 #[async_trait]

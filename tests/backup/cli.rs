@@ -219,3 +219,153 @@ fn a_loss_is_accepted_for_the_stores_of_the_sets_named_and_only_where_something_
     );
     assert_eq!(head("b"), Some(1));
 }
+
+#[test]
+fn what_keep_does_not_ask_for_is_told_and_removed_when_that_is_confirmed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |path: &str| folder.path().join(path);
+    let run = |args: &[&str]| arkwright(folder.path(), args);
+    fs::write(at("compose.yaml"), "name: ark\nservices: { web: { image: x } }\n").expect("written");
+    let made = json(&run(&["--json", "key", "new", "--recovery", "recovery"]));
+    let key = |name: &str| made["recipients"][name].as_str().expect("a key").to_owned();
+    let text = format!(
+        "timezone: Asia/Taipei\nbackups:\n  recipients: [{}, {}]\n  stores: {{ a: {{ path: a }}, b: {{ path: b }} }}\n  \
+         prune: {{ wait: 0s }}\n  sets:\n    one: {{ sources: [{{ path: data }}], keep: {{ last: 1 }} }}\n    \
+         two: {{ sources: [{{ path: data }}], stores: [b], keep: {{ last: 1 }} }}\n",
+        key("recovery"),
+        key("drill")
+    );
+    fs::write(at("arkwright.yaml"), &text).expect("written");
+    fs::create_dir(at("data")).expect("made");
+    for words in ["first", "second, longer"] {
+        fs::write(at("data/words"), words).expect("written");
+        fs::write(at(&format!("data/{}", words.len())), words).expect("written");
+        let taken = run(&["backup", "run"]);
+        assert_eq!(code(&taken), 0, "{taken:?}");
+    }
+    // b has generations 1 and 3 of one, 2 and 4 of two; a has 1 and 2 of one.
+    let shown = json(&run(&["--json", "backup", "show", "--store", "b", "--diff", "1", "3"]));
+    let told = |shown: &Value| {
+        let differences = shown["differences"].as_array().expect("a list");
+        let one = |d: &Value| {
+            format!(
+                "{} {}",
+                d["change"].as_str().unwrap_or("?"),
+                d["path"].as_str().unwrap_or("?")
+            )
+        };
+        differences.iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&shown), ["added data/14", "changed data/words"]);
+    assert_eq!(
+        (&shown["differences"][1]["before"], &shown["differences"][1]["after"]),
+        (&5.into(), &14.into())
+    );
+    let back = json(&run(&[
+        "--json", "backup", "show", "--store", "b", "--diff", "one", "1",
+    ]));
+    assert_eq!(told(&back), ["removed data/14", "changed data/words"]);
+    let text = run(&["backup", "show", "--store", "b", "--diff", "1", "3"]);
+    assert!(
+        String::from_utf8_lossy(&text.stdout).contains("1 (14 B) added, 0 (0 B) removed, 1 (14 B) changed"),
+        "{text:?}"
+    );
+    assert_eq!(code(&run(&["backup", "show"])), 2);
+    assert_eq!(code(&run(&["backup", "show", "1", "--diff", "1", "3"])), 2);
+    assert_eq!(code(&run(&["backup", "show", "--diff", "1", "9"])), 8);
+
+    let objects = |store: &str| {
+        let count = |inner: &str| fs::read_dir(at(store).join(inner)).expect("a folder").count();
+        (count("man"), count("seg"))
+    };
+    let before = (objects("a"), objects("b"));
+    assert_eq!(code(&run(&["backup", "prune", "--set", "three"])), 3);
+    assert_eq!(code(&run(&["backup", "prune", "--store", "c"])), 3);
+    let dry = json(&run(&["--json", "backup", "prune", "--dry-run"]));
+    let going = |of: &Value| {
+        let snapshots = of["snapshots"].as_array().expect("a list").iter();
+        let gone = snapshots.filter(|s| s["stays"].as_array().is_some_and(|why| why.is_empty()));
+        gone.map(|s| s["generation"].as_u64().expect("a number"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((going(&dry[0]), going(&dry[1])), (vec![1], vec![1, 2]), "{dry}");
+    let told = run(&["backup", "prune", "--dry-run"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.contains("Asia/Taipei") && told.contains("stays: newest, last"),
+        "{told}"
+    );
+    let unconfirmed = run(&["backup", "prune"]);
+    assert_eq!(code(&unconfirmed), 2, "{unconfirmed:?}");
+    assert!(String::from_utf8_lossy(&unconfirmed.stderr).contains("--dry-run"));
+    assert_eq!((objects("a"), objects("b")), before, "nothing was changed");
+
+    // While a backup is at work it waits.
+    let state = ProjectFolder::open(&at("state"), &"ark".parse().expect("a name")).expect("a state");
+    let held = HostLock::take(&state.backup_lock(), "a backup").expect("the lock");
+    let pruned = std::thread::scope(|scope| {
+        let pruning = scope.spawn(|| run(&["--json", "backup", "prune", "--set", "two", "--yes"]));
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        assert!(!pruning.is_finished());
+        assert_eq!((objects("a"), objects("b")), before, "it waits");
+        drop(held);
+        pruning.join().expect("it ran")
+    });
+    assert_eq!(code(&pruned), 0, "{pruned:?}");
+    assert!(
+        String::from_utf8_lossy(&pruned.stderr).contains("is at work on this project"),
+        "{pruned:?}"
+    );
+    let pruned = json(&pruned);
+    assert_eq!((going(&pruned[0]), going(&pruned[1])), (vec![], vec![2]), "{pruned}");
+    assert_eq!(pruned[1]["receipt"]["detail"]["removed"], 1);
+    let pruned = run(&["backup", "prune", "--yes"]);
+    assert_eq!(code(&pruned), 0, "{pruned:?}");
+    assert!(
+        String::from_utf8_lossy(&pruned.stdout).contains("prune b: pruned"),
+        "{pruned:?}"
+    );
+    let listed = json(&run(&["--json", "backup", "list"]));
+    let kinds = |of: &Value| {
+        let lines = of["snapshots"].as_array().expect("a list").iter();
+        lines
+            .map(|line| format!("{} {}", line["generation"], line["kind"].as_str().unwrap_or("?")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&listed[0]), ["2 snapshot", "3 tombstone"], "{listed}");
+    assert_eq!(
+        kinds(&listed[1]),
+        ["3 snapshot", "4 snapshot", "5 tombstone", "6 tombstone"],
+        "{listed}"
+    );
+    let verified = run(&["backup", "verify"]);
+    assert_eq!(code(&verified), 0, "{verified:?}");
+    let history = json(&run(&["--json", "history", "--kind", "prune"]));
+    assert_eq!(history.as_array().map(Vec::len), Some(4), "{history}");
+    assert_eq!(code(&run(&["backup", "run"])), 0);
+    assert_eq!(code(&run(&["backup", "restore", "one", "--to", "back"])), 0);
+    assert_eq!(
+        fs::read_to_string(at("back/data/words")).expect("there"),
+        "second, longer"
+    );
+
+    // A store that lost something is not pruned, and says so.
+    fs::remove_file(at("a").join("man/0000000002.json")).expect("removed");
+    let refused = run(&["backup", "prune", "--store", "a", "--yes"]);
+    assert_eq!(code(&refused), 7, "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("man/0000000002.json"),
+        "{refused:?}"
+    );
+    fs::write(at("arkwright.yaml"), text_with_bad_prune(&made)).expect("written");
+    let refused = run(&["backup", "prune", "--dry-run"]);
+    assert_eq!(code(&refused), 3, "{refused:?}");
+}
+
+fn text_with_bad_prune(made: &Value) -> String {
+    let key = made["recipients"]["recovery"].as_str().expect("a key");
+    format!(
+        "backups:\n  recipients: [{key}]\n  stores: {{ a: {{ path: a }} }}\n  prune: {{ schedule: never }}\n  \
+         sets: {{ one: {{ sources: [{{ path: data }}] }} }}\n"
+    )
+}

@@ -161,6 +161,7 @@ impl Scripted {
             Order::Rollback { .. } | Order::RollbackTogether { .. } => "rolled_back",
             Order::Retire { .. } => "retired",
             Order::Backup { .. } => "published",
+            Order::Prune { .. } => "pruned",
             Order::Drill { .. } => "passed",
             Order::Emergency(_) => "recovered",
         };
@@ -260,6 +261,7 @@ fn detail(order: &Order, ok: bool) -> serde_json::Value {
             let read = json!({ "totals": totals, "notes": [], "seconds": 0.4 });
             json!({ "set": set, "stores": { "local": { "generation": 7, "header_sha256": "00", "read": read } } })
         }
+        Order::Prune { store, set } => json!({ "store": store, "set": set }),
         Order::Drill { name } => json!({
             "drill": name, "because": if ok { json!([]) } else { json!(["rows: FAILED: 3 fewer"]) },
             "checks": if ok { json!([]) } else {

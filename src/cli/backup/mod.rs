@@ -1,7 +1,9 @@
 //! `arkwright backup`: one file a verb.
 
+mod diff;
 mod list;
 mod place;
+mod prune;
 mod restore;
 mod run;
 mod show;
@@ -33,6 +35,8 @@ enum Verb {
     Verify(verify::Args),
     /// Bring a snapshot, or a part of it, back to a folder
     Restore(restore::Args),
+    /// Remove the snapshots that `keep` does not ask for
+    Prune(prune::Args),
 }
 
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
@@ -42,13 +46,17 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         Verb::Show(args) => show::run(global, args).await,
         Verb::Verify(args) => verify::run(global, args).await,
         Verb::Restore(args) => restore::run(global, args).await,
+        Verb::Prune(args) => prune::run(global, args).await,
     }
 }
 
 impl From<BackupRoomError> for Failure {
     fn from(error: BackupRoomError) -> Self {
         let kind = match &error {
-            BackupRoomError::NoBackups | BackupRoomError::NoStore(_) => Kind::Input,
+            BackupRoomError::NoBackups
+            | BackupRoomError::NoStore(_)
+            | BackupRoomError::BadBucket(_)
+            | BackupRoomError::NoVersions(_) => Kind::Input,
             BackupRoomError::Key(KeyError::Missing { .. }) => Kind::Input,
             _ => Kind::Host,
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::app::{Project, foreign_store};
 use crate::backup::Identities;
 use crate::cli::{Failure, Global, Kind, project};
+use crate::model::{Timestamp, parse_instant};
 use crate::ports::Store;
 use crate::run::keys;
 use crate::run::snapshots::{Trust, Which};
@@ -14,9 +15,12 @@ pub(super) struct Place {
     /// A store of arkwright.yaml [default: all, or for restore the set's first]
     #[arg(long, value_name = "NAME")]
     store: Option<String>,
-    /// A store's folder, without any project: for recovery on another host
-    #[arg(long, value_name = "DIR", conflicts_with = "store", requires = "public_key")]
-    from: Option<PathBuf>,
+    /// A store's folder or s3://BUCKET/PREFIX?region=…, without any project: for recovery on another host
+    #[arg(long, value_name = "PLACE", conflicts_with = "store", requires = "public_key")]
+    from: Option<String>,
+    /// A bucket as it was then, from the versions it keeps, where something was replaced or removed since
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    at: Option<Timestamp>,
     /// File of the public keys that signatures are accepted from [default: the project's own]
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
@@ -49,10 +53,10 @@ impl Place {
             Some(file) => Some(keys::trusted_file(file).map_err(|e| Failure::new(Kind::Input, e))?),
             None => None,
         };
-        if let (Some(folder), Some(keys)) = (&self.from, given.clone()) {
+        if let (Some(place), Some(keys)) = (&self.from, given.clone()) {
             let opened = Opened {
-                name: folder.display().to_string(),
-                store: foreign_store(folder)?,
+                name: place.clone(),
+                store: foreign_store(place, self.at)?,
                 trust: Trust { keys, newest: None },
             };
             return Ok(Reading {
@@ -83,11 +87,15 @@ impl Place {
             if given.is_some() {
                 trust.newest = room.catalogue(&name)?.head().map_err(|e| Failure::new(Kind::Host, e))?;
             }
-            stores.push(Opened {
-                store: room.store(&name)?,
-                name,
-                trust,
-            });
+            let store = match self.at {
+                Some(at) => {
+                    // What came after is not missed there.
+                    trust.newest = None;
+                    room.store_at(&name, at)?
+                }
+                None => room.store(&name)?,
+            };
+            stores.push(Opened { store, name, trust });
         }
         drop(room);
         Ok(Reading {
@@ -96,6 +104,10 @@ impl Place {
             identities,
         })
     }
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    parse_instant(text).ok_or_else(|| format!("`{text}` is no time, such as 2026-01-31T04:00:00Z"))
 }
 
 /// A snapshot by what a person types: a generation, or a set for its newest.

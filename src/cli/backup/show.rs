@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::diff;
 use super::place::{Place, set_of, which};
 use crate::backup::{Closing, Entry, Kinds, Listing, Node, Snapshot};
 use crate::cli::{Failure, Global, Kind, Terminal};
@@ -9,8 +10,11 @@ use crate::run::snapshots::{self, SnapshotError};
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// A generation, or a set for its newest snapshot
-    #[arg(value_name = "GENERATION|SET")]
-    snapshot: String,
+    #[arg(value_name = "GENERATION|SET", required_unless_present = "diff")]
+    snapshot: Option<String>,
+    /// What was added, removed and changed from the first to the second; a folder's time is left out
+    #[arg(long, num_args = 2, value_names = ["GENERATION|SET", "GENERATION|SET"], conflicts_with_all = ["snapshot", "every"])]
+    diff: Vec<String>,
     /// List the entries too
     #[arg(long = "files")]
     every: bool,
@@ -32,7 +36,17 @@ struct Shown {
 
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
-    let which = which(&args.snapshot);
+    let snapshot = match (args.diff.as_slice(), &args.snapshot) {
+        ([before, after], _) => return diff::run(global, &args.place, before, after).await,
+        (_, Some(snapshot)) => snapshot,
+        (_, None) => {
+            return Err(Failure::new(
+                Kind::Usage,
+                "name a generation, or a set for its newest snapshot",
+            ));
+        }
+    };
+    let which = which(snapshot);
     let reading = args.place.open(global, set_of(&which))?;
     let Some(opened) = reading.stores.first() else {
         return Err(Failure::new(Kind::Input, "there is no store"));

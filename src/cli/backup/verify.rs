@@ -1,10 +1,14 @@
 use clap::ValueEnum;
 
 use super::place::Place;
-use crate::cli::{Failure, Global, Kind, Terminal};
+use crate::app::{Project, SystemClock};
+use crate::backup::Portion;
+use crate::cli::{Failure, Global, Kind, OrFail, Terminal};
 use crate::model::{Generation, Size};
+use crate::ports::Clock;
 use crate::run::Progress;
 use crate::run::verify::{Level, Verdict, VerifyOptions, VerifyReport, verify};
+use crate::state::Rounds;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -13,6 +17,9 @@ pub struct Args {
     /// How deep to look
     #[arg(long, value_enum, default_value_t = Depth::Files)]
     level: Depth,
+    /// Read so much of what is stored, and the next time what comes after it: with 1/30 every night, all within 30 days
+    #[arg(long, value_name = "K/N", conflicts_with_all = ["generation", "from"])]
+    share: Option<Portion>,
     #[command(flatten)]
     place: Place,
 }
@@ -37,6 +44,20 @@ impl From<Depth> for Level {
     }
 }
 
+impl Depth {
+    fn word(self) -> &'static str {
+        match self {
+            Depth::Objects => "objects",
+            Depth::Segments => "segments",
+            Depth::Files => "files",
+        }
+    }
+}
+
+fn rounds(project: &Project) -> Result<Rounds, Failure> {
+    Rounds::read(&project.backup_room()?.folder.rounds()).or_fail(Kind::Host)
+}
+
 pub(super) struct Spoken<'a>(pub &'a Terminal);
 
 impl Progress for Spoken<'_> {
@@ -48,9 +69,18 @@ impl Progress for Spoken<'_> {
 pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let terminal = Terminal::of(global);
     let reading = args.place.open(global, None)?;
-    let options = VerifyOptions { only: args.generation };
     let mut reports = Vec::new();
     for opened in &reading.stores {
+        let round = format!("{} {}", opened.name, args.level.word());
+        let mut rounds = match &reading.project {
+            Some(project) if args.share.is_some() => Some(rounds(project)?),
+            _ => None,
+        };
+        let next = |portion| rounds.as_ref().map(|rounds| rounds.next(&round, portion));
+        let options = VerifyOptions {
+            only: args.generation,
+            share: args.share.and_then(next),
+        };
         let report = verify(
             &opened.store,
             &opened.trust,
@@ -67,6 +97,13 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
                 catalogue
                     .forget_segment(&segment)
                     .map_err(|e| Failure::new(Kind::Host, e))?;
+            }
+        }
+        if let (Some(share), Some(rounds)) = (options.share, &mut rounds) {
+            rounds.done(&round, share, SystemClock.now()).or_fail(Kind::Host)?;
+            if let Some((began, ended)) = rounds.whole(&round) {
+                let (began, ended) = (began.format("%Y-%m-%d"), ended.format("%Y-%m-%d"));
+                terminal.note(&format!("{}: all of it was read from {began} to {ended}", opened.name));
             }
         }
         reports.push(report);

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::ops::Bound;
 use std::path::Path;
 
 use age::stream::StreamWriter;
@@ -19,6 +18,7 @@ use crate::state::Catalogue;
 
 use super::BackupError;
 use super::packer::Packer;
+use super::places::{Conflict, Places};
 
 /// A file that changes while it is read is read again this often.
 const TRIES: u32 = 3;
@@ -40,8 +40,7 @@ pub(super) struct Intake<'a> {
     pub(super) ticker: &'a Ticker,
     pub(super) now: Timestamp,
     pub(super) used: BTreeSet<SegmentId>,
-    /// Every path so far, and whether it is a folder.
-    pub(super) paths: BTreeMap<EntryPath, bool>,
+    pub(super) places: Places,
     /// Files with several names, by the name they are kept under.
     pub(super) links: HashMap<FileId, EntryPath>,
     pub(super) notes: Vec<String>,
@@ -74,30 +73,9 @@ impl Intake<'_> {
         if self.ticker.stopped() {
             return Err(BackupError::Stopped);
         }
-        if let Some(known) = self.paths.get(path) {
-            return if *known == folder {
-                Ok(false)
-            } else {
-                Err(BackupError::Conflict(path.clone()))
-            };
-        }
-        for (at, _) in path.as_str().match_indices('/') {
-            let above: Option<EntryPath> = path.as_str()[..at].parse().ok();
-            if above.is_some_and(|above| self.paths.get(&above) == Some(&false)) {
-                return Err(BackupError::Conflict(path.clone()));
-            }
-        }
-        if !folder {
-            let after = (Bound::Excluded(path.clone()), Bound::Unbounded);
-            let mut near = self.paths.range(after).map(|(later, _)| later);
-            // Names such as `path-x` sort before what is below `path`.
-            let beside = |later: &&EntryPath| later.as_str().starts_with(path.as_str());
-            if near.by_ref().take_while(beside).any(|later| later.is_within(path)) {
-                return Err(BackupError::Conflict(path.clone()));
-            }
-        }
-        self.paths.insert(path.clone(), folder);
-        Ok(true)
+        self.places
+            .admit(path, folder)
+            .map_err(|Conflict| BackupError::Conflict(path.clone()))
     }
 
     /// Whether it was not there before.
@@ -170,6 +148,11 @@ impl Intake<'_> {
 
     /// Keeps the content of a file; `None` when it is gone.
     pub(super) fn keep(&mut self, path: &EntryPath, body: &dyn Body) -> Result<Option<Content>, BackupError> {
+        if let Some(stamp) = body.found()
+            && let Some(content) = self.unchanged(body, &stamp)?
+        {
+            return Ok(Some(content));
+        }
         for attempt in 1..=TRIES {
             let mut opened = match body.open() {
                 Ok(opened) => opened,
@@ -177,10 +160,7 @@ impl Intake<'_> {
                 Err(e) => return Err(unreadable(path, body, e)),
             };
             let before = opened.stamp().map_err(|e| unreadable(path, body, e))?;
-            if let Some(file) = body.path()
-                && let Some(sha256) = self.catalogue.seen(file, &before)?
-                && let Some(content) = self.known(&sha256)?
-            {
+            if let Some(content) = self.unchanged(body, &before)? {
                 return Ok(Some(content));
             }
             let last = attempt == TRIES;
@@ -196,6 +176,17 @@ impl Intake<'_> {
             }
         }
         self.keep_copy(path, body)
+    }
+
+    /// What the file held when it was read last, where it has stayed as it was and the store has that.
+    fn unchanged(&self, body: &dyn Body, stamp: &Stamp) -> Result<Option<Content>, BackupError> {
+        let Some(file) = body.path() else {
+            return Ok(None);
+        };
+        match self.catalogue.seen(file, stamp)? {
+            Some(sha256) => self.known(&sha256),
+            None => Ok(None),
+        }
     }
 
     /// `None` when the file changed and may be tried again.

@@ -5,6 +5,7 @@ mod images;
 mod intake;
 mod packer;
 mod perform;
+mod places;
 mod publish;
 mod read;
 mod stillness;

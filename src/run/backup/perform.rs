@@ -49,7 +49,7 @@ pub fn plan_backup(
 ) -> Option<(BackupSubject, Plan<BackupStep>)> {
     let floor = backups.sets.get(set)?.floor;
     let sources = backups.sources_of(set).ok()?.into_iter().cloned().collect();
-    let stores_at = backups.stores.values().map(|store| &store.path);
+    let stores_at = backups.stores.values().filter_map(|store| store.path.as_ref());
     let skip = stores_at
         .chain([&scope.state])
         .map(|path| normal(&scope.folder.join(path)));

@@ -41,6 +41,7 @@ impl Publish<'_> {
             return Ok(done);
         }
         let previous = self.previous(generation).await?;
+        self.protect(&draft, generation).await?;
         let header = Header::Snapshot(Box::new(Snapshot {
             project: self.subject.project.clone(),
             set: self.subject.set.clone(),
@@ -77,6 +78,14 @@ impl Publish<'_> {
         let name = ManifestPart::Header.name(generation);
         self.store.put(&name, once(bytes), Put::Create).await?;
         Ok(Link { generation, sha256 })
+    }
+
+    /// Whatever the snapshot refers to lasts as long as its header, segments of earlier snapshots included.
+    async fn protect(&self, draft: &Draft, generation: Generation) -> Result<(), BackupError> {
+        let segments = draft.segments.iter().chain([&draft.sums]);
+        let mut names: Vec<String> = segments.map(|segment| segment.name.to_string()).collect();
+        names.push(ManifestPart::Listing.name(generation));
+        Ok(self.store.protect(&names).await?)
     }
 
     async fn segments_are_there(&self, draft: &Draft) -> Result<(), BackupError> {

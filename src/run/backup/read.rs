@@ -21,6 +21,7 @@ use super::BackupError;
 use super::images::Export;
 use super::intake::Intake;
 use super::packer::Packer;
+use super::places::Places;
 use super::stillness::{Gatekeeper, Gates};
 
 /// What reading leaves in the scratch folder for publishing, beside the sealed listing.
@@ -127,7 +128,7 @@ impl Read {
             ticker,
             now: self.now,
             used: BTreeSet::new(),
-            paths: BTreeMap::new(),
+            places: Places::default(),
             links: Default::default(),
             notes: self.notes.clone(),
             files: 0,

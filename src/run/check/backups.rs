@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::backup::Recipients;
-use crate::config::Backups;
+use crate::config::{Backups, S3Config, StorePlace};
 use crate::ports::PlaceKind;
 use crate::run::keys::{self, KeyError};
 use crate::state::Catalogue;
@@ -172,7 +172,14 @@ fn stores(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {
         .collect();
     let mut beside = Vec::new();
     for (name, store) in &backups.stores {
-        let path: PathBuf = scene.config.folder.join(&store.path).components().collect();
+        let path: PathBuf = match store.place() {
+            Some(StorePlace::Folder(path)) => scene.config.folder.join(path).components().collect(),
+            Some(StorePlace::Bucket(s3)) => {
+                found.extend(plain_http(name, s3));
+                continue;
+            }
+            None => continue,
+        };
         found.extend(store_place(scene, name, &path));
         if disk(&path).is_some_and(|disk| sources.contains(&disk)) {
             beside.push(name.as_str());
@@ -189,6 +196,24 @@ fn stores(scene: &Scene<'_>, backups: &Backups) -> Vec<Finding> {
         ));
     }
     found
+}
+
+fn plain_http(name: &str, s3: &S3Config) -> Option<Finding> {
+    let endpoint = s3.endpoint.as_deref()?;
+    let host = endpoint.strip_prefix("http://")?;
+    let local = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|local| host.starts_with(local));
+    (!local).then(|| {
+        Finding::new(
+            Severity::Warning,
+            "store-plain-http",
+            Subject::Store(name.to_owned()),
+            format!("the store {name} is reached without TLS: {endpoint}"),
+            "whoever is on the way sees when and how much is backed up, and can make it fail; the content is encrypted",
+            "give the server a certificate, and `endpoint` https",
+        )
+    })
 }
 
 fn store_place(scene: &Scene<'_>, name: &str, path: &Path) -> Option<Finding> {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::StorePlace;
 use crate::model::Size;
 use crate::ports::DiskSpace;
 
@@ -66,7 +67,9 @@ fn places(scene: &Scene<'_>) -> Vec<(PathBuf, String, u64)> {
     }
     places.push((scene.folder.root().to_path_buf(), "arkwright's state".to_owned(), 0));
     for (name, store) in scene.config.backups.iter().flat_map(|backups| &backups.stores) {
-        places.push((scene.config.folder.join(&store.path), format!("the store {name}"), 0));
+        if let Some(StorePlace::Folder(path)) = store.place() {
+            places.push((scene.config.folder.join(path), format!("the store {name}"), 0));
+        }
     }
     places
 }

@@ -77,7 +77,7 @@ pub async fn plan_release(
             }
         }
         Order::Retire { service } => plans.push(release::retire(ground.ask(service))),
-        Order::Backup { .. } | Order::Drill { .. } | Order::Emergency(_) => {
+        Order::Backup { .. } | Order::Prune { .. } | Order::Drill { .. } | Order::Emergency(_) => {
             return Err(OperationError::because(
                 Blame::Input,
                 format!("to {order} is no release"),

@@ -118,7 +118,7 @@ impl Target {
     fn sides(&self, entries: &[Entry]) -> Result<Vec<EntryPath>, RestoreError> {
         let databases = entries.iter().map(|entry| &entry.path);
         let mut sides = Vec::new();
-        for database in databases.filter(|path| self.databases.contains(path)) {
+        for database in databases.filter(|path| self.databases.contains(*path)) {
             for suffix in SQLITE_SIDES {
                 let side = EntryPath::from_bytes(&[&database.to_bytes(), suffix.as_bytes()].concat());
                 sides.push(side.map_err(|e| failed(&self.at(database), io::Error::other(e)))?);

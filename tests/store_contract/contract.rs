@@ -1,26 +1,23 @@
-//! What every store has to keep to, run on each of them.
-
 use arkwright::ports::{ByteStream, Put, Store, StoreError};
-use arkwright::store::FsStore;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-fn body(bytes: &[u8]) -> ByteStream {
+pub fn body(bytes: &[u8]) -> ByteStream {
     let chunks: Vec<std::io::Result<Bytes>> = bytes.chunks(7).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
     Box::pin(stream::iter(chunks))
 }
 
-async fn content(store: &dyn Store, name: &str) -> Vec<u8> {
+pub async fn content(store: &dyn Store, name: &str) -> Vec<u8> {
     let chunks: Vec<Bytes> = store.get(name).await.expect("there").try_collect().await.expect("read");
     chunks.concat()
 }
 
-async fn names(store: &dyn Store, prefix: &str) -> Vec<String> {
+pub async fn names(store: &dyn Store, prefix: &str) -> Vec<String> {
     let objects = store.list(prefix).await.expect("listed");
     objects.into_iter().map(|object| object.name).collect()
 }
 
-async fn contract(store: &dyn Store) {
+pub async fn contract(store: &dyn Store) {
     // Empty.
     assert_eq!(names(store, "").await, Vec::<String>::new());
     assert_eq!(names(store, "seg/").await, Vec::<String>::new());
@@ -129,34 +126,4 @@ async fn contract(store: &dyn Store) {
             "{bad:?}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_disk_keeps_the_contract() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = FsStore::create(folder.path().join("backups")).expect("made");
-    contract(&store).await;
-}
-
-#[tokio::test]
-async fn a_disk_that_is_not_mounted_is_not_an_empty_store() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("backups");
-    assert!(FsStore::open(&path).is_err());
-    let store = FsStore::create(&path).expect("made");
-    store.put("seg/a", body(b"x"), Put::Create).await.expect("put");
-    std::fs::remove_dir_all(&path).expect("unmounted");
-    assert!(store.list("seg/").await.is_err());
-    assert!(store.put("seg/b", body(b"x"), Put::Create).await.is_err());
-    assert!(!path.exists());
-}
-
-#[tokio::test]
-async fn foreign_files_on_the_disk_are_no_objects() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = FsStore::open(folder.path()).expect("there");
-    std::fs::create_dir(folder.path().join("lost+found")).expect("made");
-    std::fs::write(folder.path().join("README.txt"), "x").expect("written");
-    std::fs::write(folder.path().join(".hidden"), "x").expect("written");
-    assert_eq!(names(&store, "").await, Vec::<String>::new());
 }
