@@ -448,7 +448,7 @@ async fn a_source_that_is_missing_or_empty_fails_the_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_and_the_state_are_never_backed_up_into_themselves() {
     let mut world = World::new(r#"[{ "path": ".", "exclude": ["*.tmp", "cache/*"] }]"#);
-    world.backups.stores.get_mut("local").expect("a store").path = "deep/../backups".into();
+    world.backups.stores.get_mut("local").expect("a store").path = Some("deep/../backups".into());
     world.write("backups/inside", "x");
     world.write("a.tmp", "x");
     world.write("deep/cache/kept", "x");
