@@ -103,10 +103,10 @@ fn judge_set(
     if broken.is_empty() {
         return stays;
     }
-    let newest_whole = whole.values().max();
+    let newest_whole = whole.keys().next_back();
     let asked_for = kept(keep, zone, taken);
-    for (at, taken) in &broken {
-        let outlived = newest_whole.is_some_and(|newest| newest > taken) && asked_for[at].is_empty();
+    for at in broken.keys() {
+        let outlived = newest_whole.is_some_and(|newest| newest > at) && asked_for[at].is_empty();
         let why = if outlived { Vec::new() } else { vec![Reason::NotWhole] };
         stays.insert(*at, why);
     }
@@ -260,7 +260,7 @@ mod tests {
             let gone = going(&rules(daily), &all, &missing);
             for set in ["full", "config"] {
                 let whole = all.iter().filter(|s| s.set == set && !missing.contains(&s.generation.0));
-                if let Some(newest) = whole.max_by_key(|s| (s.taken, s.generation)) {
+                if let Some(newest) = whole.max_by_key(|s| s.generation) {
                     prop_assert!(!gone.contains(&newest.generation.0));
                 } else {
                     prop_assert!(all.iter().filter(|s| s.set == set).all(|s| !gone.contains(&s.generation.0)));

@@ -174,7 +174,8 @@ impl S3Config {
 
     /// Reads `s3://bucket/prefix?region=…&endpoint=…&path_style=true&profile=…&credentials=FILE`.
     pub fn from_url(text: &str) -> Result<Self, String> {
-        let url = url::Url::parse(text).map_err(|error| format!("`{text}`: {error}"))?;
+        let url = url::Url::parse(text)
+            .map_err(|error| format!("the address of a bucket (s3://BUCKET/…) cannot be read: {error}"))?;
         if url.scheme() != "s3" || !url.username().is_empty() || url.password().is_some() || url.port().is_some() {
             return Err("a bucket is written s3://BUCKET/PREFIX?region=REGION, and never with credentials".into());
         }

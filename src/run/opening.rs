@@ -9,12 +9,12 @@ use crate::backup::{Identities, MemberSink, Object, OpenError, SegmentError, Seg
 use crate::ports::ByteStream;
 
 use super::blocking::{CHUNK, QUEUE};
-use super::snapshots::{as_signed, signed_reader};
+use super::snapshots::{Unsigned, as_signed, signed_reader};
 
 /// What came of reading a segment.
 pub(super) struct Opening {
-    /// Whether its bytes are the ones that were signed for; an error says why not.
-    pub signed: Result<(), String>,
+    /// Whether its bytes are known to be the ones that were signed for; an error says why not.
+    pub signed: Result<(), Unsigned>,
     pub members: Result<(), SegmentError>,
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn fetch(store: &dyn Store, name: &str, most: u64) -> Result<Ve
     let mut stream = store.get(name).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|e| SnapshotError::damaged(name, e))?;
+        let chunk = chunk.map_err(|e| Unsigned::unread(e).of_store(&store.describe(), name))?;
         if bytes.len() as u64 + chunk.len() as u64 > most {
             return Err(SnapshotError::Damaged {
                 object: name.to_owned(),
@@ -302,18 +302,16 @@ pub async fn listing(
     let whole = blocking(&Silent, move |_, handle| {
         as_signed(&signed, Tally::new(signed_reader(handle, stream, &signed)))
     });
-    whole.await.map_err(damaged)?;
+    whole.await.map_err(|why| why.of_store(&store.describe(), &name))?;
     let stream = store.get(&name).await?;
     let identities = identities.clone();
     let named: BTreeSet<_> = snapshot.segments.iter().map(|segment| segment.id.clone()).collect();
+    let described = store.describe();
     blocking(&Silent, move |_, handle| {
         let mut from = Tally::new(signed_reader(handle, stream, &object));
         let read = read_listing(&mut from, &identities);
         // It was whole a moment ago; what was parsed has to be the same.
-        as_signed(&object, from).map_err(|why| SnapshotError::Damaged {
-            object: name.clone(),
-            why,
-        })?;
+        as_signed(&object, from).map_err(|why| why.of_store(&described, &name))?;
         let listing = match read {
             Err(Unreadable::Sealed) => return Err(SnapshotError::Sealed { object: name }),
             Err(Unreadable::Open(error)) => return Err(SnapshotError::damaged(name, error)),
@@ -342,14 +340,55 @@ pub(super) fn has_length(found: Option<u64>, object: &Object) -> Result<(), Stri
     }
 }
 
-/// Reads what is left; an error says why these are not the signed bytes.
-pub(super) fn as_signed(object: &Object, mut from: Tally<impl Read>) -> Result<(), String> {
+/// Why what was read is not known to be what was signed.
+pub(super) enum Unsigned {
+    /// Nothing is known of the object: the store stopped answering, for instance.
+    Unread(io::Error),
+    Damaged(String),
+}
+
+impl Unsigned {
+    /// A disk that cannot give its bytes back has lost them; whoever else fails may have them still.
+    pub(super) fn unread(error: io::Error) -> Self {
+        use rustix::io::Errno;
+        let of_a_disk = [Errno::IO, Errno::UCLEAN].map(|errno| Some(errno.raw_os_error()));
+        match of_a_disk.contains(&error.raw_os_error()) {
+            true => Unsigned::Damaged(crate::model::chain(&error)),
+            false => Unsigned::Unread(error),
+        }
+    }
+
+    pub(super) fn of_store(self, store: &str, name: &str) -> SnapshotError {
+        match self {
+            Unsigned::Unread(source) => SnapshotError::Store(unread(store, name, source)),
+            Unsigned::Damaged(why) => SnapshotError::Damaged {
+                object: name.to_owned(),
+                why,
+            },
+        }
+    }
+}
+
+/// An object that could not be read to its end.
+pub(super) fn unread(store: &str, name: &str, source: io::Error) -> StoreError {
+    StoreError::Failed {
+        store: store.to_owned(),
+        what: "read",
+        name: name.to_owned(),
+        source: source.into(),
+    }
+}
+
+/// Reads what is left; an error says why these are not known to be the signed bytes.
+pub(super) fn as_signed(object: &Object, mut from: Tally<impl Read>) -> Result<(), Unsigned> {
     let drained = io::copy(&mut from, &mut io::sink());
     let (_, sha256, bytes) = from.finish();
-    drained.map_err(|e| crate::model::chain(&e))?;
+    drained.map_err(Unsigned::unread)?;
     match (sha256, bytes) == (object.sha256, object.bytes) {
         true => Ok(()),
-        false => Err("its bytes are not the ones that were signed for".into()),
+        false => Err(Unsigned::Damaged(
+            "its bytes are not the ones that were signed for".into(),
+        )),
     }
 }
 

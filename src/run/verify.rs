@@ -235,12 +235,19 @@ impl Survey {
 
     async fn listings(&mut self) -> Result<(), SnapshotError> {
         let before = self.damaged.len();
+        let listed: BTreeMap<String, u64> = {
+            let objects = self.store.list("man/").await?;
+            objects.into_iter().map(|object| (object.name, object.bytes)).collect()
+        };
         let (mut read, mut total) = (0, 0);
         for at in 0..self.snapshots.len() {
             let snapshot = self.snapshots[at].clone();
             // What lies in a segment may be told by any listing.
             let wanted = |share: Share| self.level == Level::Files || share.has_generation(snapshot.generation);
             if !self.share.is_none_or(wanted) {
+                if let Err(why) = has_length(listed.get(&snapshot.listing.name).copied(), &snapshot.listing) {
+                    self.damage(snapshot.listing.name, why);
+                }
                 continue;
             }
             total += 1;

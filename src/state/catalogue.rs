@@ -27,6 +27,12 @@ pub enum CatalogueError {
         #[source]
         source: rusqlite::Error,
     },
+    #[error("another run has been writing to the catalogue {path} for long; wait for it to end and try again")]
+    Busy {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
     #[error("the damaged catalogue {path} cannot be moved aside")]
     Aside {
         path: PathBuf,
@@ -126,19 +132,42 @@ impl Catalogue {
     }
 
     fn unusable(&self, source: rusqlite::Error) -> CatalogueError {
-        CatalogueError::Unusable {
-            path: self.path.clone(),
-            source,
+        let path = self.path.clone();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => CatalogueError::Busy { path, source },
+            _ => CatalogueError::Unusable { path, source },
         }
     }
 
-    /// Collects what follows into one write; [`Catalogue::commit`] ends it.
-    pub fn begin(&self) -> Result<(), CatalogueError> {
-        self.db.execute_batch("BEGIN").map_err(|e| self.unusable(e))
+    fn run(&self, statement: &str) -> Result<(), CatalogueError> {
+        self.db.execute_batch(statement).map_err(|e| self.unusable(e))
     }
 
-    pub fn commit(&self) -> Result<(), CatalogueError> {
-        self.db.execute_batch("COMMIT").map_err(|e| self.unusable(e))
+    /// From here on what is read is read as of now, which costs less than asking for each anew; until
+    /// [`Catalogue::let_go`]. Nobody waits for a reader.
+    pub fn hold(&self) -> Result<(), CatalogueError> {
+        self.run("BEGIN")
+    }
+
+    pub fn let_go(&self) -> Result<(), CatalogueError> {
+        self.run("COMMIT")
+    }
+
+    /// Writes all of it or nothing; others wait for that long and no longer.
+    pub fn write(&self, work: impl FnOnce() -> Result<(), CatalogueError>) -> Result<(), CatalogueError> {
+        let held = !self.db.is_autocommit();
+        if held {
+            self.let_go()?;
+        }
+        self.run("BEGIN IMMEDIATE")?;
+        match work() {
+            Ok(()) => self.run("COMMIT")?,
+            Err(error) => {
+                self.run("ROLLBACK")?;
+                return Err(error);
+            }
+        }
+        if held { self.hold() } else { Ok(()) }
     }
 
     /// Where this content lies in the store, as far as is remembered.

@@ -43,6 +43,11 @@ pub(super) struct Reading {
 }
 
 impl Place {
+    /// Whether it is looked at as it was, and not as it is.
+    pub(super) fn is_past(&self) -> bool {
+        self.at.is_some()
+    }
+
     /// `set`, where it is known, narrows the stores to those the set goes to.
     pub(super) fn open(&self, global: &Global, set: Option<&str>) -> Result<Reading, Failure> {
         let mut identities = Identities::none();

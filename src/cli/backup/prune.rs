@@ -48,36 +48,37 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         None => room.backups.stores.keys().cloned().collect(),
     };
     let mut planned = Vec::new();
+    let mut worst = Ok(());
     for store in stores {
-        let trust = room.trust(&store)?;
-        let opened = room.store(&store)?;
-        let pruning = pruning::plan(
-            opened.as_ref(),
-            &trust.keys,
-            trust.newest,
-            &project.stack().name,
-            &rules,
-        );
-        let pruning = pruning.await.map_err(OperationError::from)?;
-        if !terminal.json {
-            tell(&terminal, &store, &pruning, zone)?;
+        let of = async {
+            let trust = room.trust(&store)?;
+            let opened = room.store(&store)?;
+            let name = &project.stack().name;
+            let pruning = pruning::plan(opened.as_ref(), &trust.keys, trust.newest, name, &rules).await;
+            Ok(pruning.map_err(OperationError::from)?)
+        };
+        match of.await {
+            Ok(pruning) => {
+                if !terminal.json {
+                    tell(&terminal, &store, &pruning, zone)?;
+                }
+                planned.push(OfStore {
+                    store,
+                    pruning,
+                    receipt: None,
+                });
+            }
+            Err(failure) => worst = first(worst, failure, &terminal),
         }
-        planned.push(OfStore {
-            store,
-            pruning,
-            receipt: None,
-        });
     }
     if args.dry_run {
-        return if terminal.json {
-            terminal.print_json(&planned)
-        } else {
-            Ok(())
-        };
+        if terminal.json {
+            terminal.print_json(&planned)?;
+        }
+        return worst;
     }
     confirm(&terminal, args, &planned)?;
     let owner = Owner::of(&project).await?;
-    let mut worst = Ok(());
     for of in &mut planned {
         let order = Order::Prune {
             store: of.store.clone(),
@@ -107,6 +108,17 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
         terminal.print_json(&planned)?;
     }
     worst
+}
+
+/// The first failure ends the command when all has been tried; the others are told on the way.
+fn first(worst: Result<(), Failure>, failure: Failure, terminal: &Terminal) -> Result<(), Failure> {
+    match worst {
+        Ok(()) => Err(failure),
+        Err(first) => {
+            terminal.note(&failure.to_string());
+            Err(first)
+        }
+    }
 }
 
 fn confirm(terminal: &Terminal, args: &Args, planned: &[OfStore]) -> Result<(), Failure> {

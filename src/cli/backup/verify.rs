@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Depth::Files)]
     level: Depth,
     /// Read so much of what is stored, and the next time what comes after it: with 1/30 every night, all within 30 days
-    #[arg(long, value_name = "K/N", conflicts_with_all = ["generation", "from"])]
+    #[arg(long, value_name = "K/N", conflicts_with_all = ["generation", "from", "at"])]
     share: Option<Portion>,
     #[command(flatten)]
     place: Place,
@@ -90,16 +90,25 @@ pub async fn run(global: &Global, args: &Args) -> Result<(), Failure> {
             &Spoken(&terminal),
         )
         .await?;
-        if let Some(project) = &reading.project {
+        if let Some(project) = &reading.project
+            && !args.place.is_past()
+        {
             // What is damaged is not built upon: the next backup stores its contents again.
             let catalogue = project.backup_room()?.catalogue(&opened.name)?;
             for segment in report.damaged_segments() {
-                catalogue
-                    .forget_segment(&segment)
-                    .map_err(|e| Failure::new(Kind::Host, e))?;
+                if let Err(error) = catalogue.forget_segment(&segment) {
+                    let why = crate::model::chain(&error);
+                    terminal.note(&format!(
+                        "{segment}: the next backup may build upon it: {why}; verify again after it"
+                    ));
+                }
             }
         }
-        if let (Some(share), Some(rounds)) = (options.share, &mut rounds) {
+        // What was not looked at is no part of a round.
+        if let (Some(share), Some(rounds)) = (options.share, &mut rounds)
+            && report.verdict() != Verdict::NotRun
+            && !report.checks.iter().any(|check| check.verdict == Verdict::NotRun)
+        {
             rounds.done(&round, share, SystemClock.now()).or_fail(Kind::Host)?;
             if let Some((began, ended)) = rounds.whole(&round) {
                 let (began, ended) = (began.format("%Y-%m-%d"), ended.format("%Y-%m-%d"));

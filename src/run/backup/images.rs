@@ -163,7 +163,8 @@ impl Export {
             return Err(failed(&self.id)(io::Error::other("it is empty")));
         }
         let text = serde_json::to_string(&kept).map_err(|e| failed(&self.id)(e.into()))?;
-        intake.catalogue.add_image(&self.id, &text)?;
+        let catalogue = intake.catalogue;
+        catalogue.write(|| catalogue.add_image(&self.id, &text))?;
         Ok(())
     }
 }

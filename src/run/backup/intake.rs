@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use age::stream::StreamWriter;
 use bytes::Bytes;
@@ -22,6 +22,8 @@ use super::places::{Conflict, Places};
 
 /// A file that changes while it is read is read again this often.
 const TRIES: u32 = 3;
+/// Files that wait to be remembered.
+const SEEN_AT_ONCE: usize = 4096;
 /// A file changed more recently than this may change again within its time stamps' granularity.
 const UNSETTLED_NANOS: i64 = 2_000_000_000;
 
@@ -40,6 +42,8 @@ pub(super) struct Intake<'a> {
     pub(super) ticker: &'a Ticker,
     pub(super) now: Timestamp,
     pub(super) used: BTreeSet<SegmentId>,
+    /// Files that were read since something was remembered.
+    pub(super) seen: Vec<(PathBuf, Stamp, Digest)>,
     pub(super) places: Places,
     /// Files with several names, by the name they are kept under.
     pub(super) links: HashMap<FileId, EntryPath>,
@@ -345,19 +349,36 @@ impl Intake<'_> {
         if let Some(file) = body.path()
             && settled
         {
-            self.catalogue.mark_seen(file, stamp, sha256)?;
+            self.seen.push((file.to_path_buf(), *stamp, *sha256));
+            if self.seen.len() >= SEEN_AT_ONCE {
+                self.remember(Vec::new())?;
+            }
         }
         Ok(())
     }
 
     /// Remembers the segments that have reached the store.
     pub(super) fn note_done(&mut self) -> Result<(), BackupError> {
-        for (segment, contents) in self.packer.take_done() {
-            self.catalogue.add_segment(&segment, &contents)?;
-            self.live.insert(segment.id.clone(), segment);
-            self.catalogue.commit()?;
-            self.catalogue.begin()?;
+        match self.packer.take_done() {
+            none if none.is_empty() => Ok(()),
+            done => self.remember(done),
         }
+    }
+
+    /// The segments, and the files that were read.
+    pub(super) fn remember(&mut self, done: Vec<(SegmentRecord, Vec<Content>)>) -> Result<(), BackupError> {
+        let (catalogue, seen) = (self.catalogue, std::mem::take(&mut self.seen));
+        catalogue.write(|| {
+            for (segment, contents) in &done {
+                catalogue.add_segment(segment, contents)?;
+            }
+            for (file, stamp, sha256) in &seen {
+                catalogue.mark_seen(file, stamp, sha256)?;
+            }
+            Ok(())
+        })?;
+        let done = done.into_iter().map(|(segment, _)| (segment.id.clone(), segment));
+        self.live.extend(done);
         Ok(())
     }
 

@@ -128,6 +128,7 @@ impl Read {
             ticker,
             now: self.now,
             used: BTreeSet::new(),
+            seen: Vec::new(),
             places: Places::default(),
             links: Default::default(),
             notes: self.notes.clone(),
@@ -135,7 +136,7 @@ impl Read {
             bytes: 0,
             failure: None,
         };
-        catalogue.begin()?;
+        catalogue.hold()?;
         let records = self.sources(&mut intake, staging.folder(), handle);
         let records = match (records, intake.failure.take()) {
             (_, Some(failure)) => return Err(failure),
@@ -149,7 +150,8 @@ impl Read {
         }
         intake.packer.finish()?;
         intake.note_done()?;
-        catalogue.commit()?;
+        intake.remember(Vec::new())?;
+        catalogue.let_go()?;
         let Intake {
             mut packer,
             live,

@@ -153,7 +153,12 @@ impl PrunePerformer {
     /// Headers first: without one a snapshot does not exist, whatever else is left of it.
     async fn clear(&self, subject: &PruneSubject, progress: &dyn Progress) -> Result<PruneOutput, PruneError> {
         let store = self.store()?;
-        let leftovers = self.holdings(subject).await?.leftovers();
+        let holdings = self.holdings(subject).await?;
+        // The header that is remembered may be among what goes, where a tombstone was put and nobody heard of it.
+        if let Some(newest) = holdings.newest() {
+            self.catalogue(subject)?.set_head(&newest)?;
+        }
+        let leftovers = holdings.leftovers();
         let (mut objects, mut freed) = (0, 0);
         for (name, bytes) in &leftovers {
             store.delete(name).await?;

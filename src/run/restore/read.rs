@@ -9,7 +9,7 @@ use crate::model::{Digest, Size, chain};
 use crate::ports::{Store, StoreError};
 use crate::run::blocking::Ticker;
 use crate::run::opening::{Opening, read_signed};
-use crate::run::snapshots::{SnapshotError, has_length};
+use crate::run::snapshots::{SnapshotError, Unsigned, has_length, unread};
 
 use super::select::link_of;
 use super::target::Target;
@@ -191,7 +191,13 @@ impl<'a> Pull<'a> {
         if let Some(failure) = self.failure.take() {
             return Err(Trouble::Other(failure));
         }
-        signed.map_err(Trouble::Damaged)?;
+        match signed {
+            Ok(()) => {}
+            Err(Unsigned::Damaged(why)) => return Err(Trouble::Damaged(why)),
+            Err(Unsigned::Unread(error)) => {
+                return Err(Trouble::Other(unread(&store.describe(), &object.name, error).into()));
+            }
+        }
         match members {
             Err(SegmentError::Open(OpenError::NoIdentity)) => {
                 Err(Trouble::Other(SnapshotError::Sealed { object: object.name }.into()))

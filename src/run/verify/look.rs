@@ -11,7 +11,7 @@ use crate::model::{Digest, chain};
 use crate::ports::{Store, StoreError};
 use crate::run::blocking::Ticker;
 use crate::run::opening::{Opening, read_signed};
-use crate::run::snapshots::{as_signed, signed_reader};
+use crate::run::snapshots::{Unsigned, as_signed, signed_reader, unread};
 
 /// What one look at a segment told.
 pub(super) enum Looked {
@@ -39,11 +39,17 @@ pub(super) fn look(
     };
     if !deep {
         let signed = as_signed(object, Tally::new(signed_reader(handle, stream, object)));
-        return Ok(signed.map_or_else(Looked::Damaged, |()| Looked::Whole));
+        return match signed {
+            Ok(()) => Ok(Looked::Whole),
+            Err(Unsigned::Damaged(why)) => Ok(Looked::Damaged(why)),
+            Err(Unsigned::Unread(error)) => Err(unread(&store.describe(), &object.name, error)),
+        };
     }
     let Opening { signed, members: read } = read_signed(handle, stream, object, name, identities, &mut members);
-    if let Err(why) = signed {
-        return Ok(Looked::Damaged(why));
+    match signed {
+        Ok(()) => {}
+        Err(Unsigned::Damaged(why)) => return Ok(Looked::Damaged(why)),
+        Err(Unsigned::Unread(error)) => return Err(unread(&store.describe(), &object.name, error)),
     }
     Ok(match read {
         Err(SegmentError::Open(OpenError::NoIdentity)) => Looked::Sealed,
