@@ -170,6 +170,12 @@ mod tests {
             ..Keep::default()
         };
         assert_eq!(staying(&none, BERLIN, &times), [5], "the newest whatever is asked");
+        let last = Keep {
+            last: Some(1),
+            ..Keep::default()
+        };
+        let clock_was_ahead = ["2026-02-01T01:00:00Z", "2026-03-30T01:00:00Z", "2026-02-03T01:00:00Z"];
+        assert_eq!(staying(&last, BERLIN, &clock_was_ahead), [3]);
         assert_eq!(
             staying(&Keep::default(), BERLIN, &times),
             [1, 2, 3, 4, 5],

@@ -303,5 +303,7 @@ mod tests {
         ] {
             assert!(S3Config::from_url(bad).is_err(), "{bad}");
         }
+        let told = S3Config::from_url("s3://AKIA:se/cret@bucket?region=x").expect_err("refused");
+        assert!(!told.contains("AKIA") && !told.contains("cret"), "{told}");
     }
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::support::World;
+use super::support::{Quiet, World};
 use arkwright::backup::{EntryPath, Meta, SourceRecord};
 use arkwright::config::Source;
 use arkwright::ports::{
     Body, ByteStream, ObjectInfo, Opened, Put, Reading, Sink, SourceError, Sources, Stamp, Store, StoreError,
 };
-use arkwright::run::restore::Selection;
-use arkwright::run::verify::{Level, Verdict};
+use arkwright::run::restore::{RestoreError, RestoreOptions, Selection, restore};
+use arkwright::run::snapshots::{SnapshotError, Which};
+use arkwright::run::verify::{Level, Verdict, VerifyOptions, verify};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -350,4 +351,62 @@ async fn a_file_that_vanished_is_reported_and_one_that_cannot_be_read_fails_the_
         );
         assert!(!world.objects().iter().any(|name| name.starts_with("man/")));
     }
+}
+
+/// A store that stops answering in the middle of every segment.
+struct Resetting(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Resetting {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    async fn put(&self, name: &str, body: ByteStream, mode: Put) -> Result<u64, StoreError> {
+        self.0.put(name, body, mode).await
+    }
+
+    async fn get(&self, name: &str) -> Result<ByteStream, StoreError> {
+        if !name.starts_with("seg/") {
+            return self.0.get(name).await;
+        }
+        let beginning = self.0.get_range(name, 0, 100).await?;
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        Ok(Box::pin(futures_util::stream::iter([Ok(beginning), Err(reset)])))
+    }
+
+    async fn get_range(&self, name: &str, start: u64, length: u64) -> Result<Bytes, StoreError> {
+        self.0.get_range(name, start, length).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        self.0.list(prefix).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        self.0.delete(name).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_stops_answering_is_not_a_damaged_one() {
+    let world = World::new(r#"[{ "path": "./uploads" }]"#);
+    world.write("uploads/a.txt", "a".repeat(5000));
+    assert!(world.backup().await.ok);
+    let store: Arc<dyn Store> = Arc::new(Resetting(world.store()));
+    for level in [Level::Objects, Level::Segments, Level::Files] {
+        let options = VerifyOptions::default();
+        let looked = verify(&store, &world.trust(), &world.identities(), level, &options, &Quiet).await;
+        let error = looked.expect_err("nothing is known of it");
+        assert!(matches!(error, SnapshotError::Store(_)), "{level:?}: {error:?}");
+    }
+    let options = RestoreOptions {
+        selection: Selection::Everything,
+        target: world.root.path().join("out"),
+        overwrite: false,
+        devices: true,
+    };
+    let which = Which::Latest { set: "full".into() };
+    let restored = restore(&store, &world.trust(), &world.identities(), &which, &options, &Quiet).await;
+    assert!(matches!(restored, Err(RestoreError::Store(_))), "{restored:?}");
 }

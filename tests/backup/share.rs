@@ -152,3 +152,17 @@ fn the_command_goes_on_where_it_stopped() {
         2
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_is_gone_is_missed_by_every_share() {
+    let world = World::new(r#"[{ "path": "./uploads" }]"#);
+    world.write("uploads/a.jpg", "a");
+    assert!(world.backup().await.ok);
+    fs::remove_file(world.store_path().join("man/0000000001.json.age")).expect("removed");
+    for level in [Level::Objects, Level::Segments, Level::Files] {
+        for first in 0..3 {
+            let report = look(&world, level, first, 3).await;
+            assert_eq!(report.verdict(), Verdict::Failed, "{level:?} {first}: {report:?}");
+        }
+    }
+}
