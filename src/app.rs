@@ -335,6 +335,7 @@ impl Project {
         let web: Arc<dyn Web> = Arc::new(WebClient::default());
         let sources = ProjectSources {
             project: self.loaded.stack.name.clone(),
+            volumes: self.loaded.stack.volumes.clone(),
             engine: engine.as_ref().map(Arc::clone).map_err(ToString::to_string),
             web: web.clone(),
         };

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::backup::{EntryPath, Identities, NotAPath, SERVICES};
-use crate::config::Source;
+use crate::config::{PostgresSource, Source};
 use crate::model::{Generation, ServiceName};
 use crate::ports::{EngineError, Store};
 use crate::run::Progress;
@@ -77,7 +77,7 @@ impl Project {
                 name,
             } => {
                 let back = Back::Database {
-                    user: self.role(service),
+                    user: role(self.sources(), service, database),
                     name: name.clone(),
                 };
                 (service, format!("postgres/{database}.dump"), back)
@@ -122,13 +122,6 @@ impl Project {
         sets.flat_map(|set| &set.sources)
     }
 
-    fn role(&self, service: &ServiceName) -> Option<String> {
-        self.sources().find_map(|source| match source {
-            Source::Postgres { postgres } if postgres.service == *service => postgres.user.clone(),
-            _ => None,
-        })
-    }
-
     fn restorer(&self, service: &ServiceName, name: &str) -> Result<Vec<String>, PutBackFailed> {
         let found = self.sources().find_map(|source| match source {
             Source::Command { command } if command.service == *service && command.name == name => {
@@ -140,5 +133,48 @@ impl Project {
             service: service.clone(),
             name: name.to_owned(),
         })
+    }
+}
+
+/// Whom the source that dumped a database logs in as: the one that names it, else the one of all databases; `None` where
+/// that one leaves it to the container.
+fn role<'a>(sources: impl Iterator<Item = &'a Source>, service: &ServiceName, database: &str) -> Option<String> {
+    let of_service = sources.filter_map(|source| match source {
+        Source::Postgres { postgres } if postgres.service == *service => Some(postgres),
+        _ => None,
+    });
+    let of_service: Vec<&PostgresSource> = of_service.collect();
+    let of = |wanted: Option<&str>| of_service.iter().find(|source| source.database.as_deref() == wanted);
+    of(Some(database)).or_else(|| of(None))?.user.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_goes_back_as_the_user_of_its_own_source() {
+        let sources: Vec<Source> = serde_json::from_str(
+            r#"[
+                { "postgres": { "service": "other", "database": "shop", "user": "stranger" } },
+                { "postgres": { "service": "db", "database": "shop" } },
+                { "postgres": { "service": "db", "database": "books", "user": "librarian" } },
+                { "postgres": { "service": "db", "user": "keeper" } },
+                { "postgres": { "service": "plain" } },
+                { "postgres": { "service": "plain", "database": "books", "user": "librarian" } }
+            ]"#,
+        )
+        .expect("sources");
+        for (service, database, user) in [
+            ("db", "shop", None),
+            ("db", "books", Some("librarian")),
+            ("db", "else", Some("keeper")),
+            ("plain", "shop", None),
+            ("other", "books", None),
+        ] {
+            let service: ServiceName = service.parse().expect("a name");
+            let found = role(sources.iter(), &service, database);
+            assert_eq!(found.as_deref(), user, "{database} of {service}");
+        }
     }
 }

@@ -219,6 +219,13 @@ impl Source {
         })
     }
 
+    /// The first place of a snapshot that two of the sources would have.
+    pub(super) fn same_place(sources: &[&Source]) -> Option<String> {
+        let mut places = BTreeSet::new();
+        let mut all = sources.iter().filter_map(|source| source.place());
+        all.find(|place| !places.insert(place.clone()))
+    }
+
     /// What of it cannot be carried out, by itself and among the sources before it.
     pub(super) fn checked(&self, before: &[Source], known: &BTreeSet<ServiceName>) -> Result<(), String> {
         if let Some(service) = self.service()

@@ -422,6 +422,19 @@ impl Reading<'_> {
                 .sources_of(name)
                 .map_err(|message| self.at(&inside("of"), message, None))?;
         }
+        // Once every set is good by itself, what is left is between those of an `of`.
+        for name in backups.sets.keys() {
+            let path = ["backups", "sets", name.as_str()];
+            let sources = backups
+                .sources_of(name)
+                .map_err(|message| self.at(&path, message, None))?;
+            if let Some(place) = Source::same_place(&sources) {
+                let message =
+                    format!("{place} is read in two ways by the sets of which `{name}` is made; one would be lost");
+                let help = "write that source alike in both sets, or leave one of them out of `of`";
+                return Err(self.at(&path, message, Some(help.into())));
+            }
+        }
         if let Some(line) = &backups.prune.schedule {
             line.parse::<Crontab>()
                 .map_err(|e| self.at(&["backups", "prune", "schedule"], e.to_string(), None))?;

@@ -410,6 +410,37 @@ fn sources_in_services_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn sets_that_read_one_place_in_two_ways_are_not_put_together() {
+    let output = |run: &str| format!("{{ command: {{ service: redis, name: out, run: [{run}] }} }}");
+    let sets = |a: &str, b: &str| {
+        let more = "    all: { of: [nested] }\n    nested: { of: [full, other] }\n";
+        with_sources(&format!("[{a}]\n    other:\n      sources: [{b}]\n{more}"))
+    };
+    for (a, b, expected) in [
+        (
+            output("a"),
+            output("b"),
+            "`out` of the command of `redis` is read in two ways",
+        ),
+        (
+            "{ volume: data }".to_owned(),
+            "{ volume: data, exclude: [x] }".to_owned(),
+            "the volume `data` is read in two ways",
+        ),
+    ] {
+        let error = read(&sets(&a, &b)).expect_err("refused");
+        assert!(error.message.contains(expected), "{error:?}");
+        assert!(error.excerpt.contains("all:"), "{error:?}");
+        read(&sets(&a, &a)).expect("a source that both sets have is read once");
+    }
+    let error = read(&sets(&format!("{}, {}", output("a"), output("b")), &output("c"))).expect_err("refused");
+    assert!(
+        error.message.contains("among the sources twice"),
+        "told where it is: {error:?}"
+    );
+}
+
+#[test]
 fn the_schema_tells_of_sources_in_services() {
     let schema = schema().to_string();
     for word in [

@@ -51,6 +51,7 @@ on_both! {
     redis::a_wrong_password_fails_the_backup_and_is_not_shown,
     volume::everything_in_a_volume_is_kept,
     volume::a_volume_of_another_project_is_not_read,
+    volume::the_volume_is_the_one_the_compose_file_names,
     prometheus::series_are_kept_and_the_snapshot_is_removed,
     prometheus::a_closed_admin_api_is_told,
     rabbitmq::definitions_are_kept_and_taken_by_another_server,

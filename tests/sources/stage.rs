@@ -15,6 +15,7 @@ use arkwright::run::Receipt;
 use arkwright::run::restore::Selection;
 use arkwright::run::snapshots::{Which, find, listing};
 use arkwright::source::ProjectSources;
+use arkwright::stack::Volume;
 
 use crate::common;
 use crate::support::World;
@@ -159,9 +160,25 @@ impl Stage {
 
     /// A project's backups whose sources are this project's.
     pub fn world(&self, sources: &str) -> World {
+        self.world_with(sources, &[])
+    }
+
+    /// The same, of a Compose file with these volumes: their keys there, and their names.
+    pub fn world_with(&self, sources: &str, volumes: &[(&str, &str)]) -> World {
+        let named = |&(key, name): &(&str, &str)| {
+            let volume = Volume {
+                name: name.to_owned(),
+                external: false,
+                driver: None,
+                driver_opts: Default::default(),
+                labels: Default::default(),
+            };
+            (key.to_owned(), volume)
+        };
         let mut world = World::new(sources);
         world.sources = Arc::new(ProjectSources {
             project: self.project.clone(),
+            volumes: volumes.iter().map(named).collect(),
             engine: Ok(self.engine.clone()),
             web: Arc::new(WebClient::default()),
         });

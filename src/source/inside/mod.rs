@@ -13,6 +13,7 @@ mod redis;
 mod spool;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::config::Source;
 use crate::model::{ProjectName, ServiceName};
 use crate::plan::labels;
 use crate::ports::{Container, Engine, EngineError, Observed, Reading, Sink, SourceError, Sources, Web};
+use crate::stack::Volume;
 
 use super::HostSources;
 pub use back::{Back, PutBackError, put_back};
@@ -37,6 +39,8 @@ const SILENCE: Duration = Duration::from_secs(3600);
 /// This host's files, and what a project's containers and volumes hold.
 pub struct ProjectSources {
     pub project: ProjectName,
+    /// Those of the Compose file, by their keys there.
+    pub volumes: BTreeMap<String, Volume>,
     /// Without one the error says why.
     pub engine: Result<Arc<dyn Engine>, String>,
     pub web: Arc<dyn Web>,
@@ -61,6 +65,7 @@ impl Sources for ProjectSources {
             engine: self.engine.as_ref().map_err(|why| no_engine(why))?.as_ref(),
             web: self.web.as_ref(),
             project: &self.project,
+            volumes: &self.volumes,
             handle: Handle::try_current().map_err(|error| no_engine(&error.to_string()))?,
             reading,
             sink,
@@ -88,6 +93,7 @@ struct Inside<'a> {
     engine: &'a dyn Engine,
     web: &'a dyn Web,
     project: &'a ProjectName,
+    volumes: &'a BTreeMap<String, Volume>,
     handle: Handle,
     reading: &'a Reading<'a>,
     sink: &'a mut dyn Sink,

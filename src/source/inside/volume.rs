@@ -1,6 +1,5 @@
 use crate::backup::{Entry, EntryPath, Meta, Node, SourceRecord, normal};
 use crate::config::Source;
-use crate::plan::labels;
 use crate::ports::{Body, Sink, SourceError, Sources, Stopped};
 use crate::source::HostSources;
 
@@ -8,18 +7,27 @@ use super::Inside;
 use super::place::Place;
 
 impl Inside<'_> {
-    /// Everything in a named volume of this project, where the engine keeps it on this host.
+    /// Everything in the volume that the Compose file has under this key, where the engine keeps it on this host.
     ///
     /// Not as the engine archives it: Docker leaves out what it cannot read, Podman all that comes after a file that grew, and
     /// neither says so. Read as files, what cannot be read is an error, and what has not changed is not read again.
     pub(super) fn volume(&mut self, name: &str, exclude: &[String]) -> Result<SourceRecord, SourceError> {
-        let observed = self.observe()?;
-        let mut volumes = observed.volumes.iter();
-        let volume = volumes.find(|volume| volume.labels.get(labels::VOLUME).map(String::as_str) == Some(name));
-        let Some(volume) = volume else {
+        let Some(wanted) = self.volumes.get(name) else {
             return Err(self.failed(
-                "this project has no such volume on the engine",
-                "name one of the Compose file's `volumes` that is not external, and start what uses it with `arkwright up`",
+                "no service of this project uses such a volume",
+                "name one of the Compose file's `volumes` that a service mounts, and enable the profile of that service",
+            ));
+        };
+        // By its name: one that had another before may be there still, with the same labels and old files.
+        let volume = self.handle.block_on(self.engine.volume(&wanted.name));
+        let Some(volume) = volume.map_err(|error| self.engine_failed(&error))? else {
+            let remedy = match wanted.external {
+                true => "it is external: make it, or correct its `name` in the Compose file",
+                false => "start what uses it with `arkwright up`, or correct its `name` in the Compose file",
+            };
+            return Err(self.failed(
+                format!("the engine has no such volume, by the name {}", wanted.name),
+                remedy,
             ));
         };
         let path = self.handle.block_on(self.engine.volume_path(&volume.name));
