@@ -46,6 +46,8 @@ pub enum PutBackFailed {
         #[source]
         source: NotAPath,
     },
+    #[error("the snapshot has no plain file at `{0}`; nothing was put back: restore it with --to and look at it there")]
+    NotOneFile(EntryPath),
     #[error("there is no room for it in the project's scratch folder")]
     Scratch(#[source] std::io::Error),
     #[error(transparent)]
@@ -102,6 +104,9 @@ impl Project {
             devices: false,
         };
         let report = restore(store, trust, identities, which, &options, progress).await?;
+        if (report.files, report.links, report.hardlinks, report.specials) != (1, 0, 0, 0) {
+            return Err(PutBackFailed::NotOneFile(entry));
+        }
         let file = options
             .target
             .join(entry.parts().iter().fold(std::path::PathBuf::new(), |path, part| {

@@ -97,13 +97,18 @@ impl Bollard {
 /// Waits for the exit: the streams may end a moment before the engine has noted it.
 pub(super) async fn exit_code(docker: &Docker, exec: &str, what: &str) -> Result<i64, EngineError> {
     loop {
-        let state = call(what, limits::READ, docker.inspect_exec(exec)).await?;
-        let state = state.map_err(|message| refused(what, message))?;
-        match (state.running, state.exit_code) {
-            (Some(true), _) | (_, None) => tokio::time::sleep(Duration::from_millis(20)).await,
-            (_, Some(exit_code)) => return Ok(exit_code),
+        match exited(docker, exec, what).await? {
+            Some(exit_code) => return Ok(exit_code),
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+/// `None` where it runs still, as far as the engine has noted.
+pub(super) async fn exited(docker: &Docker, exec: &str, what: &str) -> Result<Option<i64>, EngineError> {
+    let state = call(what, limits::READ, docker.inspect_exec(exec)).await?;
+    let state = state.map_err(|message| refused(what, message))?;
+    Ok(state.exit_code.filter(|_| state.running != Some(true)))
 }
 
 /// The process of an exec that runs. One that was only just asked for is waited for a moment.

@@ -17,6 +17,8 @@ pub(super) const ARCHIVE_SILENCE: Duration = Duration::from_secs(600);
 
 /// How often it is looked, every 20 ms, whether a command that is to be ended has begun.
 pub(super) const EXEC_BEGINS: u32 = 100;
+/// How long the engine may take to note the exit of a program whose streams have ended.
+pub(super) const EXEC_ENDS: Duration = Duration::from_secs(5);
 /// As much as is kept of the end of what a streamed program says on its standard error.
 pub(super) const LAST_WORDS: usize = 4 << 10;
 pub(super) const EXEC_OUTPUT: usize = 1 << 20;

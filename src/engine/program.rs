@@ -3,7 +3,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -164,16 +164,32 @@ impl Running {
                 },
             }
         }
-        let ended = exec::exit_code(&self.docker, &self.exec, &self.what);
-        match tokio::time::timeout(self.silence, ended).await {
-            Err(_) => Err(io::Error::other(timeout(&self.what, self.silence))),
-            Ok(Err(error)) => Err(io::Error::other(error)),
-            Ok(Ok(0)) => Ok(()),
-            Ok(Ok(exit_code)) => Err(io::Error::other(ProgramFailed {
+        match self.exit_code().await? {
+            0 => Ok(()),
+            exit_code => Err(io::Error::other(ProgramFailed {
                 program: self.name.clone(),
                 exit_code,
                 stderr: String::from_utf8_lossy(&stderr).into_owned(),
             })),
+        }
+    }
+
+    /// After the end of the streams. What a program that runs on writes is lost, so its exit would say nothing.
+    async fn exit_code(&self) -> io::Result<i64> {
+        let ended = Instant::now();
+        loop {
+            match exec::exited(&self.docker, &self.exec, &self.what).await {
+                Err(error) => return Err(io::Error::other(error)),
+                Ok(Some(exit_code)) => return Ok(exit_code),
+                Ok(None) if ended.elapsed() > limits::EXEC_ENDS => {
+                    return Err(io::Error::other(format!(
+                        "the engine ended the stream before the program ended; what `{}` wrote after that is lost: see \
+                         that nothing between here and the engine cuts long connections, and run it again",
+                        self.name
+                    )));
+                }
+                Ok(None) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
         }
     }
 }

@@ -516,3 +516,66 @@ async fn somebody_who_is_not_root_gets_all_but_what_only_root_can_give() {
     assert_eq!(xattrs(&whole.join("rich"))[&b"user.comment"[..]], b"a \xff comment");
     assert_eq!(xattrs(&whole.join("rich"))[&b"system.posix_acl_access"[..]], acl(1001));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_the_target_does_not_take_are_told_and_the_rest_is_finished() {
+    let world = World::new(SOURCES);
+    let file = world.write("tree/deep/file", "content");
+    let deep = file.parent().expect("a folder");
+    for name in ["one", "two"] {
+        let device = rustix::fs::makedev(1, 3);
+        rustix::fs::mknodat(
+            CWD,
+            deep.join(name),
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o644),
+            device,
+        )
+        .expect("made");
+    }
+    symlink("file", deep.join("zlink")).expect("linked");
+    mode(deep, 0o751);
+    assert!(world.backup().await.ok);
+    // Root of a user namespace, who makes no devices.
+    let restore = |to: &Path| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--user", "--map-root-user", env!("CARGO_BIN_EXE_arkwright")])
+            .args(["--json", "backup", "restore", "full", "--devices", "--to"])
+            .arg(to)
+            .arg("--from")
+            .arg(world.store_path())
+            .arg("--public-key")
+            .arg(world.keys.signing.with_extension("pub"))
+            .arg("--identity")
+            .arg(world.root.path().join("recovery"));
+        command.current_dir(world.root.path()).output().expect("unshare runs")
+    };
+    let finished = |to: &Path| {
+        let folder = to.join("tree/deep");
+        assert_eq!(fs::metadata(&folder).expect("there").mode() & 0o7777, 0o751);
+        assert_eq!(fs::read_link(folder.join("zlink")).expect("there"), Path::new("file"));
+    };
+    let to = world.root.path().join("whole");
+    let done = restore(&to);
+    assert!(done.status.success(), "{done:?}");
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!(
+        (&report["nodes_lost"], &report["specials"], &report["links"]),
+        (&2.into(), &0.into(), &1.into())
+    );
+    let told = "2 links, named pipes or devices could not be made, such as ";
+    let notes = report["notes"].to_string();
+    assert!(notes.contains(told) && notes.contains("tree/deep/one"), "{notes}");
+    finished(&to);
+
+    let objects = world.objects();
+    let segment = objects.iter().find(|name| name.starts_with("seg/")).expect("a segment");
+    fs::remove_file(world.store_path().join(segment)).expect("removed");
+    let to = world.root.path().join("damaged");
+    let done = restore(&to);
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains(segment) && said.contains(told), "{said}");
+    finished(&to);
+}

@@ -8,6 +8,7 @@ use arkwright::engine;
 use arkwright::ports::Engine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::Bench;
@@ -18,6 +19,7 @@ pub struct Cut {
     /// What is left to be passed on before the socket vanishes; each request is one.
     left: Arc<AtomicI64>,
     over: CancellationToken,
+    hung_up: Arc<Notify>,
 }
 
 impl Cut {
@@ -29,6 +31,7 @@ impl Cut {
             real,
             left: Arc::default(),
             over: CancellationToken::new(),
+            hung_up: Arc::default(),
         };
         cut.mend();
         cut
@@ -57,6 +60,11 @@ impl Cut {
         self.over.is_cancelled()
     }
 
+    /// Every answer that is being passed on ends here, as if it were whole; new ones are passed on.
+    pub fn hang_up(&self) {
+        self.hung_up.notify_waiters();
+    }
+
     pub fn mend(&mut self) {
         self.over.cancel();
         let socket = self.socket();
@@ -67,6 +75,7 @@ impl Cut {
         self.left.store(i64::MAX, Ordering::SeqCst);
         let listener = UnixListener::bind(&socket).expect("a socket");
         let (real, left, over) = (self.real.clone(), self.left.clone(), self.over.clone());
+        let hung_up = self.hung_up.clone();
         tokio::spawn(async move {
             loop {
                 let client = tokio::select! {
@@ -74,10 +83,11 @@ impl Cut {
                     accepted = listener.accept() => accepted.expect("a connection").0,
                 };
                 let (real, left, over, socket) = (real.clone(), left.clone(), over.clone(), socket.clone());
+                let hung_up = hung_up.clone();
                 tokio::spawn(async move {
                     tokio::select! {
                         () = over.cancelled() => {}
-                        () = pass(client, &real, &left, &over, &socket) => {}
+                        () = pass(client, &real, &left, &over, &hung_up, &socket) => {}
                     }
                 });
             }
@@ -91,7 +101,14 @@ impl Drop for Cut {
     }
 }
 
-async fn pass(client: UnixStream, real: &Path, left: &AtomicI64, over: &CancellationToken, socket: &Path) {
+async fn pass(
+    client: UnixStream,
+    real: &Path,
+    left: &AtomicI64,
+    over: &CancellationToken,
+    hung_up: &Notify,
+    socket: &Path,
+) {
     let Ok(engine) = UnixStream::connect(real).await else {
         return;
     };
@@ -118,7 +135,10 @@ async fn pass(client: UnixStream, real: &Path, left: &AtomicI64, over: &Cancella
         to_engine.shutdown().await.ok();
     };
     let answering = async {
-        tokio::io::copy(&mut from_engine, &mut to_client).await.ok();
+        tokio::select! {
+            () = hung_up.notified() => {}
+            copied = tokio::io::copy(&mut from_engine, &mut to_client) => { copied.ok(); }
+        }
         to_client.shutdown().await.ok();
     };
     tokio::join!(asking, answering);

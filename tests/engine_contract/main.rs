@@ -77,6 +77,7 @@ contract! {
     streams::output_nobody_reads_ends_the_program,
     streams::input_that_breaks_ends_the_program_before_it_sees_an_end,
     streams::a_silent_program_is_ended,
+    streams::a_stream_that_ends_before_its_program_is_not_whole,
     streams::a_program_in_what_does_not_run_is_refused,
     streams::a_folder_and_a_volume_come_out_as_an_archive,
     inside::logs_give_the_newest_lines_of_both_streams,

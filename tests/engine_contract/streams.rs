@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::bench::{Bench, until};
+use crate::cut::Cut;
 
 fn shell(line: &str, input: Option<ByteStream>) -> InnerProgram {
     InnerProgram {
@@ -174,6 +175,21 @@ pub async fn a_silent_program_is_ended(bench: &Bench) {
         "{error:?}"
     );
     gone(bench, &id, "349").await;
+}
+
+pub async fn a_stream_that_ends_before_its_program_is_not_whole(bench: &Bench) {
+    let cut = Cut::before(bench);
+    let through = cut.bench(bench).await;
+    let id = bench.run(&bench.sleeper("early")).await;
+    let stream = through.engine.stream_exec(&id, shell("echo begun; sleep 346", None));
+    let mut stream = stream.await.expect("started");
+    let begun = stream.next().await.expect("output").expect("read");
+    assert_eq!(begun, &b"begun\n"[..]);
+    cut.hang_up();
+    let error = all(stream).await.expect_err("cut short");
+    let told = "the engine ended the stream before the program ended";
+    assert!(error.to_string().starts_with(told), "{error}");
+    gone(bench, &id, "346").await;
 }
 
 pub async fn a_program_in_what_does_not_run_is_refused(bench: &Bench) {

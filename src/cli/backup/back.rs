@@ -91,7 +91,7 @@ impl From<PutBackFailed> for Failure {
             PutBackFailed::Engine(_) | PutBackFailed::Back(PutBackError::Engine(_)) => Kind::Engine,
             PutBackFailed::Scratch(_) | PutBackFailed::State(_) => Kind::Host,
             PutBackFailed::Back(PutBackError::Exists { .. }) => Kind::Refused,
-            PutBackFailed::Back(_) => Kind::Failed,
+            PutBackFailed::NotOneFile(_) | PutBackFailed::Back(_) => Kind::Failed,
         };
         Failure::new(kind, error)
     }

@@ -63,6 +63,8 @@ pub struct RestoreReport {
     pub devices_left_out: u64,
     /// Extended attributes, ACLs among them, that could not be set.
     pub xattrs_lost: u64,
+    /// Links, named pipes and devices that the target's file system does not make.
+    pub nodes_lost: u64,
     /// Segments that were read, every one to its last byte.
     pub segments: u64,
     /// What a person should know, such as owners that were not set.
@@ -200,6 +202,7 @@ fn report(snapshot: &Snapshot, options: &RestoreOptions) -> RestoreReport {
         specials: 0,
         devices_left_out: 0,
         xattrs_lost: 0,
+        nodes_lost: 0,
         segments: 0,
         notes: Vec::new(),
     }

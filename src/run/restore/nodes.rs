@@ -59,8 +59,8 @@ impl Target {
         self.name(&entry, copy)
     }
 
-    /// A link, a named pipe or a device.
-    pub(super) fn node(&mut self, entry: &Entry) -> Result<(), RestoreError> {
+    /// A link, a named pipe or a device; `false` where the target's file system makes none, which is counted.
+    pub(super) fn node(&mut self, entry: &Entry) -> Result<bool, RestoreError> {
         let path = self.at(&entry.path);
         let (folder, name) = self.parent(&entry.path)?;
         let name = OsStr::from_bytes(&name);
@@ -80,11 +80,20 @@ impl Target {
                 let device = rustix::fs::makedev(*major, *minor);
                 self.place(&folder, name, &path, |name| made(name, kind, device))
             }
-            Node::Dir | Node::File(_) | Node::Hardlink(_) => return Ok(()),
+            Node::Dir | Node::File(_) | Node::Hardlink(_) => return Ok(true),
         };
-        placed.map_err(|refused| refused.into_error(&path))?;
+        match placed {
+            Err(Refused::Here(error)) if cannot_be(error) => {
+                self.lost += 1;
+                self.lost_example
+                    .get_or_insert_with(|| format!("{}: {error}", path.display()));
+                return Ok(false);
+            }
+            other => other.map_err(|refused| refused.into_error(&path))?,
+        }
         let is_link = matches!(entry.node, Node::Symlink(_));
-        self.dresser.dress_at(&folder, name, &path, entry, is_link)
+        self.dresser.dress_at(&folder, name, &path, entry, is_link)?;
+        Ok(true)
     }
 
     /// Makes something under a name, in the place of what has it now where that may be replaced.
@@ -97,7 +106,8 @@ impl Target {
     ) -> Result<(), Refused> {
         match make(name) {
             Err(Errno::EXIST) if self.overwrite => {
-                rustix::fs::unlinkat(folder, name, AtFlags::empty()).map_err(Refused::Here)?;
+                let removed = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+                removed.map_err(|e| Refused::Error(failed(path, e)))?;
                 make(name).map_err(Refused::Here)
             }
             Err(Errno::EXIST) => Err(Refused::Error(RestoreError::Exists {
@@ -107,6 +117,11 @@ impl Target {
             other => other.map_err(Refused::Here),
         }
     }
+}
+
+/// What a file system says that has no such thing, and a user namespace of its devices.
+fn cannot_be(error: Errno) -> bool {
+    matches!(error, Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL)
 }
 
 enum Refused {

@@ -76,17 +76,11 @@ pub(super) fn run(
             Err(Trouble::Other(error)) => return Err(error),
         }
     }
-    unrestored += hardlinks(&mut target, &entries, &mut done)?;
-    for entry in &entries {
-        target.node(entry)?;
-        match entry.node {
-            Node::Symlink(_) => done.links += 1,
-            Node::Fifo | Node::Device { .. } => done.specials += 1,
-            Node::Dir | Node::File(_) | Node::Hardlink(_) => {}
-        }
-    }
-    target.finish(&entries)?;
+    let made = hardlinks(&mut target, &entries, &mut done, &mut unrestored)
+        .and_then(|()| nodes(&mut target, &entries, &mut done));
+    let finished = target.finish(&entries);
     done.xattrs_lost = target.dresser.xattrs_lost();
+    done.nodes_lost = target.lost;
     done.devices_left_out = devices_left_out;
     done.notes = target.notes();
     if devices_left_out > 0 {
@@ -96,32 +90,57 @@ pub(super) fn run(
     }
     // A segment the header does not name was refused when the listing was read.
     unrestored += by_segment.values().map(|left| left.len() as u64).sum::<u64>();
+    let ended = made.and(finished);
     if damaged.is_empty() && unrestored == 0 {
-        return Ok(done);
+        return ended.map(|()| done);
     }
+    let (objects, mut told): (Vec<String>, Vec<String>) = damaged
+        .into_iter()
+        .map(|(object, why)| (object.clone(), format!("{object}: {why}")))
+        .unzip();
+    unrestored += target.lost;
+    told.extend(target.lost_note());
+    told.extend(ended.err().map(|error| chain(&error)));
     Err(RestoreError::Damaged {
-        damaged: damaged.iter().map(|(object, why)| format!("{object}: {why}")).collect(),
-        objects: damaged.into_iter().map(|(object, _)| object).collect(),
+        damaged: told,
+        objects,
         unrestored,
     })
 }
 
-/// How many could not be made, since their file was not restored.
-fn hardlinks(target: &mut Target, entries: &[Entry], done: &mut RestoreReport) -> Result<u64, RestoreError> {
+/// Links, named pipes and devices.
+fn nodes(target: &mut Target, entries: &[Entry], done: &mut RestoreReport) -> Result<(), RestoreError> {
+    for entry in entries {
+        let made = u64::from(target.node(entry)?);
+        match entry.node {
+            Node::Symlink(_) => done.links += made,
+            Node::Fifo | Node::Device { .. } => done.specials += made,
+            Node::Dir | Node::File(_) | Node::Hardlink(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Counts those that could not be made, since their file was not restored.
+fn hardlinks(
+    target: &mut Target,
+    entries: &[Entry],
+    done: &mut RestoreReport,
+    unrestored: &mut u64,
+) -> Result<(), RestoreError> {
     let of: BTreeMap<_, _> = entries
         .iter()
         .filter(|entry| target.linked.contains_key(&entry.path))
         .map(|entry| (&entry.path, entry))
         .collect();
-    let mut unrestored = 0;
     for entry in entries {
         let Some(to) = link_of(entry) else { continue };
         match of.get(to) {
             Some(of) if target.hardlink(entry, of)? => done.hardlinks += 1,
-            _ => unrestored += 1,
+            _ => *unrestored += 1,
         }
     }
-    Ok(unrestored)
+    Ok(())
 }
 
 enum Trouble {

@@ -29,6 +29,9 @@ pub(super) struct Target {
     pub(super) linked: BTreeMap<EntryPath, Option<(u64, u64)>>,
     /// Hard links that became files of their own.
     pub(super) copied: u64,
+    /// Links, named pipes and devices that could not be made, and the first of them with the reason.
+    pub(super) lost: u64,
+    pub(super) lost_example: Option<String>,
     /// The folder written into last.
     last: Option<(Vec<Vec<u8>>, OwnedFd)>,
     temporary: u64,
@@ -62,6 +65,8 @@ impl Target {
             dresser: Dresser::new(),
             linked: BTreeMap::new(),
             copied: 0,
+            lost: 0,
+            lost_example: None,
             last: None,
             temporary: 0,
         })
@@ -277,7 +282,16 @@ impl Target {
                 self.copied
             ));
         }
+        notes.extend(self.lost_note());
         notes
+    }
+
+    pub(super) fn lost_note(&self) -> Option<String> {
+        let example = self.lost_example.as_ref()?;
+        Some(format!(
+            "{} links, named pipes or devices could not be made, such as {example}",
+            self.lost
+        ))
     }
 }
 

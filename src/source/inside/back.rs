@@ -1,8 +1,10 @@
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use rustix::fs::{Mode, OFlags};
 use tokio_util::io::ReaderStream;
 
 use crate::model::{ProjectName, ServiceName};
@@ -65,6 +67,10 @@ pub async fn put_back(
     file: &Path,
     back: &Back,
 ) -> Result<(), PutBackError> {
+    let file = open(file).map_err(|source| PutBackError::Read {
+        path: file.to_path_buf(),
+        source,
+    })?;
     let observed = engine.observe(project).await?;
     let container = choose(&observed, service).map_err(|(why, remedy)| PutBackError::NotRunning {
         service: service.clone(),
@@ -88,6 +94,16 @@ pub async fn put_back(
     }
 }
 
+/// A plain file and nothing else: a link would lead to another file, and a named pipe is never done opening.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
+    Ok(file)
+}
+
 struct To<'a> {
     engine: &'a dyn Engine,
     service: &'a ServiceName,
@@ -95,7 +111,7 @@ struct To<'a> {
 }
 
 impl To<'_> {
-    async fn database(&self, user: Option<&str>, name: &str, file: &Path) -> Result<(), PutBackError> {
+    async fn database(&self, user: Option<&str>, name: &str, file: File) -> Result<(), PutBackError> {
         if !is_plain(name) {
             return Err(PutBackError::Name(name.to_owned()));
         }
@@ -157,13 +173,9 @@ impl To<'_> {
         })
     }
 
-    async fn feed(&self, words: Vec<String>, file: &Path) -> Result<Result<(), String>, PutBackError> {
-        let opened = tokio::fs::File::open(file).await;
-        let opened = opened.map_err(|source| PutBackError::Read {
-            path: file.to_path_buf(),
-            source,
-        })?;
-        let input: ByteStream = Box::pin(ReaderStream::with_capacity(opened, 256 << 10));
+    async fn feed(&self, words: Vec<String>, file: File) -> Result<Result<(), String>, PutBackError> {
+        let file = tokio::fs::File::from_std(file);
+        let input: ByteStream = Box::pin(ReaderStream::with_capacity(file, 256 << 10));
         let program = InnerProgram {
             words,
             input: Some(input),
@@ -197,6 +209,21 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_a_plain_file_is_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("plain"), "x").expect("written");
+        std::os::unix::fs::symlink(at("plain"), at("link")).expect("linked");
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, mode, 0).expect("made");
+        std::fs::create_dir(at("folder")).expect("made");
+        open(&at("plain")).expect("opened");
+        for other in ["link", "pipe", "folder", "nothing"] {
+            assert!(open(&at(other)).is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn a_name_cannot_be_more_than_a_name() {
