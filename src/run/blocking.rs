@@ -89,11 +89,20 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// A stream as a reader, on a blocking thread.
+/// A stream as a reader, on a blocking thread. One that failed goes on failing: a decoder in between may have kept the
+/// failure to itself, and what is asked next is not to take it for the end.
 pub(super) struct StreamReader {
     handle: Handle,
     stream: ByteStream,
     chunk: Bytes,
+    failed: Option<io::Error>,
+}
+
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), crate::model::chain(error)),
+    }
 }
 
 impl StreamReader {
@@ -102,15 +111,20 @@ impl StreamReader {
             handle: handle.clone(),
             stream,
             chunk: Bytes::new(),
+            failed: None,
         }
     }
 }
 
 impl Read for StreamReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(again(error));
+        }
         while self.chunk.is_empty() {
             match self.handle.block_on(self.stream.next()) {
-                Some(chunk) => self.chunk = chunk?,
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(error)) => return Err(again(self.failed.insert(error))),
                 None => return Ok(0),
             }
         }
