@@ -15,6 +15,8 @@ const QUEUE: &str = "line:photos";
 const INSTANCES: &str = "line:instances";
 /// How long Redis may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Each as long as that.
+const DONE_TRIES: u32 = 5;
 /// How long one take waits for a photo, in seconds.
 const TAKE_SECONDS: u64 = 2;
 /// Time between two renewals of the claims.
@@ -92,11 +94,18 @@ impl Queue {
             .map(|_| ())
     }
 
-    /// Removes a delivered photo for good.
+    /// Removes a delivered photo for good; asked again where Redis is slow, since a claim that stays is delivered again.
     pub async fn done(&self, photo: &str) -> Result<(), String> {
-        self.ask::<u64>(cmd("LREM").arg(self.claims()).arg(1).arg(photo))
-            .await
-            .map(|_| ())
+        let mut remove = cmd("LREM");
+        remove.arg(self.claims()).arg(1).arg(photo);
+        let mut last = Ok(());
+        for _ in 0..DONE_TRIES {
+            last = self.ask::<u64>(&remove).await.map(|_| ());
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
     }
 
     /// Queues a claimed photo again, behind all others.
